@@ -1,0 +1,147 @@
+//! What the account module tells: accounts, and the money on them.
+//!
+//! Amounts are minor units of the event's currency. Positive means credit: the bank owes the holder more.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vostro_kernel::Currency;
+
+use crate::domain_event::domain_events;
+
+/// What an account may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountStatus {
+    Active,
+    /// No debits and no credits until somebody with authority lifts it.
+    Frozen,
+    /// For good.
+    Closed,
+}
+
+impl AccountStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Frozen => "FROZEN",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
+/// Whose money an account counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountKind {
+    /// A customer's: a liability of the bank.
+    Customer,
+    /// The bank's own: cash, settlement, fees and the like.
+    Internal,
+}
+
+/// An account exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCreatedV1 {
+    pub account_id: Uuid,
+    /// The account number people write: an IBAN, or the code of an internal account such as `CASH-EUR`.
+    pub number: String,
+    pub kind: AccountKind,
+    /// `CURRENT`, `SAVINGS` or `INTERNAL`.
+    pub product: String,
+    /// Absent on internal accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    pub currency: Currency,
+    pub status: AccountStatus,
+    pub name: String,
+}
+
+/// An account's terms changed. Carries the state after the change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountUpdatedV1 {
+    pub account_id: Uuid,
+    pub change: AccountChange,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    pub currency: Currency,
+    pub status: AccountStatus,
+    /// How far the balance may go below zero.
+    pub overdraft_limit_minor: i64,
+    /// Why, in the words of whoever decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountChange {
+    Status,
+    Overdraft,
+}
+
+/// The balance of an account after one posting. Its sequence is the ledger's, without gaps per account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceChangedV1 {
+    pub account_id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    pub currency: Currency,
+    pub transaction_id: Uuid,
+    /// What the posting changed `posted` by.
+    pub delta_minor: i64,
+    pub after: BalanceV1,
+}
+
+/// A balance by phase, in minor units. `available = posted − pending_out − locked + overdraft limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceV1 {
+    pub posted_minor: i64,
+    pub pending_in_minor: i64,
+    pub pending_out_minor: i64,
+    pub locked_minor: i64,
+    pub available_minor: i64,
+}
+
+/// The ledger booked a transaction: all of its entries, or none of this would have been said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostingAppliedV1 {
+    pub transaction_id: Uuid,
+    pub currency: Currency,
+    pub entries: Vec<PostedEntryV1>,
+    pub booked_at: DateTime<Utc>,
+    pub booking_date: NaiveDate,
+}
+
+/// One side of a booked transaction. The entries of a transaction sum to zero per currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostedEntryV1 {
+    pub account_id: Uuid,
+    pub amount_minor: i64,
+    /// The account's ledger sequence of this entry.
+    pub sequence: i64,
+}
+
+/// The ledger refused a transaction; no entry exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostingRejectedV1 {
+    pub transaction_id: Uuid,
+    /// The first rule that refused it, such as `ACC_INSUFFICIENT_FUNDS`.
+    pub code: String,
+}
+
+domain_events! {
+    AccountCreatedV1 => "account.account-created.v1", "account", account_id;
+    AccountUpdatedV1 => "account.account-updated.v1", "account", account_id;
+    BalanceChangedV1 => "account.balance-changed.v1", "balance", account_id;
+    PostingAppliedV1 => "account.posting-applied.v1", "posting", transaction_id;
+    PostingRejectedV1 => "account.posting-rejected.v1", "posting", transaction_id;
+}

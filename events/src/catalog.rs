@@ -1,0 +1,33 @@
+use schemars::Schema;
+
+use crate::command::CommandRefusedV1;
+use crate::{DomainEvent, account, auth, compliance, notification, transaction};
+
+/// What is known about one event version without having one.
+pub struct EventDescription {
+    /// `<module>.<event>.v<major>`.
+    pub event_type: &'static str,
+    /// The aggregate kind its sequence counts in.
+    pub aggregate: &'static str,
+    /// JSON Schema of the data.
+    pub schema: Schema,
+}
+
+impl EventDescription {
+    pub(crate) fn of<E: DomainEvent>(event_type: &'static str) -> Self {
+        Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E) }
+    }
+
+    /// The module that owns and publishes it: the first word of the type.
+    pub fn module(&self) -> &'static str {
+        self.event_type.split('.').next().unwrap_or_default()
+    }
+}
+
+/// Every event version of every module, in the order of the modules and of their declaration.
+pub fn catalog() -> Vec<EventDescription> {
+    let refusals = CommandRefusedV1::TYPES.map(EventDescription::of::<CommandRefusedV1>);
+    let modules =
+        [auth::describe(), account::describe(), transaction::describe(), notification::describe(), compliance::describe()];
+    modules.into_iter().flatten().chain(refusals).collect()
+}

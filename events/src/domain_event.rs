@@ -1,0 +1,52 @@
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+/// One version of one event.
+pub trait DomainEvent: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The kind of aggregate whose sequence the event is numbered in. Sequences start at 1 and have no gaps, so a
+    /// subscriber to all events of one aggregate kind can prove it missed nothing.
+    const AGGREGATE: &'static str;
+
+    /// `<module>.<event>.v<major>`, the CloudEvents type and the stem of the routing key.
+    fn event_type(&self) -> &'static str;
+
+    /// The aggregate the event happened to.
+    fn aggregate_id(&self) -> Uuid;
+
+    /// What order is kept by: events with the same key travel in the same slot.
+    fn partition_key(&self) -> Uuid {
+        self.aggregate_id()
+    }
+}
+
+/// Ties a struct to its type, aggregate and aggregate id, and lists it in the module's catalogue.
+macro_rules! domain_events {
+    ($($event:ident => $type:literal, $aggregate:literal, $id:ident;)+) => {
+        $(
+            impl $event {
+                /// The CloudEvents type of this event version.
+                pub const TYPE: &'static str = $type;
+            }
+
+            impl $crate::DomainEvent for $event {
+                const AGGREGATE: &'static str = $aggregate;
+
+                fn event_type(&self) -> &'static str {
+                    $type
+                }
+
+                fn aggregate_id(&self) -> uuid::Uuid {
+                    self.$id
+                }
+            }
+        )+
+
+        pub(crate) fn describe() -> Vec<$crate::EventDescription> {
+            vec![$($crate::EventDescription::of::<$event>($type)),+]
+        }
+    };
+}
+
+pub(crate) use domain_events;

@@ -1,0 +1,21 @@
+//! The words every part of the bank shares: money, identifiers, time, who is acting, and how a refusal is said.
+//!
+//! Nothing in here does I/O. Time and randomness come in through [`Clock`] and [`Ids`], so that a domain rule is a
+//! function of its arguments and a test can say what time it is.
+
+mod actor;
+mod clock;
+mod context;
+mod currency;
+pub mod ids;
+mod money;
+mod refusal;
+mod slot;
+
+pub use actor::{Actor, ActorKind, Role, Roles, UnknownRole};
+pub use clock::{Clock, FixedClock, Ids, SystemClock, SystemIds};
+pub use context::RequestContext;
+pub use currency::{Currency, UnknownCurrency};
+pub use money::{Money, MoneyError};
+pub use refusal::{Refusal, RefusalCode};
+pub use slot::{SLOTS, Slot};

@@ -1,0 +1,100 @@
+//! Who may see a field. Every field of a root type names one of these, so that access is a decision somebody made.
+//!
+//! - `#[graphql(guard = "Public")]`: anybody, also without a token.
+//! - `#[graphql(guard = "Authenticated")]`: whoever is logged in. The resolver still narrows to the caller's own objects.
+//! - `#[graphql(guard = "RoleGuard(&[Role::Operator])")]`: one of these roles.
+//!
+//! Somebody else's object is *absent* (`null`, or a user error `…_NOT_FOUND`), never `FORBIDDEN`: a refusal would confirm
+//! that it exists.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Guard, Result};
+use uuid::Uuid;
+use vostro_kernel::{RequestContext, Role};
+
+use crate::faults::{forbidden, internal, unauthenticated};
+use crate::scope::RequestScope;
+
+/// The roles that may look at customers' objects on the bank's behalf.
+pub const STAFF: &[Role] = &[Role::ComplianceOfficer, Role::Operator, Role::Admin];
+
+/// The request the resolver works for.
+///
+/// # Errors
+/// An internal fault when the schema was called without a [`RequestScope`], which only a wiring mistake can cause.
+pub fn scope<'a>(ctx: &Context<'a>) -> Result<&'a Arc<RequestScope>> {
+    ctx.data_opt::<Arc<RequestScope>>().ok_or_else(|| internal("the request carries no scope"))
+}
+
+/// The context of the request, whoever makes it.
+///
+/// # Errors
+/// As [`scope`].
+pub fn context<'a>(ctx: &Context<'a>) -> Result<&'a RequestContext> {
+    scope(ctx).map(|scope| scope.context())
+}
+
+/// The context of a request by somebody who is logged in.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is.
+pub fn authenticated<'a>(ctx: &Context<'a>) -> Result<&'a RequestContext> {
+    let context = context(ctx)?;
+    if context.actor.id.is_some() { Ok(context) } else { Err(unauthenticated()) }
+}
+
+/// The id of the user who is logged in.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is.
+pub fn user_id(ctx: &Context<'_>) -> Result<Uuid> {
+    context(ctx)?.actor.id.ok_or_else(unauthenticated)
+}
+
+/// The context of a request by somebody with one of `roles`.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is logged in, `FORBIDDEN` without any of the roles.
+pub fn require_role<'a>(ctx: &Context<'a>, roles: &[Role]) -> Result<&'a RequestContext> {
+    let context = authenticated(ctx)?;
+    if context.actor.has_any(roles) { Ok(context) } else { Err(forbidden()) }
+}
+
+/// A context with a command id of its own, for a mutation. Check access first (a guard does).
+///
+/// # Errors
+/// As [`scope`].
+pub fn command(ctx: &Context<'_>) -> Result<RequestContext> {
+    scope(ctx).map(|scope| scope.command())
+}
+
+/// Anybody, also without a token: registering, logging in.
+#[derive(Debug, Clone, Copy)]
+pub struct Public;
+
+impl Guard for Public {
+    async fn check(&self, _: &Context<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Whoever is logged in.
+#[derive(Debug, Clone, Copy)]
+pub struct Authenticated;
+
+impl Guard for Authenticated {
+    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
+        authenticated(ctx).map(|_| ())
+    }
+}
+
+/// Whoever holds one of these roles.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleGuard(pub &'static [Role]);
+
+impl Guard for RoleGuard {
+    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
+        require_role(ctx, self.0).map(|_| ())
+    }
+}

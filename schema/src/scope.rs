@@ -1,0 +1,64 @@
+//! What a request carries to every resolver it reaches, in whichever module.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vostro_kernel::{Ids, RequestContext};
+
+/// One request of one client: who is acting, under which correlation id, and what its resolvers share.
+///
+/// The door makes one per operation and puts it into the request data of every module as `Arc<RequestScope>`.
+/// Resolvers reach it through [`crate::guards`].
+pub struct RequestScope {
+    context: RequestContext,
+    ids: Arc<dyn Ids>,
+    shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl RequestScope {
+    pub fn new(context: RequestContext, ids: Arc<dyn Ids>) -> Self {
+        Self { context, ids, shared: Mutex::default() }
+    }
+
+    /// The context facades take as their first argument, for queries.
+    pub fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    /// A context for one command: two mutations in one document are two commands of the same correlation.
+    pub fn command(&self) -> RequestContext {
+        self.context.next_command(self.ids.as_ref())
+    }
+
+    /// What all resolvers of this request share, made on first use. For data loaders: an answer to one caller must not
+    /// be served to another, so loaders live as long as the request and no longer.
+    pub fn shared<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = shared.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()));
+        Arc::clone(entry).downcast().expect("the entry is stored under its own type id")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vostro_kernel::{Actor, SystemIds};
+
+    #[test]
+    fn a_request_shares_one_value_per_type() {
+        let scope = RequestScope::new(RequestContext::of(Actor::ANONYMOUS, &SystemIds), Arc::new(SystemIds));
+        let first = scope.shared(|| String::from("first"));
+        let second = scope.shared(|| String::from("second"));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(*scope.shared(|| 7_u8), 7);
+    }
+
+    #[test]
+    fn each_command_has_its_own_id_and_the_same_correlation() {
+        let scope = RequestScope::new(RequestContext::of(Actor::ANONYMOUS, &SystemIds), Arc::new(SystemIds));
+        let (one, two) = (scope.command(), scope.command());
+        assert_ne!(one.command_id, two.command_id);
+        assert_eq!(one.correlation_id, two.correlation_id);
+    }
+}

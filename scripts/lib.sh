@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# What every script here shares: messages, where things are, which ports are used, and whether a process of ours lives.
+# Sourced, never run. Sets strict mode for the script that sources it.
+#
+# Inputs, all optional:
+#   PORT_BASE     first of the ports to use (default 21000); a script's own stack may add a fixed step, see use_stack
+#   VOSTRO_LOCAL  folder for data, logs, sockets and secrets (default <project>/.local, ignored by git)
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PORT_BASE=${PORT_BASE:-21000}
+VOSTRO_LOCAL=${VOSTRO_LOCAL:-$ROOT/.local}
+case $VOSTRO_LOCAL in /*) ;; *) VOSTRO_LOCAL=$PWD/$VOSTRO_LOCAL ;; esac
+
+say() { printf '%s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+
+# die MESSAGE [WAY_OUT]: every failure names what to do next.
+die() {
+  printf 'error: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf '       %s\n' "${@:2}" >&2
+  exit 1
+}
+
+# The header of a script is its help: the comment lines after the interpreter line.
+print_help() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$1"; }
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# use_stack NAME: a stack of its own (folder and ports) so that demonstrations, tests and benchmarks never meet
+# the bank somebody is running. Exports what the scripts called from here need.
+use_stack() {
+  case $1 in
+    main) ;;
+    demo) PORT_BASE=$((PORT_BASE + 1000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/demo ;;
+    test) PORT_BASE=$((PORT_BASE + 2000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/test ;;
+    bench) PORT_BASE=$((PORT_BASE + 3000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/bench ;;
+    *) die "no stack is called '$1'" 'the stacks are main, demo, test and bench' ;;
+  esac
+  export PORT_BASE VOSTRO_LOCAL
+}
+
+# Ports follow from PORT_BASE. The kernel hands out 32768 and above to outgoing connections, so a fixed port up
+# there collides at random; below 1024 only root may listen.
+set_ports() {
+  case $PORT_BASE in '' | *[!0-9]*) die "PORT_BASE must be a number, not '$PORT_BASE'" ;; esac
+  if [ "$PORT_BASE" -lt 1024 ] || [ "$PORT_BASE" -ge $((32768 - 700)) ]; then
+    die "PORT_BASE=$PORT_BASE is outside 1024..32067" \
+      'the ports reach up to PORT_BASE+699 and must stay below 32768, where the kernel picks ports for outgoing connections' \
+      'demonstrations use PORT_BASE+1000, tests +2000, benchmarks +3000: choose for example PORT_BASE=25000'
+  fi
+  HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=$((PORT_BASE + 369)) PG_PORT=$((PORT_BASE + 432))
+  AMQP_PORT=$((PORT_BASE + 672)) MGMT_PORT=$((PORT_BASE + 673)) DIST_PORT=$((PORT_BASE + 674))
+  RABBIT_METRICS_PORT=$((PORT_BASE + 692))
+  export HTTP_PORT EPMD_PORT PG_PORT AMQP_PORT MGMT_PORT DIST_PORT RABBIT_METRICS_PORT
+}
+
+# --- processes -------------------------------------------------------------------------------------------------
+# A pid file holds "pid start-time". The start time tells our process from another that got the same number later.
+
+pid_file() { printf '%s/run/%s.pid' "$VOSTRO_LOCAL" "$1"; }
+
+# start_time PID: clock ticks since boot; empty when there is no such process.
+start_time() {
+  local stat
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  stat=${stat##*) } # the command name, in brackets, may hold anything
+  # shellcheck disable=SC2086 # split on purpose: state is field 3 of the file, the start time field 22
+  set -- $stat
+  printf '%s' "${20}"
+}
+
+# A zombie still answers kill -0, so the state is read instead.
+exists() { [ -r "/proc/$1/status" ] && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"; }
+
+record_pid() { printf '%s %s\n' "$2" "$(start_time "$2")" >"$(pid_file "$1")"; }
+
+# pid_of SERVICE: the pid when our process lives, otherwise nothing and status 1.
+pid_of() {
+  local pid started
+  read -r pid started 2>/dev/null <"$(pid_file "$1")" || return 1
+  [ -n "$started" ] && exists "$pid" && [ "$(start_time "$pid")" = "$started" ] || return 1
+  printf '%s' "$pid"
+}
+alive() { pid_of "$1" >/dev/null; }
+
+# spawn SERVICE COMMAND...: in a session of its own, so that it outlives this script and its terminal.
+spawn() {
+  local service=$1
+  shift
+  (cd "$VOSTRO_LOCAL" && exec setsid "$@") >>"$VOSTRO_LOCAL/log/$service.log" 2>&1 </dev/null 9>&- &
+  record_pid "$service" $!
+  disown $!
+}
+
+# wait_until SECONDS COMMAND...: polls; status 1 when the time is over.
+wait_until() {
+  local limit=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$limit" ] || return 1
+    sleep 0.1
+  done
+}
+
+# stop SERVICE SIGNAL SECONDS: asks politely, then insists. Watches the process, not the pid file.
+stop_service() {
+  local pid
+  pid=$(pid_of "$1") || { rm -f "$(pid_file "$1")"; return 0; }
+  kill "-$2" "$pid" 2>/dev/null || true
+  if ! wait_until "$3" not exists "$pid"; then
+    warn "$1 did not stop within $3 s of SIG$2; killing it"
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_until 10 not exists "$pid" || true
+  fi
+  rm -f "$(pid_file "$1")"
+  say "$1: stopped"
+}
+
+not() { ! "$@"; }
+
+# The redirection must happen in a subshell: a failing 'exec' would end the script.
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# require_free_port PORT PURPOSE
+require_free_port() {
+  port_open "$1" || return 0
+  local owner=''
+  ! has ss || owner=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:((\("[^)]*\)).*/ (\1)/p' | head -n 1)
+  die "port $1, wanted for $2, is in use by something else$owner" \
+    "stop that program, or choose other ports: PORT_BASE=25000 (now $PORT_BASE)"
+}

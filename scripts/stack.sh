@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# The bank's private PostgreSQL and RabbitMQ: own folders, own ports, own accounts.
+#
+# Usage: scripts/stack.sh COMMAND [SERVICE]          SERVICE is postgresql or rabbitmq; without one, both
+#
+#   up [SERVICE]        start what is not running and wait until it answers
+#   down [SERVICE]      stop cleanly
+#   restart [SERVICE]   stop cleanly if it runs, start, wait
+#   wait [SERVICE]      wait until it answers
+#   kill9 SERVICE       end it without warning, as a power cut would
+#   status              what runs where; status 1 unless everything runs
+#   env                 shell lines that point the bank and its tests at this stack: eval "$(scripts/stack.sh env)"
+#   clean               stop and delete this stack's data, logs and secrets
+#
+# Everything lives under VOSTRO_LOCAL (default .local in the project); ports start at PORT_BASE (default 21000).
+# With different values of both, stacks run side by side. No server, account or file outside that folder is touched,
+# and no process is stopped that this script did not start. Works as root and as an ordinary user.
+# VOSTRO_PG_BIN and VOSTRO_RABBITMQ_HOME name installations that are not where distributions put them.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib/postgresql.sh
+. "$ROOT/scripts/lib/postgresql.sh"
+# shellcheck source=scripts/lib/rabbitmq.sh
+. "$ROOT/scripts/lib/rabbitmq.sh"
+
+random_secret() { head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 40; }
+
+# Passwords are made once per stack and stay in one file that only its owner can read.
+load_secrets() {
+  local file=$VOSTRO_LOCAL/secrets
+  if [ ! -s "$file" ]; then
+    if [ -e "$PG_READY" ] || [ -e "$RABBIT_READY" ]; then
+      die "$file is missing, but there are data that were made with it" \
+        "put it back, or start afresh with 'scripts/stack.sh clean' (which deletes the data)"
+    fi
+    (umask 077 && for name in POSTGRES_PASSWORD OWNER_PASSWORD BROKER_PASSWORD MODULE_SECRET; do
+      printf '%s=%s\n' "$name" "$(random_secret)"
+    done >"$file.new") && mv "$file.new" "$file"
+  fi
+  [ -r "$file" ] || die "$file cannot be read by $(id -un)" 'it belongs to the user who first started this stack'
+  # shellcheck source=/dev/null
+  . "$file"
+}
+
+prepare() {
+  set_ports
+  case $VOSTRO_LOCAL in *[[:space:]]*)
+    die "the folder '$VOSTRO_LOCAL' has a space in its name, which RabbitMQ's scripts cannot cope with" \
+      'keep the data elsewhere: VOSTRO_LOCAL=/var/tmp/vostro' ;;
+  esac
+  if ! mkdir -p "$VOSTRO_LOCAL"/{run,log} 2>/dev/null || [ ! -w "$VOSTRO_LOCAL/run" ]; then
+    die "$(id -un) cannot write in $VOSTRO_LOCAL" \
+      'use the account that created it, or another folder: VOSTRO_LOCAL=/var/tmp/vostro'
+  fi
+  chmod 711 "$VOSTRO_LOCAL" # the database's account must pass through, but not look
+  find_postgresql || die "PostgreSQL $PG_MINIMUM or newer is not installed" "run 'scripts/install.sh'"
+  find_rabbitmq || die 'RabbitMQ is not installed' "run 'scripts/install.sh'"
+  load_secrets
+  # One change at a time; the servers do not inherit the lock (see spawn).
+  exec 9>"$VOSTRO_LOCAL/run/lock"
+  flock -w 300 9 || die "another scripts/stack.sh has been working on $VOSTRO_LOCAL for 5 minutes" 'wait for it, or end it'
+}
+
+# each VERB [SERVICE]: one service or both. RabbitMQ first: it takes longest to start, and PostgreSQL starts meanwhile.
+each() {
+  case ${2:-} in
+    '') "rabbit_$1"; "pg_$1" ;;
+    rabbitmq) "rabbit_$1" ;;
+    postgresql) "pg_$1" ;;
+    *) die "no service is called '$2'" 'the services are postgresql and rabbitmq' ;;
+  esac
+}
+
+kill_hard() {
+  local pid
+  [ -n "${1:-}" ] || die 'kill9 needs a service' 'postgresql or rabbitmq'
+  pid=$(pid_of "$1") || die "$1 is not running"
+  kill -KILL "$pid"
+  wait_until 10 not exists "$pid" || die "$1 (process $pid) does not go away"
+  rm -f "$(pid_file "$1")"
+  say "$1: killed (process $pid)"
+}
+
+status() {
+  local service pid missing=0
+  printf 'folder %s\n' "$VOSTRO_LOCAL"
+  for service in "postgresql $PG_PORT" "rabbitmq $AMQP_PORT" "bank $HTTP_PORT"; do
+    if pid=$(pid_of "${service% *}"); then
+      printf '%-11s running, process %s, port %s\n' "${service% *}" "$pid" "${service#* }"
+    else
+      printf '%-11s not running\n' "${service% *}"
+      [ "${service% *}" = bank ] || missing=1
+    fi
+  done
+  return $missing
+}
+
+print_env() {
+  local database=postgres://vostro_owner:$OWNER_PASSWORD@127.0.0.1:$PG_PORT/vostro
+  local management=http://vostro:$BROKER_PASSWORD@127.0.0.1:$MGMT_PORT
+  cat <<ENV
+export VOSTRO__DATABASE__URL=$database
+export VOSTRO__DATABASE__MODULE_SECRET=$MODULE_SECRET
+export VOSTRO__BROKER__URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT/vostro
+export VOSTRO__BROKER__MANAGEMENT_URL=$management
+export VOSTRO__HTTP__ADDRESS=127.0.0.1:$HTTP_PORT
+export VOSTRO_TEST_DATABASE_URL=$database
+export VOSTRO_TEST_AMQP_URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT
+export VOSTRO_TEST_MANAGEMENT_URL=$management
+export VOSTRO_LOCAL=$VOSTRO_LOCAL
+export PORT_BASE=$PORT_BASE
+ENV
+}
+
+clean() {
+  each stop
+  rm -rf "$PG_DIR" "$RABBIT_DIR" "$VOSTRO_LOCAL"/{log,secrets,run}
+  rmdir "$VOSTRO_LOCAL" 2>/dev/null || true
+  say "deleted the stack in $VOSTRO_LOCAL"
+}
+
+command=${1:-}
+service=${2:-}
+case $command in
+  up) prepare; each start "$service"; each wait "$service" ;;
+  down) prepare; each stop "$service" ;;
+  restart) prepare; each stop "$service"; each start "$service"; each wait "$service" ;;
+  wait) prepare; each wait "$service" ;;
+  kill9) prepare; kill_hard "$service" ;;
+  status) set_ports; status ;;
+  env) prepare; print_env ;;
+  clean) if [ -d "$VOSTRO_LOCAL" ]; then prepare; clean; fi ;;
+  -h | --help | help) print_help "$0" ;;
+  *) print_help "$0" >&2; exit 2 ;;
+esac
