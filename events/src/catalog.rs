@@ -27,7 +27,12 @@ impl EventDescription {
 /// Every event version of every module, in the order of the modules and of their declaration.
 pub fn catalog() -> Vec<EventDescription> {
     let refusals = CommandRefusedV1::TYPES.map(EventDescription::of::<CommandRefusedV1>);
-    let modules =
-        [auth::describe(), account::describe(), transaction::describe(), notification::describe(), compliance::describe()];
+    let modules = [
+        auth::describe(),
+        account::describe(),
+        transaction::describe(),
+        notification::describe(),
+        compliance::describe(),
+    ];
     modules.into_iter().flatten().chain(refusals).collect()
 }

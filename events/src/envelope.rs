@@ -93,11 +93,7 @@ impl Cause {
 
     /// Caused by another event: same correlation, same actor, no command of its own.
     pub fn event(envelope: &Envelope) -> Self {
-        Self {
-            causation_id: envelope.id,
-            command: None,
-            ..envelope.cause.clone()
-        }
+        Self { causation_id: envelope.id, command: None, ..envelope.cause.clone() }
     }
 }
 

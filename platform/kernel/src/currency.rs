@@ -22,9 +22,7 @@ impl Currency {
 
     /// How many decimals the currency's minor unit has: 2 for EUR, 0 for JPY, 3 for KWD.
     pub fn decimals(&self) -> u32 {
-        iso_currency::Currency::from_code(self.code())
-            .and_then(|currency| currency.exponent())
-            .map_or(2, u32::from)
+        iso_currency::Currency::from_code(self.code()).and_then(|currency| currency.exponent()).map_or(2, u32::from)
     }
 }
 

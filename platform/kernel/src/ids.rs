@@ -95,8 +95,12 @@ mod tests {
     #[test]
     fn other_spellings_of_an_id_are_refused() {
         let id = Uuid::now_v7();
-        let spellings =
-            [format!("acc_{}", id.simple()), format!("acc_{}", id.to_string().to_uppercase()), id.to_string(), "acc_".into()];
+        let spellings = [
+            format!("acc_{}", id.simple()),
+            format!("acc_{}", id.to_string().to_uppercase()),
+            id.to_string(),
+            "acc_".into(),
+        ];
         for text in spellings {
             assert!(IdKind::Account.decode(&text).is_err(), "{text}");
         }

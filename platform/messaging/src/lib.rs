@@ -1,0 +1,49 @@
+//! How events leave a module and enter another: the PostgreSQL side of messaging.
+//!
+//! The guarantee: *each committed event changes each subscriber's state exactly once, provided PostgreSQL keeps committed
+//! data; delivery is at least once.* It rests on two rows. A state change and its events commit together
+//! ([`Outbox::append_in_tx`]); a handler's effect and its [`inbox`] row commit together. Everything between the two may be
+//! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
+//! [`Consumer`] acknowledges after its commit.
+//!
+//! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
+//!
+//! To consume events, a module
+//! 1. declares a [`Subscription`] in its manifest,
+//! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
+//! 3. hands both to the application, which runs a [`Consumer`].
+
+mod consumer;
+pub mod crash;
+pub mod dead_letter;
+mod drain;
+mod fault;
+mod feed;
+mod frame;
+mod group_commit;
+mod handler;
+pub mod inbox;
+mod manifest;
+mod module;
+mod outbox;
+mod relay;
+mod seal;
+mod transport;
+mod wire;
+
+pub use consumer::Consumer;
+pub use drain::DeadLetterDrain;
+pub use feed::LiveFeed;
+pub use frame::{Frame, frames};
+pub use group_commit::{Closed, GroupCommit};
+pub use handler::{AfterCommit, Handler, HandlerError, Incoming};
+pub use manifest::{EventSelector, InboxMode, Manifest, Subscription};
+pub use module::{BoundHandler, Foundation, Module, StartError};
+pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
+pub use relay::Relay;
+pub use seal::{Contact, ContactKey, Unsealable};
+pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
+pub use wire::{InboundMessage, OutboundMessage, decode, encode};
+
+/// Applied in every module's schema, with `search_path` set to it, before the module's own migrations.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

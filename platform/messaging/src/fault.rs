@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use rand::Rng as _;
+use sqlx::PgPool;
+
+/// What a database error says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There is no database to talk to just now. Nothing is wrong with the message: wait.
+    DatabaseDown,
+    /// This attempt lost a race; the next one may win.
+    Conflict,
+    /// The statement itself was refused; trying again will hardly help.
+    Statement,
+}
+
+pub(crate) fn classify(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Database(database) => database.code().map_or(Fault::Statement, |code| by_sqlstate(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => Fault::DatabaseDown,
+        _ => Fault::Statement,
+    }
+}
+
+/// SQLSTATE classes of the PostgreSQL manual, appendix A.
+fn by_sqlstate(code: &str) -> Fault {
+    match code {
+        // Serialisation failure, deadlock, lock not available, query cancelled by a timeout.
+        "40001" | "40P01" | "55P03" | "57014" => Fault::Conflict,
+        // Shutdown, crash, starting up, too many connections, read-only after a failover, connection exceptions.
+        "57P01" | "57P02" | "57P03" | "53300" | "25006" => Fault::DatabaseDown,
+        _ if code.starts_with("08") => Fault::DatabaseDown,
+        _ => Fault::Statement,
+    }
+}
+
+/// Waits until the database answers again, asking less and less often, up to every two seconds.
+pub(crate) async fn until_database_answers(pool: &PgPool) {
+    let mut pause = Duration::from_millis(50);
+    while sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await.is_err() {
+        tokio::time::sleep(jitter(pause)).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// Between half of `pause` and all of it, so that many who wait do not come back at the same moment.
+pub(crate) fn jitter(pause: Duration) -> Duration {
+    let longest = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(rand::rng().random_range(longest / 2..=longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_database_is_told_from_a_refused_statement() {
+        assert_eq!(classify(&sqlx::Error::PoolTimedOut), Fault::DatabaseDown);
+        assert_eq!(by_sqlstate("57P01"), Fault::DatabaseDown);
+        assert_eq!(by_sqlstate("08006"), Fault::DatabaseDown);
+        assert_eq!(by_sqlstate("40001"), Fault::Conflict);
+        assert_eq!(by_sqlstate("23505"), Fault::Statement);
+    }
+}

@@ -1,0 +1,109 @@
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Commands that share a commit. A group is whatever has queued while the previous group was being committed: no timer,
+/// so a lone command waits for nobody, and under load a commit is shared by dozens.
+#[derive(Debug)]
+pub struct GroupCommit<C, R> {
+    queue: mpsc::Sender<Asked<C, R>>,
+}
+
+type Asked<C, R> = (C, oneshot::Sender<R>);
+
+/// The worker is gone: the bank is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("shutting down")]
+pub struct Closed;
+
+impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
+    /// Starts `workers` tasks that each take up to `most` commands at a time and commit them with `commit`, which answers
+    /// in the order it was asked.
+    pub fn spawn<F, Fut>(workers: usize, most: usize, commit: F) -> Self
+    where
+        F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
+        let (queue, receiver) = mpsc::channel(most * workers * 4);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let commit = Arc::new(commit);
+        for _ in 0..workers {
+            tokio::spawn(work(Arc::clone(&receiver), Arc::clone(&commit), most));
+        }
+        Self { queue }
+    }
+
+    /// Has the command committed with the next group and returns its answer. When the queue is full this waits: the
+    /// callers' own deadlines are the back-pressure.
+    ///
+    /// # Errors
+    /// [`Closed`] when the group ended without an answer.
+    pub async fn submit(&self, command: C) -> Result<R, Closed> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send((command, answer)).await.map_err(|_| Closed)?;
+        answered.await.map_err(|_| Closed)
+    }
+}
+
+async fn work<C, R, F, Fut>(receiver: Arc<Mutex<mpsc::Receiver<Asked<C, R>>>>, commit: Arc<F>, most: usize)
+where
+    F: Fn(Vec<C>) -> Fut,
+    Fut: Future<Output = Vec<R>>,
+{
+    loop {
+        let mut group = Vec::with_capacity(most);
+        if receiver.lock().await.recv_many(&mut group, most).await == 0 {
+            return;
+        }
+        let (commands, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let results = commit(commands).await;
+        debug_assert_eq!(results.len(), answers.len(), "one answer per command");
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever asked may have given up waiting; the command is committed all the same.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn commands_that_arrive_during_a_commit_share_the_next_one() {
+        let commits = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Semaphore::new(0));
+        let group = Arc::new(GroupCommit::spawn(1, 100, {
+            let (commits, gate) = (Arc::clone(&commits), Arc::clone(&gate));
+            move |commands: Vec<usize>| {
+                let (commits, gate) = (Arc::clone(&commits), Arc::clone(&gate));
+                async move {
+                    commits.fetch_add(1, Ordering::SeqCst);
+                    gate.acquire().await.expect("open").forget();
+                    commands.into_iter().map(|command| command * 2).collect()
+                }
+            }
+        }));
+        let submit = |command| {
+            let group = Arc::clone(&group);
+            tokio::spawn(async move { group.submit(command).await })
+        };
+        let first = submit(1);
+        while commits.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let rest = (2..12).map(submit).collect::<Vec<_>>();
+        while group.queue.capacity() > group.queue.max_capacity() - rest.len() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(2);
+        assert_eq!(first.await.expect("joined"), Ok(2));
+        for (submitted, command) in rest.into_iter().zip(2..) {
+            assert_eq!(submitted.await.expect("joined"), Ok(command * 2));
+        }
+        assert_eq!(commits.load(Ordering::SeqCst), 2);
+    }
+}

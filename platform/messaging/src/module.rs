@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use vostro_kernel::{Clock, Ids};
+
+use crate::{Handler, Manifest, Outbox, Subscription};
+
+/// What every module is given to stand on.
+#[derive(Clone)]
+pub struct Foundation {
+    /// Connected as the module's own role: other modules' schemas cannot be seen through it.
+    pub pool: PgPool,
+    pub outbox: Outbox,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+}
+
+/// A subscription and the code behind it.
+pub struct BoundHandler {
+    pub subscription: Subscription,
+    pub handler: Arc<dyn Handler>,
+}
+
+/// A module cannot begin to work; the text tells an operator why.
+#[derive(Debug, thiserror::Error)]
+#[error("the {module} module cannot start: {reason}")]
+pub struct StartError {
+    pub module: &'static str,
+    pub reason: String,
+}
+
+/// What the application needs of a module to run it. What clients need of it is its facade.
+#[async_trait]
+pub trait Module: Send + Sync + 'static {
+    fn manifest(&self) -> Manifest;
+
+    /// One handler for each subscription of the manifest.
+    fn handlers(&self) -> Vec<BoundHandler>;
+
+    /// Prepares the module before it serves and consumes: creates what must exist, loads what must be known. Runs at
+    /// every start, so it must do nothing the second time.
+    ///
+    /// # Errors
+    /// [`StartError`]; the bank does not become ready.
+    async fn start(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// Work that goes on beside consuming, such as sending what is queued. Each future ends soon after `stop`.
+    fn background(&self, _stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,144 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
+
+/// An event that is about to be committed.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    envelope: Envelope,
+    bytes: Vec<u8>,
+}
+
+impl NewEvent {
+    /// `id` is fresh (UUIDv7); `sequence` is the event's number in its aggregate, from 1 without gaps.
+    pub fn new<E: DomainEvent>(id: Uuid, occurred_at: DateTime<Utc>, sequence: i64, cause: Cause, event: &E) -> Self {
+        let envelope = Envelope {
+            id,
+            event_type: EventType::of(event.event_type()),
+            occurred_at,
+            aggregate_type: E::AGGREGATE.into(),
+            aggregate_id: event.aggregate_id(),
+            sequence,
+            partition_key: event.partition_key(),
+            cause,
+        };
+        let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
+        let bytes = write_structured(&envelope, &data);
+        Self { envelope, bytes }
+    }
+
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+}
+
+/// The outgoing side of one module. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    committed: Arc<Notify>,
+}
+
+/// A row waiting to be published.
+#[derive(Debug, Clone)]
+pub struct OutboxRow {
+    pub id: i64,
+    pub event_id: Uuid,
+    pub event_type: String,
+    pub slot: i16,
+    pub aggregate_id: Uuid,
+    pub occurred_at: DateTime<Utc>,
+    pub event: Vec<u8>,
+}
+
+/// How much is waiting, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxStatus {
+    pub rows: i64,
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+impl Outbox {
+    /// Adds events to the caller's transaction, in order. Call it *after* the aggregates' rows are locked or inserted:
+    /// only then do the ids of one aggregate's events follow the order of their commits.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let count = events.len();
+        let (mut ids, mut types, mut slots) =
+            (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut aggregates, mut times, mut bodies) =
+            (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
+        for event in events {
+            ids.push(event.envelope.id);
+            types.push(event.envelope.event_type.to_string());
+            slots.push(i16::from(event.envelope.slot().number()));
+            aggregates.push(event.envelope.aggregate_id);
+            times.push(event.envelope.occurred_at);
+            bodies.push(event.bytes);
+        }
+        sqlx::query!(
+            "insert into outbox (event_id, event_type, slot, aggregate_id, occurred_at, event)
+             select * from unnest($1::uuid[], $2::text[], $3::smallint[], $4::uuid[], $5::timestamptz[], $6::bytea[])",
+            &ids,
+            &types,
+            &slots,
+            &aggregates,
+            &times,
+            &bodies
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Wakes the relay. Call it after the commit; forgetting it delays the events by one poll, no more.
+    pub fn committed(&self) {
+        self.committed.notify_one();
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.committed.notified().await;
+    }
+
+    /// What is waiting in the module whose pool this is.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn status(pool: &PgPool) -> sqlx::Result<OutboxStatus> {
+        sqlx::query_as!(OutboxStatus, r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox"#)
+            .fetch_one(pool)
+            .await
+    }
+
+    /// Rows above `floor` that are not being published already, oldest first.
+    pub(crate) async fn waiting(
+        pool: &PgPool,
+        floor: i64,
+        in_flight: &[i64],
+        limit: i64,
+    ) -> sqlx::Result<Vec<OutboxRow>> {
+        sqlx::query_as!(
+            OutboxRow,
+            "select id, event_id, event_type, slot, aggregate_id, occurred_at, event
+             from outbox where id > $1 and id <> all($2) order by id limit $3",
+            floor,
+            in_flight,
+            limit
+        )
+        .fetch_all(pool)
+        .await
+    }
+
+    pub(crate) async fn delete(pool: &PgPool, ids: &[i64]) -> sqlx::Result<()> {
+        sqlx::query!("delete from outbox where id = any($1)", ids).execute(pool).await?;
+        Ok(())
+    }
+}
