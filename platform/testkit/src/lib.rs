@@ -1,0 +1,9 @@
+//! What tests of modules stand on: a database of their own, events to feed a handler, and the outbox to look into.
+//!
+//! Needs a PostgreSQL server in `VOSTRO_TEST_DATABASE_URL` whose role may create databases; `make test` provides it.
+
+mod database;
+mod delivery;
+
+pub use database::Database;
+pub use delivery::{deliver, incoming, incoming_caused_by, reason_for_refusing};
