@@ -11,11 +11,14 @@ pub struct EventDescription {
     pub aggregate: &'static str,
     /// JSON Schema of the data.
     pub schema: Schema,
+    /// Reads data as this event and writes it again: what a reader understands of a sample.
+    pub round_trip: fn(&str) -> serde_json::Result<serde_json::Value>,
 }
 
 impl EventDescription {
     pub(crate) fn of<E: DomainEvent>(event_type: &'static str) -> Self {
-        Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E) }
+        let round_trip = |text: &str| serde_json::to_value(serde_json::from_str::<E>(text)?);
+        Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E), round_trip }
     }
 
     /// The module that owns and publishes it: the first word of the type.
