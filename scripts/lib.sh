@@ -28,17 +28,44 @@ print_help() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$1"; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+random_secret() { head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 40; }
+
+# add_missing_secrets FILE NAME...: each name gets a random value, once; only the file's owner can read it.
+add_missing_secrets() {
+  local file=$1 name
+  shift
+  (umask 077 && touch "$file") 2>/dev/null || die "$(id -un) cannot use $file" 'it belongs to another user'
+  for name; do
+    grep -q "^$name=." "$file" || printf '%s=%s\n' "$name" "$(random_secret)" >>"$file"
+  done
+}
+
 # use_stack NAME: a stack of its own (folder and ports) so that demonstrations, tests and benchmarks never meet
 # the bank somebody is running. Exports what the scripts called from here need.
+STACKS=(main demo test bench gen)
 use_stack() {
+  local step
   case $1 in
-    main) ;;
-    demo) PORT_BASE=$((PORT_BASE + 1000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/demo ;;
-    test) PORT_BASE=$((PORT_BASE + 2000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/test ;;
-    bench) PORT_BASE=$((PORT_BASE + 3000)) VOSTRO_LOCAL=$VOSTRO_LOCAL/bench ;;
-    *) die "no stack is called '$1'" 'the stacks are main, demo, test and bench' ;;
+    main) return 0 ;;
+    demo) step=1000 ;;
+    test) step=2000 ;;
+    bench) step=3000 ;;
+    gen) step=4000 ;;
+    *) die "no stack is called '$1'" "the stacks are ${STACKS[*]}" ;;
   esac
+  PORT_BASE=$((PORT_BASE + step)) VOSTRO_LOCAL=$VOSTRO_LOCAL/$1
   export PORT_BASE VOSTRO_LOCAL
+}
+
+# own_stack NAME: the same, empty, and for one run at a time, because that run deletes what the last one left.
+own_stack() {
+  use_stack "$1"
+  mkdir -p "$(dirname "$VOSTRO_LOCAL")"
+  exec 8>"$VOSTRO_LOCAL.lock"
+  flock -n 8 || die "another run uses $VOSTRO_LOCAL" 'wait until it is over'
+  "$ROOT/scripts/stack.sh" clean
+  trap '"$ROOT/scripts/stack.sh" down' EXIT
+  trap 'exit 130' INT TERM
 }
 
 # Ports follow from PORT_BASE. The kernel hands out 32768 and above to outgoing connections, so a fixed port up
@@ -47,8 +74,8 @@ set_ports() {
   case $PORT_BASE in '' | *[!0-9]*) die "PORT_BASE must be a number, not '$PORT_BASE'" ;; esac
   if [ "$PORT_BASE" -lt 1024 ] || [ "$PORT_BASE" -ge $((32768 - 700)) ]; then
     die "PORT_BASE=$PORT_BASE is outside 1024..32067" \
-      'the ports reach up to PORT_BASE+699 and must stay below 32768, where the kernel picks ports for outgoing connections' \
-      'demonstrations use PORT_BASE+1000, tests +2000, benchmarks +3000: choose for example PORT_BASE=25000'
+      'the ports reach up to PORT_BASE+699; from 32768 on the kernel picks ports for outgoing connections' \
+      "make's targets other than 'run' add up to 4000 to it: choose for example PORT_BASE=25000"
   fi
   HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=$((PORT_BASE + 369)) PG_PORT=$((PORT_BASE + 432))
   AMQP_PORT=$((PORT_BASE + 672)) MGMT_PORT=$((PORT_BASE + 673)) DIST_PORT=$((PORT_BASE + 674))
@@ -89,7 +116,7 @@ alive() { pid_of "$1" >/dev/null; }
 spawn() {
   local service=$1
   shift
-  (cd "$VOSTRO_LOCAL" && exec setsid "$@") >>"$VOSTRO_LOCAL/log/$service.log" 2>&1 </dev/null 9>&- &
+  (cd "$VOSTRO_LOCAL" && exec setsid "$@") >>"$VOSTRO_LOCAL/log/$service.log" 2>&1 </dev/null 8>&- 9>&- &
   record_pid "$service" $!
   disown $!
 }
@@ -104,18 +131,26 @@ wait_until() {
   done
 }
 
-# stop SERVICE SIGNAL SECONDS: asks politely, then insists. Watches the process, not the pid file.
+# stop_service SERVICE SIGNAL SECONDS...: asks politely and waits, once per number of seconds, then insists.
+# Watches the process, not the pid file.
 stop_service() {
-  local pid
-  pid=$(pid_of "$1") || { rm -f "$(pid_file "$1")"; return 0; }
-  kill "-$2" "$pid" 2>/dev/null || true
-  if ! wait_until "$3" not exists "$pid"; then
-    warn "$1 did not stop within $3 s of SIG$2; killing it"
-    kill -KILL "$pid" 2>/dev/null || true
-    wait_until 10 not exists "$pid" || true
+  local service=$1 signal=$2 pid seconds
+  shift 2
+  if ! pid=$(pid_of "$service"); then
+    rm -f "$(pid_file "$service")"
+    return 0
   fi
-  rm -f "$(pid_file "$1")"
-  say "$1: stopped"
+  for seconds; do
+    kill "-$signal" "$pid" 2>/dev/null || true
+    if wait_until "$seconds" not exists "$pid"; then break; fi
+  done
+  if exists "$pid"; then
+    warn "$service does not react to SIG$signal; killing it"
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_until 10 not exists "$pid" || die "$service (process $pid) does not go away"
+  fi
+  rm -f "$(pid_file "$service")"
+  say "$service: stopped"
 }
 
 not() { ! "$@"; }

@@ -24,26 +24,21 @@
 # shellcheck source=scripts/lib/rabbitmq.sh
 . "$ROOT/scripts/lib/rabbitmq.sh"
 
-random_secret() { head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 40; }
-
-# Passwords are made once per stack and stay in one file that only its owner can read.
+# Passwords and keys are made once per stack and stay in one file that only its owner can read. What a newer release
+# wants in addition is added.
 load_secrets() {
   local file=$VOSTRO_LOCAL/secrets
-  if [ ! -s "$file" ]; then
-    if [ -e "$PG_READY" ] || [ -e "$RABBIT_READY" ]; then
-      die "$file is missing, but there are data that were made with it" \
-        "put it back, or start afresh with 'scripts/stack.sh clean' (which deletes the data)"
-    fi
-    (umask 077 && for name in POSTGRES_PASSWORD OWNER_PASSWORD BROKER_PASSWORD MODULE_SECRET; do
-      printf '%s=%s\n' "$name" "$(random_secret)"
-    done >"$file.new") && mv "$file.new" "$file"
+  if [ ! -s "$file" ] && { [ -e "$PG_READY" ] || [ -e "$RABBIT_READY" ]; }; then
+    die "$file is missing, but there are data that were made with it" \
+      "put it back, or start afresh with 'scripts/stack.sh clean' (which deletes the data)"
   fi
-  [ -r "$file" ] || die "$file cannot be read by $(id -un)" 'it belongs to the user who first started this stack'
+  add_missing_secrets "$file" POSTGRES_PASSWORD OWNER_PASSWORD BROKER_PASSWORD MODULE_SECRET AUTH_SECRET CONTACT_SECRET
   # shellcheck source=/dev/null
   . "$file"
 }
 
-prepare() {
+# locate: where this stack is; takes the lock. Enough to stop and delete it.
+locate() {
   set_ports
   case $VOSTRO_LOCAL in *[[:space:]]*)
     die "the folder '$VOSTRO_LOCAL' has a space in its name, which RabbitMQ's scripts cannot cope with" \
@@ -54,12 +49,18 @@ prepare() {
       'use the account that created it, or another folder: VOSTRO_LOCAL=/var/tmp/vostro'
   fi
   chmod 711 "$VOSTRO_LOCAL" # the database's account must pass through, but not look
+  pg_choose_account
+  # One change at a time; the servers do not inherit the lock (see spawn).
+  exec 9>"$VOSTRO_LOCAL/run/lock"
+  flock -w 300 9 || die "another scripts/stack.sh has held $VOSTRO_LOCAL for 5 minutes" 'wait for it, or end it'
+}
+
+# prepare: everything that starting and using it needs.
+prepare() {
+  locate
   find_postgresql || die "PostgreSQL $PG_MINIMUM or newer is not installed" "run 'scripts/install.sh'"
   find_rabbitmq || die 'RabbitMQ is not installed' "run 'scripts/install.sh'"
   load_secrets
-  # One change at a time; the servers do not inherit the lock (see spawn).
-  exec 9>"$VOSTRO_LOCAL/run/lock"
-  flock -w 300 9 || die "another scripts/stack.sh has been working on $VOSTRO_LOCAL for 5 minutes" 'wait for it, or end it'
 }
 
 # each VERB [SERVICE]: one service or both. RabbitMQ first: it takes longest to start, and PostgreSQL starts meanwhile.
@@ -104,6 +105,9 @@ export VOSTRO__DATABASE__URL=$database
 export VOSTRO__DATABASE__MODULE_SECRET=$MODULE_SECRET
 export VOSTRO__BROKER__URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT/vostro
 export VOSTRO__BROKER__MANAGEMENT_URL=$management
+export VOSTRO__AUTH__SECRET=$AUTH_SECRET
+export VOSTRO__AUTH__CONTACT_SECRET=$CONTACT_SECRET
+export VOSTRO__NOTIFICATION__EMAIL__FOLDER=$VOSTRO_LOCAL/mail
 export VOSTRO__HTTP__ADDRESS=127.0.0.1:$HTTP_PORT
 export VOSTRO_TEST_DATABASE_URL=$database
 export VOSTRO_TEST_AMQP_URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT
@@ -113,24 +117,30 @@ export PORT_BASE=$PORT_BASE
 ENV
 }
 
+# Nothing of it is wanted any more, so there is nothing to wait for.
 clean() {
+  local service
+  for service in bank rabbitmq postgresql; do
+    ! alive "$service" || kill_hard "$service"
+  done
+  wait_until 10 pg_unused || true
   each stop
-  rm -rf "$PG_DIR" "$RABBIT_DIR" "$VOSTRO_LOCAL"/{log,secrets,run}
-  rmdir "$VOSTRO_LOCAL" 2>/dev/null || true
+  rm -rf "$PG_DIR" "$RABBIT_DIR" "$VOSTRO_LOCAL"/{log,mail,run,secrets}
+  rmdir "$VOSTRO_LOCAL" "$(dirname "$PG_DIR")" 2>/dev/null || true
   say "deleted the stack in $VOSTRO_LOCAL"
 }
 
 command=${1:-}
 service=${2:-}
 case $command in
-  up) prepare; each start "$service"; each wait "$service" ;;
-  down) prepare; each stop "$service" ;;
-  restart) prepare; each stop "$service"; each start "$service"; each wait "$service" ;;
+  up) prepare; each check "$service"; each start "$service"; each wait "$service" ;;
+  down) locate; each stop "$service" ;;
+  restart) prepare; each stop "$service"; each check "$service"; each start "$service"; each wait "$service" ;;
   wait) prepare; each wait "$service" ;;
-  kill9) prepare; kill_hard "$service" ;;
+  kill9) locate; kill_hard "$service" ;;
   status) set_ports; status ;;
   env) prepare; print_env ;;
-  clean) if [ -d "$VOSTRO_LOCAL" ]; then prepare; clean; fi ;;
+  clean) if [ -d "$VOSTRO_LOCAL" ]; then locate; clean; fi ;;
   -h | --help | help) print_help "$0" ;;
   *) print_help "$0" >&2; exit 2 ;;
 esac

@@ -23,26 +23,19 @@ find_postgresql() {
   return 1
 }
 
-# PostgreSQL refuses to run as root: use its own account, or "nobody". When that account cannot reach the folder
-# (a clone under /root), a user namespace lets root's files be used under another number instead.
+# PostgreSQL refuses to run as root: use its own account, or "nobody". When that account cannot reach the folder (a
+# clone under /root), its data alone are kept under /var/lib.
 pg_choose_account() {
-  PG_AS=()
   [ "$(id -u)" = 0 ] || return 0
   local account
   account=$(id -un postgres 2>/dev/null || echo nobody)
   PG_AS=(setpriv "--reuid=$account" "--regid=$(id -g "$account")" --clear-groups)
-  if "${PG_AS[@]}" test -x "$PG_DIR" 2>/dev/null; then
-    chown -R "$account" "$PG_DIR"
-    return 0
-  fi
-  PG_AS=(unshare --user --map-user=65534 --map-group=65534)
-  if "${PG_AS[@]}" true 2>/dev/null; then
-    chown -R 0:0 "$PG_DIR"
-    return 0
-  fi
-  die "PostgreSQL will not run as root, and the account '$account' cannot reach $VOSTRO_LOCAL" \
-    'keep the data elsewhere: VOSTRO_LOCAL=/var/tmp/vostro'
+  "${PG_AS[@]}" test -x "$VOSTRO_LOCAL" || PG_DIR=/var/lib/vostro/$(printf '%s' "$VOSTRO_LOCAL" | cksum | tr -d ' ')
+  PG_DATA=$PG_DIR/data PG_READY=$PG_DIR/initialised
 }
+
+# The server's account owns its files, whoever made them.
+pg_give_files() { [ "$(id -u)" != 0 ] || chown -R "$("${PG_AS[@]}" id -u)" "$PG_DIR"; }
 
 # Runs a PostgreSQL program without the caller's PG* variables; host, port and password are given here.
 pg_run() {
@@ -52,7 +45,6 @@ pg_run() {
     VOSTRO_OWNER_PASSWORD="$OWNER_PASSWORD" "$PG_BIN/$program" -h 127.0.0.1 -p "$PG_PORT" -U postgres "$@"
 }
 pg_sql() { pg_run psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
-pg_answers() { pg_sql -d postgres -c 'select 1'; }
 
 pg_initialise() {
   [ ! -e "$PG_READY" ] || return 0
@@ -60,80 +52,84 @@ pg_initialise() {
     say 'postgresql: an earlier set-up did not finish; starting over'
     rm -rf "$PG_DATA"
   fi
-  say 'postgresql: creating the data folder'
+  say "postgresql: creating the data folder $PG_DATA"
   # A real file, because the account initdb runs as cannot read a pipe that root opened.
   (umask 077 && printf '%s\n' "$POSTGRES_PASSWORD" >"$PG_DIR/password")
-  pg_choose_account
+  pg_give_files
   "${PG_AS[@]}" env -i PATH="$PATH" LC_ALL=C.UTF-8 "$PG_BIN/initdb" -D "$PG_DATA" -U postgres -A scram-sha-256 \
     --pwfile="$PG_DIR/password" -E UTF8 --locale=C.UTF-8 --data-checksums >"$VOSTRO_LOCAL/log/initdb.log" 2>&1 ||
     die 'initdb failed' "see $VOSTRO_LOCAL/log/initdb.log" "$(tail -n 1 "$VOSTRO_LOCAL/log/initdb.log")"
   rm -f "$PG_DIR/password"
+  printf "include '%s'\n" "$PG_DIR/vostro.conf" >>"$PG_DATA/postgresql.conf"
 }
 
-# A lock file left by a killed server names a pid that anything may have by now; PostgreSQL would refuse to start.
-pg_drop_stale_lock() {
+# Every process of a server works in its data folder; after a kill -9 of the parent its children live a moment longer.
+pg_processes() {
+  local link
+  for link in /proc/[0-9]*/cwd; do
+    [ "$(readlink "$link" 2>/dev/null)" != "$PG_DATA" ] || printf '%s\n' "${link//[!0-9]/}"
+  done
+}
+pg_unused() { [ -z "$(pg_processes)" ]; }
+
+# Two servers on one data folder would destroy it, so a new one starts only when nothing of an old one is left.
+# Then the old lock file may go: it names a pid that anything may have by now, and PostgreSQL would refuse to start.
+pg_clear_leftovers() {
   local pid
-  pid=$(head -n 1 "$PG_DATA/postmaster.pid" 2>/dev/null) || return 0
-  if [ -n "$pid" ] && exists "$pid" && [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$PG_DATA" ]; then
+  if pid=$(head -n 1 "$PG_DATA/postmaster.pid" 2>/dev/null) && [ "$(readlink "/proc/$pid/cwd")" = "$PG_DATA" ]; then
     record_pid postgresql "$pid" # our own server, whose pid file was lost
-  else
-    rm -f "$PG_DATA/postmaster.pid"
+    return 0
   fi
+  if ! wait_until 10 pg_unused; then
+    pg_processes | xargs -r kill -QUIT 2>/dev/null || true
+    wait_until 10 pg_unused ||
+      die "processes of an earlier PostgreSQL still use $PG_DATA: $(pg_processes | xargs)" 'end them'
+  fi
+  rm -f "$PG_DATA/postmaster.pid"
 }
 
 pg_launch() {
-  cp "$ROOT/scripts/postgresql.conf" "$PG_DIR/postgresql.conf"
-  chmod 644 "$PG_DIR/postgresql.conf"
+  cp "$ROOT/scripts/postgresql.conf" "$PG_DIR/vostro.conf"
+  chmod 644 "$PG_DIR/vostro.conf"
+  pg_give_files
   # No socket file: a deep folder would exceed the length such a path may have.
   spawn postgresql "${PG_AS[@]}" env -i PATH="$PATH" LC_ALL=C.UTF-8 "$PG_BIN/postgres" -D "$PG_DATA" \
-    -c "config_file=$PG_DIR/postgresql.conf" -c "port=$PG_PORT" -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories= -c "cluster_name=vostro-$PORT_BASE"
+    -c "port=$PG_PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+    -c "cluster_name=vostro-$PORT_BASE"
+}
+
+# pg_check: what would keep it from starting, before anything is started.
+pg_check() {
+  alive postgresql || pg_clear_leftovers
+  alive postgresql || require_free_port "$PG_PORT" PostgreSQL
 }
 
 pg_start() {
+  if alive postgresql; then return 0; fi
   mkdir -p "$PG_DIR"
   chmod 711 "$PG_DIR"
-  pg_drop_stale_lock
-  if alive postgresql; then return 0; fi
-  require_free_port "$PG_PORT" PostgreSQL
   pg_initialise
-  pg_choose_account
   pg_launch
 }
 
-# After a kill -9 the old server's children hold its shared memory a moment longer, and a new one gives up at once.
-pg_ready_or_relaunch() {
-  if pg_answers; then return 0; fi
-  if ! alive postgresql; then
-    tail -n 20 "$VOSTRO_LOCAL/log/postgresql.log" | grep -q 'shared memory block' || exit 3
-    rm -f "$PG_DATA/postmaster.pid"
-    pg_launch
-  fi
-  return 1
-}
+pg_accepts_or_gone() { pg_run pg_isready -q || ! alive postgresql; }
 
 pg_wait() {
-  local status=0
-  (wait_until 60 pg_ready_or_relaunch) || status=$?
-  case $status in
-    0) ;;
-    3) die 'PostgreSQL ended while starting' "see $VOSTRO_LOCAL/log/postgresql.log" \
-      "$(tail -n 2 "$VOSTRO_LOCAL/log/postgresql.log")" ;;
-    *) pg_explain_silence ;;
-  esac
+  local log=$VOSTRO_LOCAL/log/postgresql.log answer
+  wait_until 60 pg_accepts_or_gone || die 'PostgreSQL is not ready after 60 s' "see $log"
+  alive postgresql || die 'PostgreSQL is not running' "see $log" "$(tail -n 2 "$log" 2>/dev/null)"
+  if ! answer=$(pg_sql -d postgres -c 'select 1' 2>&1); then
+    case $answer in
+      *'password authentication failed'*) die 'PostgreSQL does not know the password in the secrets file' \
+        "the data in $PG_DIR belong to other secrets; 'scripts/stack.sh clean' starts afresh (and deletes them)" ;;
+      *) die "PostgreSQL does not answer: $answer" "see $log" ;;
+    esac
+  fi
   if [ ! -e "$PG_READY" ]; then
     pg_sql -d postgres -f "$ROOT/scripts/database.sql" >/dev/null
     touch "$PG_READY"
   fi
   say "postgresql: ready on port $PG_PORT"
-}
-
-pg_explain_silence() {
-  if pg_answers 2>&1 | grep -q 'password authentication failed'; then
-    die 'PostgreSQL does not know the password in the secrets file' \
-      "the data in $VOSTRO_LOCAL belong to other secrets; 'scripts/stack.sh clean' starts afresh (and deletes them)"
-  fi
-  die 'PostgreSQL is not ready after 60 s' "see $VOSTRO_LOCAL/log/postgresql.log"
 }
 
 # SIGINT is "fast": open transactions are rolled back, everything is flushed.

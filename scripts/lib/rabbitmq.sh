@@ -23,6 +23,8 @@ find_rabbitmq() {
 
 # The same environment for the server and its tools, and nothing of the caller's.
 rabbit_environment() {
+  # Schedulers that spin while idle would take the processor from the bank on a small machine.
+  local quiet='+sbwt none +sbwtdcpu none +sbwtdio none'
   RABBIT_ENVIRONMENT=(
     PATH="$PATH" HOME="$RABBIT_DIR" LC_ALL=C.UTF-8
     RABBITMQ_CONF_ENV_FILE="$RABBIT_DIR/env.conf" # empty: keeps /etc/rabbitmq/rabbitmq-env.conf out
@@ -33,8 +35,7 @@ rabbit_environment() {
     RABBITMQ_NODENAME=vostro@localhost # independent of the machine's name
     RABBITMQ_NODE_PORT="$AMQP_PORT" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_DIST_PORT="$DIST_PORT"
     RABBITMQ_MNESIA_BASE="$RABBIT_DIR/data" RABBITMQ_LOG_BASE="$VOSTRO_LOCAL/log/rabbitmq"
-    # Schedulers that spin while idle would take the processor from the bank on a small machine.
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}'
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$quiet -kernel inet_dist_use_interface {127,0,0,1}"
     ERL_EPMD_PORT="$EPMD_PORT" ERL_EPMD_ADDRESS=127.0.0.1 ERL_MAX_PORTS=4096
     # Lets the start script become the server instead of staying in between: one pid, known at once.
     RUNNING_UNDER_SYSTEMD=true
@@ -72,11 +73,16 @@ CONF
   } >"$RABBIT_DIR/rabbitmq.conf")
 }
 
-epmd_answers() { ERL_EPMD_PORT=$EPMD_PORT epmd_program -names; }
-epmd_program() { env -u ERL_EPMD_ADDRESS "$(epmd_path)" "$@" >/dev/null 2>&1; }
-epmd_path() { command -v epmd || printf '%s\n' /usr/lib/erlang/erts-*/bin/epmd | tail -n 1; }
+# Our port mapper, told from others by its port. Whatever else listens there may never answer.
+epmd_tool() {
+  local program
+  program=$(command -v epmd || printf '%s\n' /usr/lib/erlang/erts-*/bin/epmd | tail -n 1)
+  ERL_EPMD_PORT=$EPMD_PORT timeout 5 "$program" "$@" >/dev/null 2>&1
+}
+epmd_answers() { port_open "$EPMD_PORT" && epmd_tool -names; }
 
-rabbit_start() {
+# rabbit_check: what would keep it from starting, before anything is started.
+rabbit_check() {
   if alive rabbitmq; then return 0; fi
   require_free_port "$AMQP_PORT" "RabbitMQ (AMQP)"
   require_free_port "$MGMT_PORT" "RabbitMQ's management API"
@@ -84,6 +90,10 @@ rabbit_start() {
   require_free_port "$DIST_PORT" "Erlang's distribution"
   # Erlang's port mapper outlives a killed node; one that still runs is used again.
   epmd_answers || require_free_port "$EPMD_PORT" "Erlang's port mapper"
+}
+
+rabbit_start() {
+  if alive rabbitmq; then return 0; fi
   if [ ! -e "$RABBIT_READY" ] && [ -e "$RABBIT_DIR/data" ]; then
     say 'rabbitmq: an earlier set-up did not finish; starting over'
     rm -rf "$RABBIT_DIR/data"
@@ -108,15 +118,16 @@ rabbit_wait() {
     esac
     die 'RabbitMQ is not ready after 120 s' "see $VOSTRO_LOCAL/log/rabbitmq.log and $VOSTRO_LOCAL/log/rabbitmq/"
   }
-  alive rabbitmq || die 'RabbitMQ ended while starting' "see $VOSTRO_LOCAL/log/rabbitmq.log and $VOSTRO_LOCAL/log/rabbitmq/" \
-    "$(tail -n 3 "$VOSTRO_LOCAL/log/rabbitmq.log")"
+  alive rabbitmq || die 'RabbitMQ is not running' "see $VOSTRO_LOCAL/log/rabbitmq.log and $VOSTRO_LOCAL/log/rabbitmq/" \
+    "$(tail -n 3 "$VOSTRO_LOCAL/log/rabbitmq.log" 2>/dev/null)"
   touch "$RABBIT_READY"
   say "rabbitmq: ready on port $AMQP_PORT, dashboard on http://127.0.0.1:$MGMT_PORT"
 }
 
-# SIGTERM lets the node finish; rabbitmqctl would start a second virtual machine for the same effect.
+# SIGTERM lets the node finish; rabbitmqctl would start a second virtual machine for the same effect. A node that has
+# only just been started loses the signal, so it is sent again.
 rabbit_stop() {
-  stop_service rabbitmq TERM 60
-  # Only our own port mapper, told by its port; it refuses while a node is still registered.
-  if epmd_answers; then ERL_EPMD_PORT=$EPMD_PORT epmd_program -kill || true; fi
+  stop_service rabbitmq TERM 10 50
+  # It refuses while a node is still registered.
+  if epmd_answers; then epmd_tool -kill || true; fi
 }

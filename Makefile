@@ -1,0 +1,38 @@
+# The commands of the project. Each is a script in scripts/ that explains itself with --help.
+#
+# PORT_BASE=25000 moves all ports, VOSTRO_LOCAL=/folder the data, PROFILE=dev takes the quicker build.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test bench stop clean gen lint fmt
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: ## play a banking day from nothing and prove it (DATA=../shared/data/berka, DEMO_ARGS='--seed 7')
+	@scripts/demo.sh $(if $(DATA),--data $(DATA)) $(DEMO_ARGS)
+
+run: ## keep the bank serving, with its addresses
+	@scripts/run.sh $(RUN_ARGS)
+
+test: ## run every test (TEST_ARGS='-p vostro-account')
+	@scripts/test.sh $(TEST_ARGS)
+
+bench: ## measure transfers beside pgbench (BENCH_ARGS='--clients 64 --hot-account')
+	@scripts/bench.sh $(BENCH_ARGS)
+
+stop: ## stop the bank and its servers; data stay
+	@scripts/stop.sh
+
+clean: ## stop them and delete data, logs and secrets
+	@scripts/stop.sh --clean
+
+gen: ## make everything that is generated and committed again
+	@scripts/gen.sh
+
+lint: ## formatting, clippy with warnings denied, scripts
+	cargo fmt --all --check
+	SQLX_OFFLINE=true cargo clippy --locked --workspace --all-targets -- -D warnings
+	shellcheck -x scripts/*.sh scripts/tests/*.sh .ci/run
+
+fmt: ## format the sources
+	cargo fmt --all

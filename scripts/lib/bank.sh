@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Building the bank and running it on a private stack. Sourced after lib.sh.
+#
+# PROFILE is the Cargo profile: release (default) or dev. Tests use dev, so that they share their build with the
+# program they start; what is shown or measured uses release.
+
+PROFILE=${PROFILE:-release}
+
+need_rust() {
+  local rustup=${HOME:-/root}/.cargo/bin
+  has cargo || [ ! -x "$rustup/cargo" ] || PATH=$rustup:$PATH
+  has cargo || die 'Rust is not installed' 'see https://rustup.rs, then open a new shell'
+}
+
+bank_program() {
+  local folder=$PROFILE
+  [ "$PROFILE" != dev ] || folder=debug
+  printf '%s/%s/vostro' "${CARGO_TARGET_DIR:-$ROOT/target}" "$folder"
+}
+
+# Queries are checked against the recorded data in .sqlx, so building needs no database.
+build_bank() {
+  need_rust
+  [ -x "$(bank_program)" ] || say "building the bank (profile $PROFILE; the first time takes some minutes)"
+  (cd "$ROOT" && env -u DATABASE_URL SQLX_OFFLINE=true cargo build --locked --profile "$PROFILE" --bin vostro) ||
+    die 'the bank does not build' 'the compiler says why, above'
+}
+
+# Starts the stack, points this shell at it, and brings database and broker up to this release.
+open_bank() {
+  local settings
+  "$ROOT/scripts/stack.sh" up
+  settings=$("$ROOT/scripts/stack.sh" env)
+  eval "$settings"
+  "$(bank_program)" migrate
+  "$(bank_program)" topology apply
+}
+
+bank_is_ready() { curl -sf --max-time 2 "http://127.0.0.1:$HTTP_PORT/health/ready"; }
+bank_is_ready_or_gone() { bank_is_ready || ! alive bank; }
+
+start_bank() {
+  local log=$VOSTRO_LOCAL/log/bank.log
+  require_free_port "$HTTP_PORT" 'the bank'
+  spawn bank "$(bank_program)" serve
+  wait_until 60 bank_is_ready_or_gone || die 'the bank is not ready after 60 s' "see $log" \
+    "$(curl -s --max-time 5 "http://127.0.0.1:$HTTP_PORT/health/ready")"
+  alive bank || die 'the bank ended while starting' "see $log" "$(tail -n 3 "$log")"
+}
+
+# SIGTERM drains: nothing new is accepted, what is in flight is finished and published.
+stop_bank() { stop_service bank TERM 60; }
