@@ -1,0 +1,82 @@
+//! The facade: one method per use case, for the GraphQL sub-schema and for the application.
+
+mod balance_changes;
+mod commands;
+mod module;
+mod proof;
+mod queries;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use vostro_kernel::RequestContext;
+use vostro_messaging::{Foundation, LiveFeed, StartError};
+
+pub use balance_changes::BalanceChange;
+pub use commands::OpenAccount;
+pub use proof::{Divergence, LedgerProof, ProofProgress, ProofRule};
+pub use queries::{AccountFilter, Entry, EntryPage, TrialBalanceLine};
+
+use crate::config::Config;
+use crate::domain::IbanScheme;
+use crate::error::AccountError;
+use crate::publish::Publisher;
+use crate::store::Viewer;
+
+/// The account module. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+/// What the facade and the handlers share.
+pub(crate) struct Inner {
+    pub(crate) foundation: Foundation,
+    pub(crate) config: Config,
+    pub(crate) scheme: IbanScheme,
+    /// The balance changes of each committed batch.
+    pub(crate) changes: LiveFeed<Arc<[BalanceChange]>>,
+}
+
+impl Accounts {
+    /// # Errors
+    /// [`StartError`] when the configuration contradicts itself.
+    pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
+        let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
+        let inner = Inner { foundation, config, scheme, changes: LiveFeed::new() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn pool(&self) -> &sqlx::PgPool {
+        &self.inner.foundation.pool
+    }
+
+    /// Records a refused command for the audit log, in a transaction of its own: the refused command's is rolled back.
+    async fn answer<T>(
+        &self,
+        context: &RequestContext,
+        command: &'static str,
+        subject: Option<Uuid>,
+        outcome: Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
+        if let Err(error) = &outcome
+            && let Some(code) = error.refusal_code()
+        {
+            let event = self.inner.publisher().command_refused(context, command, code, subject);
+            let mut connection = self.pool().acquire().await?;
+            self.inner.foundation.outbox.append_in_tx(&mut connection, vec![event]).await?;
+            self.inner.foundation.outbox.committed();
+        }
+        outcome
+    }
+}
+
+impl Inner {
+    pub(crate) fn publisher(&self) -> Publisher<'_> {
+        Publisher::new(self.foundation.ids.as_ref(), self.foundation.clock.as_ref())
+    }
+}
+
+fn viewer(context: &RequestContext) -> Viewer {
+    Viewer::of(&context.actor)
+}

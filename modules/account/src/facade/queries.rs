@@ -1,0 +1,163 @@
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use vostro_events::account::AccountStatus;
+use vostro_kernel::{ActorKind, Currency, Money, RequestContext};
+
+use super::{Accounts, viewer};
+use crate::domain::Account;
+use crate::error::AccountError;
+use crate::store;
+
+/// Which accounts to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountFilter {
+    /// Whose. Customers only ever see their own, whatever stands here.
+    pub owner_id: Option<Uuid>,
+    pub status: Option<AccountStatus>,
+}
+
+/// A page of an account's entries to read, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryPage {
+    pub account_id: Uuid,
+    /// Only entries with a smaller number; `None` for the newest.
+    pub before: Option<i64>,
+    pub limit: i64,
+}
+
+/// One movement of money on an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub account_id: Uuid,
+    /// 1 for the account's first entry, without gaps.
+    pub sequence: i64,
+    pub transaction_id: Uuid,
+    /// Negative for a debit.
+    pub amount: Money,
+    pub balance_after: Money,
+    pub booked_at: DateTime<Utc>,
+}
+
+/// What the accounts of one currency add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialBalanceLine {
+    pub currency: Currency,
+    /// Sum of all balances below zero, as a positive number of minor units. May be larger than one balance can be.
+    pub debit_minor: i128,
+    /// Sum of all balances above zero.
+    pub credit_minor: i128,
+}
+
+impl TrialBalanceLine {
+    /// Whether debits and credits are equal, as double entry promises.
+    pub const fn is_balanced(&self) -> bool {
+        self.debit_minor == self.credit_minor
+    }
+}
+
+impl Accounts {
+    /// The account, if it exists and the caller may see it.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn account(&self, context: &RequestContext, id: Uuid) -> Result<Option<Account>, AccountError> {
+        Ok(self.accounts_by_id(context, &[id]).await?.pop())
+    }
+
+    /// Those of the accounts that exist and the caller may see, in no particular order.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn accounts_by_id(&self, context: &RequestContext, ids: &[Uuid]) -> Result<Vec<Account>, AccountError> {
+        Ok(store::accounts::find(self.pool(), viewer(context), ids).await?)
+    }
+
+    /// Customers' accounts the caller may see, in the order they were opened, from behind the account `after`.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn accounts(
+        &self,
+        context: &RequestContext,
+        filter: AccountFilter,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Account>, AccountError> {
+        let AccountFilter { owner_id, status } = filter;
+        Ok(store::accounts::list(self.pool(), viewer(context), owner_id, status, after, limit).await?)
+    }
+
+    /// The bank's own accounts, by number.
+    ///
+    /// # Errors
+    /// [`AccountError::Forbidden`] for anybody who is not staff; database faults.
+    pub async fn internal_accounts(&self, context: &RequestContext) -> Result<Vec<Account>, AccountError> {
+        staff(context)?;
+        Ok(store::accounts::internal(self.pool()).await?)
+    }
+
+    /// Pages of entries, one for each page asked for and in the same order; empty for accounts that the caller may not
+    /// see.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn entries(
+        &self,
+        context: &RequestContext,
+        pages: &[EntryPage],
+    ) -> Result<Vec<Vec<Entry>>, AccountError> {
+        let ids: Vec<Uuid> = pages.iter().map(|page| page.account_id).collect();
+        let visible = self.accounts_by_id(context, &ids).await?;
+        let limit = |page: &EntryPage| {
+            let may_see = visible.iter().any(|account| account.id == page.account_id);
+            if may_see { page.limit.max(0) } else { 0 }
+        };
+        let before = |page: &EntryPage| page.before.unwrap_or(i64::MAX);
+        let rows = store::entries::pages(
+            self.pool(),
+            &ids,
+            &pages.iter().map(before).collect::<Vec<_>>(),
+            &pages.iter().map(limit).collect::<Vec<_>>(),
+        )
+        .await?;
+        let mut entries = vec![Vec::new(); pages.len()];
+        for row in rows {
+            let index = usize::try_from(row.page - 1).unwrap_or(usize::MAX);
+            let Some((page, account_id)) = entries.get_mut(index).zip(ids.get(index)) else { continue };
+            let currency: Currency = row.currency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            page.push(Entry {
+                account_id: *account_id,
+                sequence: row.sequence,
+                transaction_id: row.transaction_id,
+                amount: Money::new(row.amount, currency),
+                balance_after: Money::new(row.balance_after, currency),
+                booked_at: row.booked_at,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// What all accounts add up to, by currency.
+    ///
+    /// # Errors
+    /// [`AccountError::Forbidden`] for anybody who is not staff; database faults.
+    pub async fn trial_balance(&self, context: &RequestContext) -> Result<Vec<TrialBalanceLine>, AccountError> {
+        staff(context)?;
+        let totals = store::accounts::totals(self.pool()).await?;
+        let lines = totals.into_iter().map(|total| {
+            Ok(TrialBalanceLine {
+                currency: total.currency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                debit_minor: total.debit.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+                credit_minor: total.credit.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            })
+        });
+        lines.collect()
+    }
+}
+
+fn staff(context: &RequestContext) -> Result<(), AccountError> {
+    match context.actor.kind {
+        ActorKind::Staff | ActorKind::System => Ok(()),
+        ActorKind::User | ActorKind::Anonymous => Err(AccountError::Forbidden),
+    }
+}

@@ -1,0 +1,49 @@
+use vostro_events::account::{
+    AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
+};
+use vostro_events::auth::UserRegisteredV1;
+use vostro_events::transaction::TransactionInitiatedV1;
+use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
+
+/// What the account module is to the others.
+pub fn manifest() -> Manifest {
+    Manifest {
+        module: "account",
+        version: env!("CARGO_PKG_VERSION"),
+        purpose: "Keeps accounts and the double-entry ledger; the only writer of money.",
+        publishes: &[
+            AccountCreatedV1::TYPE,
+            AccountUpdatedV1::TYPE,
+            BalanceChangedV1::TYPE,
+            PostingAppliedV1::TYPE,
+            PostingRejectedV1::TYPE,
+            "account.command-refused.v1",
+        ],
+        subscribes: vec![postings(), registrations()],
+        // Not transaction: its transfers can wait, and it cannot start without our accounts.
+        depends_on: &["auth"],
+    }
+}
+
+/// Accepted transfers, to be booked. A posting's own row tells a redelivered transfer from a new one, so no inbox row is
+/// written beside it.
+pub(crate) fn postings() -> Subscription {
+    Subscription {
+        module: "account",
+        name: "postings",
+        events: EventSelector::Types(&[TransactionInitiatedV1::TYPE]),
+        batch: 500,
+        inbox: InboxMode::Handler,
+    }
+}
+
+/// New customers, who get their first account.
+pub(crate) fn registrations() -> Subscription {
+    Subscription {
+        module: "account",
+        name: "registrations",
+        events: EventSelector::Types(&[UserRegisteredV1::TYPE]),
+        batch: 100,
+        inbox: InboxMode::Rows,
+    }
+}

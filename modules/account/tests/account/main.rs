@@ -1,0 +1,11 @@
+//! The module on a database of its own.
+
+mod balance_changes;
+mod fixture;
+mod lifecycle;
+mod openings;
+mod postings;
+mod proof;
+mod properties;
+mod queries;
+mod what_the_database_refuses;

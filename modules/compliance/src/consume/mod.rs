@@ -1,0 +1,6 @@
+//! What the module does with events.
+
+mod archive;
+mod on_transaction_completed;
+
+pub use archive::Archive;

@@ -1,0 +1,162 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::DateTime;
+use metrics::counter;
+use sqlx::PgConnection;
+use tracing::error;
+use uuid::Uuid;
+use vostro_events::account::BalanceChangedV1;
+use vostro_events::transaction::TransactionCompletedV1;
+use vostro_events::{DomainEvent as _, Envelope};
+use vostro_messaging::{Foundation, HandlerError, Incoming};
+
+use crate::domain::{Finding, Payment, Rules};
+use crate::publish;
+use crate::store::names::Names;
+use crate::store::violations::{self, Violation};
+use crate::store::{events, velocities};
+
+/// How many transactions a violation names as evidence at most.
+const MOST_EVIDENCE: usize = 20;
+/// How many of an account's newest ledger events are looked through for them.
+const LEDGER_EVENTS: i64 = 100;
+
+/// What a rule found, and the event with which it did.
+type Found<'a> = (Finding, &'a Envelope);
+
+/// Has the rules look at completed payments that were not seen before; returns how many violations of each rule are new.
+pub async fn examine_in_tx(
+    connection: &mut PgConnection,
+    foundation: &Foundation,
+    rules: &Rules,
+    names: &Names,
+    completed: &[&Incoming],
+) -> Result<BTreeMap<&'static str, u64>, HandlerError> {
+    let payments: Vec<(Payment, &Envelope)> = completed.iter().filter_map(|event| payment(event)).collect();
+    if payments.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let accounts: HashSet<Uuid> = payments.iter().filter_map(|(payment, _)| payment.source).collect();
+    let accounts: Vec<Uuid> = accounts.into_iter().collect();
+    let mut velocities = match accounts.as_slice() {
+        [] => HashMap::new(),
+        accounts => velocities::load_in_tx(connection, accounts).await?,
+    };
+    let mut found: Vec<Found<'_>> = Vec::new();
+    for (payment, envelope) in &payments {
+        // The bank's own accounts are not followed; the rules leave their velocity alone.
+        let findings = match payment.source {
+            Some(account) => rules.examine(payment, velocities.entry(account).or_default()),
+            None => rules.examine(payment, &mut Default::default()),
+        };
+        found.extend(findings.into_iter().map(|finding| (finding, *envelope)));
+    }
+    if !velocities.is_empty() {
+        velocities::save_in_tx(connection, &velocities).await?;
+    }
+    if found.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    report_in_tx(connection, foundation, names, found).await
+}
+
+/// The payment an event tells of. One that cannot be read is stored all the same; only the rules cannot look at it.
+fn payment<'a>(event: &&'a Incoming) -> Option<(Payment, &'a Envelope)> {
+    match event.decode::<TransactionCompletedV1>() {
+        Ok(completed) => Some((Payment::from(&completed), &event.envelope)),
+        Err(reason) => {
+            error!(event = %event.envelope.id, %reason, "the rules cannot read a completed payment; it is stored");
+            counter!("vostro_rules_unreadable_total").increment(1);
+            None
+        }
+    }
+}
+
+/// Stores and publishes what was not found before.
+async fn report_in_tx(
+    connection: &mut PgConnection,
+    foundation: &Foundation,
+    names: &Names,
+    mut found: Vec<Found<'_>>,
+) -> Result<BTreeMap<&'static str, u64>, HandlerError> {
+    let dedupe_keys: Vec<String> = found.iter().map(|(finding, _)| finding.dedupe_key.clone()).collect();
+    let mut known = violations::known_in_tx(connection, &dedupe_keys).await?;
+    found.retain(|(finding, _)| known.insert(finding.dedupe_key.clone()));
+    if found.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let evidence = evidence_in_tx(connection, names, &found).await?;
+    let now = foundation.clock.now();
+    let (mut rows, mut news, mut counts) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for ((finding, trigger), transaction_ids) in found.into_iter().zip(evidence) {
+        let violation = Violation {
+            violation_id: foundation.ids.next(),
+            rule_id: finding.rule_id.to_owned(),
+            rule_version: finding.rule_version,
+            severity: finding.severity.as_str().to_owned(),
+            subject_id: finding.subject_id,
+            transaction_ids,
+            score: finding.score,
+            threshold: finding.threshold,
+            explanation: finding.explanation,
+            detected_at: now,
+        };
+        news.push(publish::violation_detected(foundation.ids.next(), &violation, finding.severity, trigger));
+        rows.push((finding.dedupe_key, violation));
+        *counts.entry(finding.rule_id).or_insert(0) += 1;
+    }
+    violations::insert_in_tx(connection, &rows).await?;
+    foundation.outbox.append_in_tx(connection, news).await?;
+    Ok(counts)
+}
+
+/// The transactions each finding rests on, the triggering one last. Those before it are read from the ledger's own events
+/// of the account, which are stored already: nothing has to be remembered for the case that a rule finds something.
+async fn evidence_in_tx(
+    connection: &mut PgConnection,
+    names: &Names,
+    found: &[Found<'_>],
+) -> sqlx::Result<Vec<Vec<Uuid>>> {
+    let ledger = names.stream("account", BalanceChangedV1::AGGREGATE);
+    let accounts: HashSet<Uuid> =
+        found.iter().filter(|(finding, _)| finding.window.is_some()).map(|(finding, _)| finding.subject_id).collect();
+    let accounts: Vec<Uuid> = accounts.into_iter().collect();
+    let rows = match (ledger, accounts.as_slice()) {
+        (Some(ledger), [_, ..]) => events::newest_in_tx(connection, ledger, &accounts, LEDGER_EVENTS).await?,
+        _ => Vec::new(),
+    };
+    let debits: Vec<(Uuid, i64, Uuid)> = rows
+        .iter()
+        .filter_map(|(account, at, data)| {
+            let event: BalanceChangedV1 = serde_json::from_str(data).ok()?;
+            (event.delta_minor < 0).then_some((*account, minute(*at), event.transaction_id))
+        })
+        .collect();
+    Ok(found.iter().map(|(finding, _)| evidence_of(finding, &debits)).collect())
+}
+
+fn minute<Tz: chrono::TimeZone>(at: DateTime<Tz>) -> i64 {
+    at.timestamp().div_euclid(60)
+}
+
+/// `debits` are account, minute and transaction, the newest first.
+fn evidence_of(finding: &Finding, debits: &[(Uuid, i64, Uuid)]) -> Vec<Uuid> {
+    let mut evidence: Vec<Uuid> = finding
+        .window
+        .map(|window| {
+            debits
+                .iter()
+                .filter(|(account, minute, transaction)| {
+                    *account == finding.subject_id
+                        && (window.from_minute..=window.until_minute).contains(minute)
+                        && *transaction != finding.transaction_id
+                })
+                .map(|(_, _, transaction)| *transaction)
+                .take(MOST_EVIDENCE - 1)
+                .collect()
+        })
+        .unwrap_or_default();
+    evidence.reverse();
+    evidence.push(finding.transaction_id);
+    evidence
+}

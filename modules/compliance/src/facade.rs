@@ -1,0 +1,306 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vostro_kernel::{ActorKind, RequestContext, Role};
+use vostro_messaging::{BoundHandler, Foundation, Handler, Manifest, Module, StartError};
+
+use crate::config::Config;
+use crate::consume::Archive;
+use crate::domain::{Hash, Outcome, Rules};
+use crate::error::{ComplianceError, ComplianceErrorCode};
+use crate::manifest::{ARCHIVE, MODULE, manifest};
+use crate::proof::{self, AuditProof};
+use crate::publish;
+use crate::store::counts::{self, EventCount};
+use crate::store::events::StoredRow;
+use crate::store::gaps::{self, EventGap};
+use crate::store::names::{self, Names};
+use crate::store::search::{self, Criteria};
+use crate::store::violations::{self, Violation};
+use crate::watch;
+
+/// The compliance module. Cheap to clone.
+#[derive(Clone)]
+pub struct Compliance {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    foundation: Foundation,
+    config: Config,
+    rules: Rules,
+}
+
+/// What to look for in the audit log; everything that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// The aggregate an event happened to (an account's id also finds its balance events), or what a refused command was
+    /// about.
+    pub subject_id: Option<Uuid>,
+    /// Who gave the command. Finds accepted and refused commands; what they led to shares their correlation id.
+    pub actor_id: Option<Uuid>,
+    /// A CloudEvents type, such as `account.account-updated.v1`.
+    pub event_type: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub correlation_id: Option<Uuid>,
+    /// Recorded at this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Recorded before this time.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// A part of a list that is sorted newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page<K> {
+    /// The key of the last row of the page before.
+    pub after: Option<K>,
+    /// How many rows at most.
+    pub limit: i64,
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Its place in the chain, from 1.
+    pub position: i64,
+    pub event_id: Uuid,
+    pub event_type: String,
+    pub module: String,
+    pub aggregate_type: String,
+    pub aggregate_id: Uuid,
+    pub sequence: i64,
+    pub actor_kind: ActorKind,
+    pub actor_id: Option<Uuid>,
+    /// The command it is the first event of, or the refusal of.
+    pub command: Option<String>,
+    pub outcome: Outcome,
+    /// The refusal's code.
+    pub code: Option<String>,
+    /// What a refused command was about.
+    pub subject_id: Option<Uuid>,
+    pub correlation_id: Uuid,
+    pub causation_id: Uuid,
+    pub occurred_at: DateTime<Utc>,
+    pub recorded_at: DateTime<Utc>,
+    pub hash: Hash,
+    /// The data as JSON, exactly as the producer wrote it.
+    pub data: String,
+}
+
+impl AuditEntry {
+    /// The hash in hexadecimal.
+    pub fn hash_hex(&self) -> String {
+        proof::hex(&self.hash)
+    }
+}
+
+impl Compliance {
+    /// Events of an audit trail at most; the newest are kept.
+    pub const LONGEST_TRAIL: i64 = 1000;
+    /// Gaps reported at once at most.
+    const MOST_GAPS: i64 = 1000;
+    /// Who may ask.
+    const OFFICERS: &[Role] = &[Role::ComplianceOfficer, Role::Admin];
+
+    /// # Errors
+    /// [`StartError`] when the configuration makes no sense.
+    pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
+        let rules = config.rules().map_err(|reason| StartError { module: MODULE, reason })?;
+        Ok(Self { inner: Arc::new(Inner { foundation, config, rules }) })
+    }
+
+    /// The events that meet the filter, newest first. The key of a page is the position.
+    ///
+    /// # Errors
+    /// `CMP_FORBIDDEN` for everybody but compliance officers and administrators; database faults.
+    pub async fn audit_events(
+        &self,
+        context: &RequestContext,
+        filter: &AuditFilter,
+        page: Page<i64>,
+    ) -> Result<Vec<AuditEntry>, ComplianceError> {
+        self.authorise(context, "auditEvents").await?;
+        let mut transaction = search::begin(&self.inner.foundation.pool).await?;
+        let names = names::load(&mut transaction).await?;
+        let types = match (&filter.event_type, filter.outcome) {
+            (Some(event_type), _) => match names.event_type(event_type) {
+                Some(code) => Some(vec![code]),
+                None => return Ok(Vec::new()),
+            },
+            // Refusals have types of their own, and an index by type.
+            (None, Some(Outcome::Refused)) => Some(names.types_about("command-refused")),
+            (None, _) => None,
+        };
+        let from = match filter.from {
+            Some(time) => search::first_position_at(&mut transaction, time).await?,
+            None => 1,
+        };
+        let to = match filter.to {
+            Some(time) => search::first_position_at(&mut transaction, time).await?,
+            None => i64::MAX,
+        };
+        let criteria = Criteria {
+            subject_id: filter.subject_id,
+            actor_id: filter.actor_id,
+            correlation_id: filter.correlation_id,
+            types,
+            outcome: filter.outcome.map(Outcome::number),
+            from,
+            before: page.after.map_or(to, |position| position.min(to)),
+            limit: page.limit,
+        };
+        let rows = search::find(&mut transaction, &criteria).await?;
+        transaction.commit().await?;
+        entries(rows, &names)
+    }
+
+    /// Everything that is known about an aggregate, oldest first: its events, and refused commands about it. Of a very
+    /// long trail the newest [`Self::LONGEST_TRAIL`] events.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn audit_trail(
+        &self,
+        context: &RequestContext,
+        aggregate_id: Uuid,
+    ) -> Result<Vec<AuditEntry>, ComplianceError> {
+        self.authorise(context, "auditTrail").await?;
+        let mut transaction = search::begin(&self.inner.foundation.pool).await?;
+        let names = names::load(&mut transaction).await?;
+        let criteria = Criteria {
+            subject_id: Some(aggregate_id),
+            from: 1,
+            before: i64::MAX,
+            limit: Self::LONGEST_TRAIL,
+            ..Criteria::default()
+        };
+        let mut rows = search::find(&mut transaction, &criteria).await?;
+        transaction.commit().await?;
+        rows.reverse();
+        entries(rows, &names)
+    }
+
+    /// How many events of each type are stored.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn event_counts(&self, context: &RequestContext) -> Result<Vec<EventCount>, ComplianceError> {
+        self.authorise(context, "eventCounts").await?;
+        Ok(counts::by_type(&self.inner.foundation.pool).await?)
+    }
+
+    /// Events that have been missing between stored ones for longer than the grace, the longest first.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn event_gaps(&self, context: &RequestContext) -> Result<Vec<EventGap>, ComplianceError> {
+        self.authorise(context, "eventGaps").await?;
+        let before = self.inner.foundation.clock.now() - self.inner.config.gap_grace();
+        Ok(gaps::open_since(&self.inner.foundation.pool, before, Self::MOST_GAPS).await?)
+    }
+
+    /// What the rules found, newest first. The key of a page is the time of detection and the id.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn violations(
+        &self,
+        context: &RequestContext,
+        page: Page<(DateTime<Utc>, Uuid)>,
+    ) -> Result<Vec<Violation>, ComplianceError> {
+        self.authorise(context, "violations").await?;
+        Ok(violations::page(&self.inner.foundation.pool, page.after, page.limit).await?)
+    }
+
+    /// Recomputes the whole chain for somebody of the bank.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`]. A broken chain is no error but the answer.
+    pub async fn audit_verification(&self, context: &RequestContext) -> Result<AuditProof, ComplianceError> {
+        self.authorise(context, "auditVerification").await?;
+        Ok(self.verify_audit(|_, _| {}).await?)
+    }
+
+    /// Recomputes the whole chain, for an operator at the machine. `progress` is told how many of how many events have
+    /// been looked at.
+    ///
+    /// # Errors
+    /// Database faults. A broken chain is no error but the answer.
+    pub async fn verify_audit(&self, progress: impl FnMut(u64, u64)) -> sqlx::Result<AuditProof> {
+        proof::verify(&self.inner.foundation.pool, progress).await
+    }
+
+    /// Lets officers, administrators and the bank itself pass. That somebody else tried is written into the audit log.
+    async fn authorise(&self, context: &RequestContext, query: &'static str) -> Result<(), ComplianceError> {
+        if context.actor.kind == ActorKind::System || context.actor.has_any(Self::OFFICERS) {
+            return Ok(());
+        }
+        let Foundation { pool, outbox, clock, ids } = &self.inner.foundation;
+        let refused = publish::refused(ids.next(), clock.now(), context, query, ComplianceErrorCode::Forbidden);
+        let mut transaction = pool.begin().await?;
+        outbox.append_in_tx(&mut transaction, vec![refused]).await?;
+        transaction.commit().await?;
+        outbox.committed();
+        Err(ComplianceErrorCode::Forbidden.into())
+    }
+}
+
+fn entries(rows: Vec<StoredRow>, names: &Names) -> Result<Vec<AuditEntry>, ComplianceError> {
+    rows.into_iter().map(|row| entry(row, names).ok_or_else(unreadable)).collect()
+}
+
+/// Somebody changed the row behind the bank's back; the proof names it.
+fn unreadable() -> ComplianceError {
+    sqlx::Error::Decode("a stored event cannot be read; verify the audit chain".into()).into()
+}
+
+fn entry(row: StoredRow, names: &Names) -> Option<AuditEntry> {
+    let record = row.record(names)?;
+    let (event_type, module) = (record.event_type.to_owned(), record.module.to_owned());
+    let (aggregate_type, actor_kind, outcome) = (record.aggregate_type.to_owned(), record.actor_kind, record.outcome);
+    Some(AuditEntry {
+        position: row.position,
+        event_id: row.event_id,
+        event_type,
+        module,
+        aggregate_type,
+        aggregate_id: row.aggregate_id,
+        sequence: row.sequence,
+        actor_kind,
+        actor_id: row.actor_id,
+        command: row.command,
+        outcome,
+        code: row.code,
+        subject_id: row.subject_id,
+        correlation_id: row.correlation_id,
+        causation_id: row.causation_id,
+        occurred_at: row.occurred_at,
+        recorded_at: row.recorded_at,
+        hash: row.hash.try_into().ok()?,
+        data: row.data,
+    })
+}
+
+#[async_trait]
+impl Module for Compliance {
+    fn manifest(&self) -> Manifest {
+        manifest()
+    }
+
+    fn handlers(&self) -> Vec<BoundHandler> {
+        let handler: Arc<dyn Handler> = Arc::new(Archive::new(self.inner.foundation.clone(), self.inner.rules.clone()));
+        vec![BoundHandler { subscription: ARCHIVE, handler }]
+    }
+
+    fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        let every = Duration::from_secs(self.inner.config.watch_seconds.into());
+        let foundation = self.inner.foundation.clone();
+        vec![watch::run(foundation, self.inner.config.gap_grace(), every, stop).boxed()]
+    }
+}

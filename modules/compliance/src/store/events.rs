@@ -1,0 +1,192 @@
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::names::Names;
+use crate::domain::{Hash, Key, Known, Outcome, Record, actor_kind, actor_number};
+
+/// An event about to be stored.
+#[derive(Debug)]
+pub struct NewRow<'a> {
+    pub record: Record<'a>,
+    pub event_type: i16,
+    pub stream: i16,
+    pub hash: Hash,
+}
+
+/// What is stored under the given keys and under the keys just before them.
+///
+/// # Errors
+/// Database faults.
+pub async fn known_in_tx(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Known> {
+    let aggregates: Vec<Uuid> = keys.iter().map(|key| key.aggregate_id).collect();
+    let streams: Vec<i16> = keys.iter().map(|key| key.stream).collect();
+    let sequences: Vec<i64> = keys.iter().map(|key| key.sequence).collect();
+    let rows = sqlx::query!(
+        r#"select stored.aggregate_id, stored.stream, stored.sequence, stored.event_id
+           from unnest($1::uuid[], $2::smallint[], $3::bigint[]) as wanted(aggregate_id, stream, sequence)
+           join compliance.event stored
+             on stored.aggregate_id = wanted.aggregate_id and stored.stream = wanted.stream
+            and stored.sequence between wanted.sequence - 1 and wanted.sequence"#,
+        &aggregates,
+        &streams,
+        &sequences
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Key { aggregate_id: row.aggregate_id, stream: row.stream, sequence: row.sequence }, row.event_id))
+        .collect())
+}
+
+/// Stores events at the positions after `base`, in their order.
+///
+/// # Errors
+/// Database faults.
+pub async fn insert_in_tx(
+    connection: &mut PgConnection,
+    base: i64,
+    recorded_at: DateTime<Utc>,
+    rows: &[NewRow<'_>],
+) -> sqlx::Result<()> {
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query!(
+        "insert into compliance.event (
+             position, recorded_at, occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id,
+             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data
+         )
+         select $1 + ordinality, $2, occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id,
+             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data
+         from unnest(
+             $3::timestamptz[], $4::bigint[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[], $9::uuid[], $10::uuid[],
+             $11::uuid[], $12::smallint[], $13::smallint[], $14::smallint[], $15::smallint[], $16::text[], $17::text[],
+             $18::bytea[], $19::text[]
+         ) with ordinality as new(
+             occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id, partition_key, subject_id,
+             type, stream, actor_kind, outcome, command, code, hash, data, ordinality
+         )",
+        base,
+        recorded_at,
+        &column!(row => row.record.occurred_at),
+        &column!(row => row.record.sequence),
+        &column!(row => row.record.event_id),
+        &column!(row => row.record.aggregate_id),
+        &column!(row => row.record.correlation_id),
+        &column!(row => row.record.causation_id),
+        &column!(row => row.record.actor_id) as &[Option<Uuid>],
+        &column!(row => row.record.partition_key) as &[Option<Uuid>],
+        &column!(row => row.record.subject_id) as &[Option<Uuid>],
+        &column!(row => row.event_type),
+        &column!(row => row.stream),
+        &column!(row => actor_number(row.record.actor_kind)),
+        &column!(row => row.record.outcome.number()),
+        &column!(row => row.record.command) as &[Option<&str>],
+        &column!(row => row.record.code) as &[Option<&str>],
+        &column!(row => row.hash.as_slice()) as &[&[u8]],
+        &column!(row => row.record.data) as &[&str]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A row as it is stored, which somebody may have changed.
+#[derive(Debug)]
+pub struct StoredRow {
+    pub position: i64,
+    pub occurred_at: DateTime<Utc>,
+    pub recorded_at: DateTime<Utc>,
+    pub sequence: i64,
+    pub event_id: Uuid,
+    pub aggregate_id: Uuid,
+    pub correlation_id: Uuid,
+    pub causation_id: Uuid,
+    pub actor_id: Option<Uuid>,
+    pub partition_key: Option<Uuid>,
+    pub subject_id: Option<Uuid>,
+    pub event_type: i16,
+    pub stream: i16,
+    pub actor_kind: i16,
+    pub outcome: i16,
+    pub command: Option<String>,
+    pub code: Option<String>,
+    pub hash: Vec<u8>,
+    pub data: String,
+}
+
+impl StoredRow {
+    /// The event it holds; `None` when it holds something no event can have been stored as.
+    pub fn record<'a>(&'a self, names: &'a Names) -> Option<Record<'a>> {
+        let (module, aggregate_type) = names.stream_of(self.stream)?;
+        Some(Record {
+            position: self.position,
+            event_id: self.event_id,
+            event_type: names.event_type_of(self.event_type)?,
+            module,
+            aggregate_type,
+            aggregate_id: self.aggregate_id,
+            sequence: self.sequence,
+            partition_key: self.partition_key,
+            occurred_at: self.occurred_at,
+            recorded_at: self.recorded_at,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            actor_kind: actor_kind(self.actor_kind)?,
+            actor_id: self.actor_id,
+            outcome: Outcome::of_number(self.outcome)?,
+            command: self.command.as_deref(),
+            code: self.code.as_deref(),
+            subject_id: self.subject_id,
+            data: &self.data,
+        })
+    }
+}
+
+/// The rows after a position, in order.
+///
+/// # Errors
+/// Database faults.
+pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<StoredRow>> {
+    sqlx::query_as!(
+        StoredRow,
+        r#"select position, occurred_at, recorded_at, sequence, event_id, aggregate_id, correlation_id, causation_id,
+                  actor_id, partition_key, subject_id, type as event_type, stream, actor_kind, outcome, command, code, hash,
+                  data
+           from compliance.event where position > $1 order by position limit $2"#,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The data of the newest `limit` events of each of these aggregates of one stream, newest first per aggregate.
+///
+/// # Errors
+/// Database faults.
+pub async fn newest_in_tx(
+    connection: &mut PgConnection,
+    stream: i16,
+    aggregates: &[Uuid],
+    limit: i64,
+) -> sqlx::Result<Vec<(Uuid, DateTime<Utc>, String)>> {
+    let rows = sqlx::query!(
+        r#"select wanted.aggregate_id as "aggregate_id!", newest.occurred_at, newest.data
+           from unnest($2::uuid[]) as wanted(aggregate_id)
+           cross join lateral (
+               select occurred_at, data from compliance.event
+               where aggregate_id = wanted.aggregate_id and stream = $1 order by sequence desc limit $3
+           ) newest"#,
+        stream,
+        aggregates,
+        limit
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.aggregate_id, row.occurred_at, row.data)).collect())
+}

@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+
+/// Which code stands for which event type and which stream.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Names {
+    types: HashMap<String, i16>,
+    /// By module and aggregate type.
+    streams: HashMap<String, HashMap<String, i16>>,
+    type_names: HashMap<i16, String>,
+    stream_names: HashMap<i16, (String, String)>,
+}
+
+impl Names {
+    pub fn event_type(&self, name: &str) -> Option<i16> {
+        self.types.get(name).copied()
+    }
+
+    /// The stream of a module's aggregates of one type.
+    pub fn stream(&self, module: &str, aggregate_type: &str) -> Option<i16> {
+        self.streams.get(module)?.get(aggregate_type).copied()
+    }
+
+    pub fn event_type_of(&self, code: i16) -> Option<&str> {
+        self.type_names.get(&code).map(String::as_str)
+    }
+
+    /// Module and aggregate type of a stream.
+    pub fn stream_of(&self, code: i16) -> Option<(&str, &str)> {
+        self.stream_names.get(&code).map(|(module, aggregate_type)| (module.as_str(), aggregate_type.as_str()))
+    }
+
+    /// The codes of all types with this word after the module, such as `command-refused`.
+    pub fn types_about(&self, event: &str) -> Vec<i16> {
+        let about = |name: &str| name.split('.').nth(1) == Some(event);
+        self.types.iter().filter(|(name, _)| about(name)).map(|(_, code)| *code).collect()
+    }
+}
+
+/// Reads all names.
+///
+/// # Errors
+/// Database faults.
+pub async fn load(connection: &mut PgConnection) -> sqlx::Result<Names> {
+    let mut names = Names::default();
+    for row in sqlx::query!("select code, name from compliance.event_type").fetch_all(&mut *connection).await? {
+        names.types.insert(row.name.clone(), row.code);
+        names.type_names.insert(row.code, row.name);
+    }
+    let streams = sqlx::query!("select code, module, aggregate_type from compliance.stream");
+    for row in streams.fetch_all(&mut *connection).await? {
+        names.streams.entry(row.module.clone()).or_default().insert(row.aggregate_type.clone(), row.code);
+        names.stream_names.insert(row.code, (row.module, row.aggregate_type));
+    }
+    Ok(names)
+}
+
+/// Gives codes to names that have none yet. Called by whoever holds the end of the chain, so nobody does it at the same
+/// time.
+///
+/// # Errors
+/// Database faults.
+pub async fn add_in_tx(connection: &mut PgConnection, types: &[&str], streams: &[(&str, &str)]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "with added as (
+             insert into compliance.event_type (name)
+             select distinct name from unnest($1::text[]) as wanted(name)
+             where not exists (select from compliance.event_type known where known.name = wanted.name)
+             returning code
+         )
+         insert into compliance.event_count (type, count) select code, 0 from added",
+        types as &[&str]
+    )
+    .execute(&mut *connection)
+    .await?;
+    let (modules, aggregate_types): (Vec<&str>, Vec<&str>) = streams.iter().copied().unzip();
+    sqlx::query!(
+        "insert into compliance.stream (module, aggregate_type)
+         select distinct module, aggregate_type from unnest($1::text[], $2::text[]) as wanted(module, aggregate_type)
+         where not exists (
+             select from compliance.stream known
+             where known.module = wanted.module and known.aggregate_type = wanted.aggregate_type
+         )",
+        &modules as &[&str],
+        &aggregate_types as &[&str]
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}

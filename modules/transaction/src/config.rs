@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// How the module is set up.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many groups of commands are committed at the same time (1 to 16). One is best while the processor is the
+    /// limit; more help when the disk is.
+    pub group_workers: usize,
+    /// How many commands share a commit at most (1 to 1000).
+    pub group_size: usize,
+    /// How long a caller who waits for the outcome is kept waiting, in milliseconds (1 to 60000).
+    pub wait_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { group_workers: 1, group_size: 200, wait_ms: 5_000 }
+    }
+}
+
+impl Config {
+    /// Whether the configuration makes sense.
+    ///
+    /// # Errors
+    /// What is wrong, naming the key.
+    pub fn validate(&self) -> Result<(), String> {
+        within("group_workers", self.group_workers, 1, 16)?;
+        within("group_size", self.group_size, 1, 1_000)?;
+        within("wait_ms", self.wait_ms, 1, 60_000)
+    }
+
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait_ms)
+    }
+}
+
+fn within<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<(), String> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(format!("transaction.{key} must be between {least} and {most}, not {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: serde_json::Value) -> Result<Config, String> {
+        let config: Config = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        config.validate().map(|()| config)
+    }
+
+    #[test]
+    fn nothing_needs_to_be_configured() {
+        assert_eq!(read(serde_json::json!({})), Ok(Config::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_value_out_of_range_are_refused_by_name() {
+        let broken = [
+            (serde_json::json!({"grup_size": 1}), "grup_size"),
+            (serde_json::json!({"group_size": 0}), "group_size"),
+            (serde_json::json!({"group_workers": 17}), "group_workers"),
+            (serde_json::json!({"wait_ms": 60_001}), "wait_ms"),
+        ];
+        for (json, key) in broken {
+            let error = read(json).expect_err(key);
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+mod accept;
+mod updates;
+mod waiting;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+use vostro_kernel::RequestContext;
+use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, StartError};
+
+use self::accept::{Answer, Pending, accept};
+use self::waiting::Waiting;
+use crate::consume::{AccountsHandler, PostingsHandler};
+use crate::domain::{Channel, Instruction, Transaction};
+use crate::error::TransactionError;
+use crate::manifest::{ACCOUNTS, MODULE, POSTINGS, manifest};
+use crate::{Config, store};
+
+pub use self::updates::{Subject, Update};
+pub use crate::store::history::Filter;
+
+/// How long a command that starts a transaction keeps its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitFor {
+    /// Until it is accepted and durable.
+    #[default]
+    Accepted,
+    /// Until the ledger has answered, or for as long as the configuration allows.
+    Outcome,
+}
+
+/// From one account to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferCreate {
+    pub idempotency_key: String,
+    pub source_account_id: Uuid,
+    pub destination_account_id: Uuid,
+    /// A decimal in plain notation, at most as many decimals as the currency has.
+    pub amount: String,
+    /// An ISO 4217 code.
+    pub currency: String,
+    /// What the payee should read; at most 140 characters.
+    pub reference: Option<String>,
+    pub wait_for: WaitFor,
+}
+
+/// Cash that comes in or goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CashMovement {
+    pub idempotency_key: String,
+    /// The customer's account; the other side is the bank's cash in the amount's currency.
+    pub account_id: Uuid,
+    /// A decimal in plain notation, at most as many decimals as the currency has.
+    pub amount: String,
+    /// An ISO 4217 code.
+    pub currency: String,
+    /// At most 140 characters.
+    pub reference: Option<String>,
+    pub channel: Option<Channel>,
+    pub wait_for: WaitFor,
+}
+
+/// The answer to a command that was accepted, now or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initiated {
+    /// In its present state.
+    pub transaction: Arc<Transaction>,
+    /// Whether the same command was accepted before and nothing happened this time.
+    pub replayed: bool,
+}
+
+/// The use cases of payments. Cheap to clone.
+#[derive(Clone)]
+pub struct Transactions {
+    shared: Arc<Shared>,
+    group: Arc<GroupCommit<Pending, Result<Answer, TransactionError>>>,
+}
+
+/// What accepting, consuming and listening have in common.
+pub(crate) struct Shared {
+    pub foundation: Foundation,
+    pub config: Config,
+    /// Every change of a transaction, right after its commit.
+    pub feed: LiveFeed<Arc<Transaction>>,
+    pub waiting: Waiting,
+}
+
+impl Shared {
+    /// Tells those who wait or listen in this process. After the commit only.
+    pub fn tell(&self, transaction: Transaction) {
+        let transaction = Arc::new(transaction);
+        if transaction.status.has_ended() {
+            self.waiting.tell(&transaction);
+        }
+        self.feed.tell(transaction);
+    }
+}
+
+impl Transactions {
+    /// Starts the workers that commit groups of commands; call it inside the runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] when the configuration makes no sense.
+    pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
+        config.validate().map_err(|reason| StartError { module: MODULE, reason })?;
+        let (workers, size) = (config.group_workers, config.group_size);
+        let shared = Arc::new(Shared { foundation, config, feed: LiveFeed::new(), waiting: Waiting::default() });
+        let group = GroupCommit::spawn(workers, size, {
+            let shared = Arc::clone(&shared);
+            move |group| {
+                let shared = Arc::clone(&shared);
+                async move { accept(&shared, group).await }
+            }
+        });
+        Ok(Self { shared, group: Arc::new(group) })
+    }
+
+    /// Moves money between two accounts. The owner of the source may, and an operator for any account.
+    ///
+    /// # Errors
+    /// A refusal of [`decide_initiate`](crate::domain::decide_initiate)'s list, `IDEMPOTENCY_KEY_REUSED`, or a fault.
+    pub async fn transfer_create(
+        &self,
+        context: &RequestContext,
+        input: TransferCreate,
+    ) -> Result<Initiated, TransactionError> {
+        let instruction = Instruction::transfer(
+            input.idempotency_key,
+            input.source_account_id,
+            input.destination_account_id,
+            input.amount,
+            input.currency,
+            input.reference.as_deref(),
+        );
+        self.initiate(context, instruction, input.wait_for).await
+    }
+
+    /// Records cash that came in. For operators.
+    ///
+    /// # Errors
+    /// As [`Transactions::transfer_create`], and `TXN_FORBIDDEN`.
+    pub async fn deposit_record(
+        &self,
+        context: &RequestContext,
+        input: CashMovement,
+    ) -> Result<Initiated, TransactionError> {
+        let CashMovement { idempotency_key, account_id, amount, currency, reference, channel, wait_for } = input;
+        let reference = reference.as_deref();
+        let instruction = Instruction::deposit(idempotency_key, account_id, amount, currency, reference, channel);
+        self.initiate(context, instruction, wait_for).await
+    }
+
+    /// Pays out cash. The owner of the account may, and an operator.
+    ///
+    /// # Errors
+    /// As [`Transactions::transfer_create`].
+    pub async fn withdrawal_initiate(
+        &self,
+        context: &RequestContext,
+        input: CashMovement,
+    ) -> Result<Initiated, TransactionError> {
+        let CashMovement { idempotency_key, account_id, amount, currency, reference, channel, wait_for } = input;
+        let reference = reference.as_deref();
+        let instruction = Instruction::withdrawal(idempotency_key, account_id, amount, currency, reference, channel);
+        self.initiate(context, instruction, wait_for).await
+    }
+
+    /// The transaction, if it exists and the caller may see it.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn transaction(
+        &self,
+        context: &RequestContext,
+        id: Uuid,
+    ) -> Result<Option<Transaction>, TransactionError> {
+        Ok(self.transactions_by_id(context, &[id]).await?.pop())
+    }
+
+    /// Those of the transactions that exist and that the caller may see, in no particular order.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn transactions_by_id(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Transaction>, TransactionError> {
+        let mut transactions = store::history::by_ids(&self.shared.foundation.pool, ids).await?;
+        transactions.retain(|transaction| transaction.is_visible_to(&context.actor));
+        Ok(transactions)
+    }
+
+    /// Up to `limit` transactions, newest first, from below the transaction `before` on.
+    ///
+    /// Customers get those of their own accounts, and nothing of another's account when the filter names one; staff get
+    /// everybody's. What a customer has initiated between accounts of others is found by its id only.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn transactions(
+        &self,
+        context: &RequestContext,
+        filter: &Filter,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, TransactionError> {
+        // PostgreSQL cannot hold this character, so no reference contains it.
+        if filter.reference.as_deref().is_some_and(|reference| reference.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        let (actor, pool) = (&context.actor, &self.shared.foundation.pool);
+        if actor.roles.is_staff() {
+            return Ok(match filter.account_id {
+                Some(account) => store::history::of_accounts(pool, &[account], filter, before, limit).await?,
+                None => store::history::of_everybody(pool, filter, before, limit).await?,
+            });
+        }
+        let Some(owner) = actor.id else { return Ok(Vec::new()) };
+        let mut accounts = store::accounts::owned_by(pool, owner).await?;
+        if let Some(account) = filter.account_id {
+            accounts.retain(|own| *own == account);
+        }
+        Ok(store::history::of_accounts(pool, &accounts, filter, before, limit).await?)
+    }
+
+    async fn initiate(
+        &self,
+        context: &RequestContext,
+        instruction: Instruction,
+        wait_for: WaitFor,
+    ) -> Result<Initiated, TransactionError> {
+        let id = self.shared.foundation.ids.next();
+        // Before the command is committed, or the outcome could pass by unseen.
+        let outcome = (wait_for == WaitFor::Outcome).then(|| self.shared.waiting.register(id));
+        let pending = Pending { context: context.clone(), fingerprint: instruction.fingerprint(), instruction, id };
+        let answer = self.group.submit(pending).await.map_err(|_| TransactionError::ShuttingDown)??;
+        let initiated = match answer {
+            Answer::Accepted(transaction) => Initiated { transaction, replayed: false },
+            Answer::Replayed(transaction) => Initiated { transaction, replayed: true },
+        };
+        match outcome {
+            Some(outcome) if !initiated.transaction.status.has_ended() => self.wait(outcome, initiated).await,
+            _ => Ok(initiated),
+        }
+    }
+}
+
+#[async_trait]
+impl Module for Transactions {
+    fn manifest(&self) -> Manifest {
+        manifest()
+    }
+
+    fn handlers(&self) -> Vec<BoundHandler> {
+        vec![
+            BoundHandler { subscription: POSTINGS, handler: Arc::new(PostingsHandler::new(Arc::clone(&self.shared))) },
+            BoundHandler { subscription: ACCOUNTS, handler: Arc::new(AccountsHandler) },
+        ]
+    }
+}

@@ -1,0 +1,9 @@
+//! The SQL of this module: its own schema only, a constant number of statements however many rows.
+
+pub(crate) mod accounts;
+pub(crate) mod history;
+pub(crate) mod outcomes;
+mod row;
+pub(crate) mod transactions;
+
+pub(crate) use row::decode;

@@ -1,0 +1,212 @@
+//! Waiting for an outcome, and watching transactions change.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bank, applied, handler_of, operator, rejected, somebody};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use uuid::Uuid;
+use vostro_kernel::Role;
+use vostro_testkit::deliver;
+use vostro_transaction::domain::Status;
+use vostro_transaction::{
+    Config, Initiated, Subject, TransactionError, TransactionErrorCode as Code, TransferCreate, Update, WaitFor,
+};
+
+/// Long enough for any machine; a test that gets here has failed.
+const NEVER: Duration = Duration::from_secs(60);
+
+fn patient() -> Config {
+    Config { wait_ms: 60_000, ..Config::default() }
+}
+
+fn waiting(bank: &Bank, key: &str) -> tokio::task::JoinHandle<Result<Initiated, TransactionError>> {
+    let input = TransferCreate { wait_for: WaitFor::Outcome, ..bank.transfer(key, "1") };
+    let (transactions, context) = (bank.transactions.clone(), bank.payer.context());
+    tokio::spawn(async move { transactions.transfer_create(&context, input).await })
+}
+
+/// The id of the transaction that was initiated last, once there are `count`.
+async fn initiated(bank: &Bank, count: usize) -> Uuid {
+    loop {
+        let events = bank.database.published("transaction.initiated.v1").await;
+        if events.len() >= count {
+            let id = events.last().and_then(|event| event["transactionId"].as_str()).expect("an id");
+            return id.parse().expect("a UUID");
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_gets_the_outcome() {
+    let bank = Bank::open_with(patient()).await;
+    for (number, status) in [(1, Status::Completed), (2, Status::Failed)] {
+        let waiting = waiting(&bank, &number.to_string());
+        let id = initiated(&bank, number).await;
+        let event = if status == Status::Completed { applied(id) } else { rejected(id) };
+        bank.hear_of_postings(&[event]).await;
+        let answer = tokio::time::timeout(NEVER, waiting).await.expect("in time").expect("joined").expect("accepted");
+        assert_eq!((answer.transaction.id, answer.transaction.status), (id, status));
+        assert!(!answer.replayed);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_wait_gets_the_initiated_transaction() {
+    let bank = Bank::open().await;
+    assert_eq!(bank.pay("k", "1").await.status, Status::Initiated);
+}
+
+#[tokio::test]
+async fn after_the_deadline_the_caller_gets_whatever_there_is() {
+    let bank = Bank::open_with(Config { wait_ms: 20, ..Config::default() }).await;
+    let answer = waiting(&bank, "k").await.expect("joined").expect("accepted");
+    assert_eq!(answer.transaction.status, Status::Initiated);
+}
+
+#[tokio::test]
+async fn an_outcome_that_another_instance_applied_is_found_at_the_deadline() {
+    let bank = Bank::open_with(Config { wait_ms: 1_500, ..Config::default() }).await;
+    let waiting = waiting(&bank, "k");
+    let id = initiated(&bank, 1).await;
+    let other = bank.another_instance();
+    deliver(bank.database.pool(), &handler_of(&other, "postings"), &[applied(id)]).await.expect("handled");
+    let answer = waiting.await.expect("joined").expect("accepted");
+    assert_eq!(answer.transaction.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn a_repetition_waits_for_the_first_commands_outcome() {
+    let bank = Bank::open_with(patient()).await;
+    let first = bank.pay("k", "1").await;
+    let again = waiting(&bank, "k");
+    let too = waiting(&bank, "k");
+    bank.hear_of_postings(&[applied(first.id)]).await;
+    for waiting in [again, too] {
+        let answer = tokio::time::timeout(NEVER, waiting).await.expect("in time").expect("joined").expect("accepted");
+        assert!(answer.replayed);
+        assert_eq!((answer.transaction.id, answer.transaction.status), (first.id, Status::Completed));
+    }
+    let late = waiting(&bank, "k").await.expect("joined").expect("accepted");
+    assert_eq!(late.transaction.status, Status::Completed);
+}
+
+type Updates = BoxStream<'static, Result<Update, TransactionError>>;
+
+async fn next(updates: &mut Updates) -> Option<(Uuid, i64)> {
+    let update = tokio::time::timeout(NEVER, updates.next()).await.expect("in time")?;
+    let update = update.expect("an update");
+    Some((update.transaction.id, update.sequence()))
+}
+
+#[tokio::test]
+async fn the_updates_of_a_transaction_begin_with_its_state_and_end_with_its_outcome() {
+    let bank = Bank::open().await;
+    let transaction = bank.pay("k", "1").await;
+    let subject = Subject::Transaction(transaction.id);
+    let context = bank.payee.context();
+    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    assert_eq!(next(&mut updates).await, Some((transaction.id, 1)));
+    bank.pay("another", "1").await;
+    bank.hear_of_postings(&[applied(transaction.id)]).await;
+    assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
+    assert_eq!(next(&mut updates).await, None);
+
+    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
+    assert_eq!(next(&mut updates).await, None);
+}
+
+#[tokio::test]
+async fn updates_already_seen_are_not_told_again() {
+    let bank = Bank::open().await;
+    let transaction = bank.pay("k", "1").await;
+    let (context, subject) = (bank.payer.context(), Subject::Transaction(transaction.id));
+    let mut updates = bank.transactions.updates(&context, subject, 1).await.expect("a stream");
+    bank.hear_of_postings(&[applied(transaction.id)]).await;
+    assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
+    assert_eq!(next(&mut updates).await, None);
+    let mut updates = bank.transactions.updates(&context, subject, 2).await.expect("a stream");
+    assert_eq!(next(&mut updates).await, None);
+}
+
+#[tokio::test]
+async fn the_updates_of_an_account_begin_with_its_latest_transactions_oldest_first() {
+    let bank = Bank::open().await;
+    let mut ids = Vec::new();
+    for number in 0..22 {
+        ids.push(bank.pay(&number.to_string(), "1").await.id);
+    }
+    let (context, subject) = (bank.payer.context(), Subject::Account(bank.payer.account));
+    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    for id in &ids[2..] {
+        assert_eq!(next(&mut updates).await, Some((*id, 1)));
+    }
+    let elsewhere = TransferCreate {
+        source_account_id: bank.new_account(bank.payee.id).await,
+        destination_account_id: bank.payee.account,
+        ..bank.transfer("elsewhere", "1")
+    };
+    bank.transactions.transfer_create(&bank.payee.context(), elsewhere).await.expect("accepted");
+    let new = bank.pay("new", "1").await.id;
+    bank.hear_of_postings(&[applied(ids[0]), rejected(new)]).await;
+    let mut told = vec![next(&mut updates).await, next(&mut updates).await, next(&mut updates).await];
+    assert_eq!(told.remove(0), Some((new, 1)));
+    told.sort();
+    let mut expected = vec![Some((ids[0], 2)), Some((new, 2))];
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_listener_who_was_too_slow_gets_a_snapshot_instead() {
+    let bank = Bank::open().await;
+    let (context, subject) = (bank.payer.context(), Subject::Account(bank.payer.account));
+    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    let payer = &context;
+    let mut last = None;
+    // More than the feed keeps for anybody.
+    for round in 0..42 {
+        let pay =
+            |number: i32| bank.transactions.transfer_create(payer, bank.transfer(&format!("{round}-{number}"), "1"));
+        let paid = futures::future::join_all((0..100).map(pay)).await;
+        let ids = paid.into_iter().map(|initiated| initiated.expect("accepted").transaction.id);
+        last = last.max(ids.max());
+    }
+    let mut told = Vec::new();
+    while told.last().copied() != last {
+        told.push(next(&mut updates).await.expect("an update").0);
+    }
+    assert_eq!(told.len(), 20);
+    let new = bank.pay("new", "1").await.id;
+    assert_eq!(next(&mut updates).await, Some((new, 1)));
+}
+
+#[tokio::test]
+async fn only_those_involved_and_staff_may_follow() {
+    let bank = Bank::open().await;
+    let id = bank.pay("k", "1").await.id;
+    let refusal = |result: Result<Updates, TransactionError>| match result {
+        Ok(_) => None,
+        Err(error) => Some(error.refusal().expect("a refusal").code),
+    };
+    let transaction = Subject::Transaction(id);
+    let account = Subject::Account(bank.payer.account);
+    // Who, what they are told about the transaction, and about the payer's account.
+    let matrix = [
+        ("the payer", bank.payer.context(), None, None),
+        ("the payee", bank.payee.context(), None, Some(Code::AccountNotFound)),
+        ("an operator", operator(), None, None),
+        ("an auditor", somebody(&[Role::ComplianceOfficer]), None, None),
+        ("a stranger", somebody(&[Role::Customer]), Some(Code::NotFound), Some(Code::AccountNotFound)),
+    ];
+    for (who, context, of_transaction, of_account) in matrix {
+        assert_eq!(refusal(bank.transactions.updates(&context, transaction, 0).await), of_transaction, "{who}");
+        assert_eq!(refusal(bank.transactions.updates(&context, account, 0).await), of_account, "{who}");
+    }
+    let nothing = Subject::Transaction(Uuid::now_v7());
+    assert_eq!(refusal(bank.transactions.updates(&operator(), nothing, 0).await), Some(Code::NotFound));
+}
