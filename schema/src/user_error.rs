@@ -1,4 +1,4 @@
-//! Refusals as data: each module has one enum of error codes and one user error type, made by [`user_errors!`].
+//! Refusals as data: each module has one enum of error codes and one user error type, made by [`user_errors!`](crate::user_errors).
 //!
 //! A mutation's payload is the entity, `null` when the command was refused, and `userErrors`. A refusal by a rule of
 //! the bank (no funds, frozen account, unknown object) is never a top-level error.
@@ -88,13 +88,17 @@ macro_rules! user_errors {
 mod tests {
     use vostro_kernel::{Refusal, RefusalCode};
 
-    crate::user_errors! {
-        /// Why a test was refused.
-        pub TestUserError, TestErrorCode {
-            /// Known.
-            TestKnown,
+    #[allow(dead_code, reason = "no schema uses them here")]
+    mod declared {
+        crate::user_errors! {
+            /// Why a test was refused.
+            pub TestUserError, TestErrorCode {
+                /// Known.
+                TestKnown,
+            }
         }
     }
+    use declared::{TestErrorCode, TestUserError};
 
     #[derive(Debug, Clone, Copy)]
     struct Named(&'static str);

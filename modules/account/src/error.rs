@@ -3,6 +3,7 @@ use vostro_kernel::{Refusal, RefusalCode};
 /// Why a command on an account was refused: a closed list, shown to clients and kept in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccountErrorCode {
+    Forbidden,
     NotFound,
     Frozen,
     NotFrozen,
@@ -19,12 +20,13 @@ pub enum AccountErrorCode {
     NameInvalid,
     ReasonInvalid,
     NumbersExhausted,
-    IdempotencyKeyInvalid,
+    IdempotencyKeyRequired,
     IdempotencyKeyReused,
 }
 
 impl AccountErrorCode {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
+        Self::Forbidden,
         Self::NotFound,
         Self::Frozen,
         Self::NotFrozen,
@@ -41,7 +43,7 @@ impl AccountErrorCode {
         Self::NameInvalid,
         Self::ReasonInvalid,
         Self::NumbersExhausted,
-        Self::IdempotencyKeyInvalid,
+        Self::IdempotencyKeyRequired,
         Self::IdempotencyKeyReused,
     ];
 }
@@ -49,6 +51,7 @@ impl AccountErrorCode {
 impl RefusalCode for AccountErrorCode {
     fn code(self) -> &'static str {
         match self {
+            Self::Forbidden => "ACC_FORBIDDEN",
             Self::NotFound => "ACC_NOT_FOUND",
             Self::Frozen => "ACC_FROZEN",
             Self::NotFrozen => "ACC_NOT_FROZEN",
@@ -65,13 +68,14 @@ impl RefusalCode for AccountErrorCode {
             Self::NameInvalid => "ACC_NAME_INVALID",
             Self::ReasonInvalid => "ACC_REASON_INVALID",
             Self::NumbersExhausted => "ACC_NUMBERS_EXHAUSTED",
-            Self::IdempotencyKeyInvalid => "IDEMPOTENCY_KEY_INVALID",
+            Self::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
         }
     }
 
     fn message(self) -> &'static str {
         match self {
+            Self::Forbidden => "Your roles do not allow this.",
             Self::NotFound => "There is no account with this id.",
             Self::Frozen => "The account is frozen.",
             Self::NotFrozen => "The account is not frozen.",
@@ -90,7 +94,7 @@ impl RefusalCode for AccountErrorCode {
             Self::NameInvalid => "A name is one line of 1 to 100 characters.",
             Self::ReasonInvalid => "A reason is one line of 1 to 500 characters.",
             Self::NumbersExhausted => "The bank has no account numbers left.",
-            Self::IdempotencyKeyInvalid => "An idempotency key is 1 to 128 visible ASCII characters.",
+            Self::IdempotencyKeyRequired => "An idempotency key of 1 to 128 visible ASCII characters is needed.",
             Self::IdempotencyKeyReused => "This idempotency key was used before with another input.",
         }
     }
@@ -102,9 +106,6 @@ pub enum AccountError {
     /// A rule of the bank refused; the caller is told the code.
     #[error(transparent)]
     Refused(#[from] Refusal<AccountErrorCode>),
-    /// The actor's roles do not allow it at all.
-    #[error("the actor may not do this")]
-    Forbidden,
     /// The database did not do its part.
     #[error("database")]
     Database(#[from] sqlx::Error),
@@ -115,13 +116,12 @@ impl AccountError {
     pub(crate) fn refusal_code(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) => Some(refusal.code.code()),
-            Self::Forbidden => Some("FORBIDDEN"),
             Self::Database(_) => None,
         }
     }
 
-    /// Whether the database could not be reached, as opposed to having refused a statement: worth trying again later.
-    pub fn is_unavailable(&self) -> bool {
+    /// Whether it may pass by itself: the database could not be reached, as opposed to having refused a statement.
+    pub fn is_passing(&self) -> bool {
         use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
         matches!(self, Self::Database(Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed))
     }

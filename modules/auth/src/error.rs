@@ -30,12 +30,14 @@ pub enum AuthErrorCode {
     RoleInvalid,
     /// The next signing key was published too recently to sign with.
     KeyNotPublishedLongEnough,
+    /// The idempotency key is missing or malformed.
+    IdempotencyKeyRequired,
     IdempotencyKeyReused,
 }
 
 impl AuthErrorCode {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidCredentials,
         Self::Locked,
         Self::EmailInvalid,
@@ -52,6 +54,7 @@ impl AuthErrorCode {
         Self::UserNotFound,
         Self::RoleInvalid,
         Self::KeyNotPublishedLongEnough,
+        Self::IdempotencyKeyRequired,
         Self::IdempotencyKeyReused,
     ];
 }
@@ -75,6 +78,7 @@ impl RefusalCode for AuthErrorCode {
             Self::UserNotFound => "AUTH_USER_NOT_FOUND",
             Self::RoleInvalid => "AUTH_ROLE_INVALID",
             Self::KeyNotPublishedLongEnough => "AUTH_KEY_NOT_PUBLISHED_LONG_ENOUGH",
+            Self::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
         }
     }
@@ -99,6 +103,7 @@ impl RefusalCode for AuthErrorCode {
             Self::KeyNotPublishedLongEnough => {
                 "The next signing key was published too recently: whoever caches the key set does not know it yet."
             }
+            Self::IdempotencyKeyRequired => "Choose an idempotency key of 1 to 128 visible ASCII characters.",
             Self::IdempotencyKeyReused => "The idempotency key was used before with another input.",
         }
     }

@@ -4,8 +4,8 @@
 //! for one exchange; every exchange gives a short-lived, signed access token that every door of the bank checks with
 //! [`TokenVerifier`], without asking the database. Staff have roles beside being people.
 //!
-//! [`Auth`] is the facade, with one method per use case; [`Config`] is how it is set up; [`manifest`] is what it is to the
-//! other modules. The README next to this crate has the states, the invariants and the error codes.
+//! [`Auth`] is the facade, with one method per use case; [`Config`] is how it is set up; [`manifest`] is what it is
+//! to the other modules. The README next to this crate has the states, the invariants and the error codes.
 
 mod config;
 mod domain;

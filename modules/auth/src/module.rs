@@ -54,7 +54,8 @@ impl Auth {
     }
 }
 
-/// Does `work` again and again until `stop`. What fails is tried again the next time, and said once per series of failures.
+/// Does `work` again and again until `stop`. What fails is tried again the next time, and said once per series of
+/// failures.
 async fn every<F, Fut>(period: Duration, stop: CancellationToken, work: F)
 where
     F: Fn() -> Fut + Send,

@@ -76,8 +76,8 @@ impl<'a> Publish<'a> {
         self.accepted(sequence, &SessionRefreshedV1 { user_id, session_id })
     }
 
-    /// A logout is the command's own doing; ending a session because its token was stolen is the consequence of a command
-    /// that was refused.
+    /// A logout is the command's own doing; ending a session because its token was stolen is the consequence of a
+    /// command that was refused.
     pub(crate) fn revoked(&self, user_id: Uuid, session_id: Uuid, reason: RevocationReason, sequence: i64) -> NewEvent {
         let cause = match reason {
             RevocationReason::Logout => self.cause(),

@@ -116,7 +116,11 @@ async fn input_that_breaks_a_rule_is_refused_and_nothing_is_stored() {
     let bank = Bank::open().await;
     let good = || registration("ada@example.org");
     let long = "a".repeat(129);
+    let long_key = "k".repeat(129);
     let cases = [
+        (Registration { idempotency_key: String::new(), ..good() }, AuthErrorCode::IdempotencyKeyRequired),
+        (Registration { idempotency_key: "a b".into(), ..good() }, AuthErrorCode::IdempotencyKeyRequired),
+        (Registration { idempotency_key: long_key, ..good() }, AuthErrorCode::IdempotencyKeyRequired),
         (Registration { email: "ada".into(), ..good() }, AuthErrorCode::EmailInvalid),
         (Registration { display_name: "\n".into(), ..good() }, AuthErrorCode::DisplayNameInvalid),
         (Registration { locale: Some("klingon!".into()), ..good() }, AuthErrorCode::LocaleInvalid),

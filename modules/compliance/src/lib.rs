@@ -4,7 +4,7 @@
 //! are missing between others; answers audit queries; and looks at completed payments with its live rules. It never stands
 //! in the way of a payment.
 //!
-//! The way of an event: the `archive` subscription hands a batch to [`consume`], which locks the end of the chain, tells
+//! The way of an event: the `archive` subscription hands a batch to `consume::Archive`, which locks the end of the chain, tells
 //! new events from repeated ones, seals and stores them, notes gaps, lets the rules look, and moves the end of the chain.
 //! All of it is one transaction with a constant number of statements, apart from every business transaction.
 

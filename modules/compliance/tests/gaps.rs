@@ -7,8 +7,10 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::{Bank, balance, event, noon, officer};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_compliance::EventGap;
+use vostro_messaging::Module as _;
 
 async fn gaps(bank: &Bank) -> Vec<EventGap> {
     bank.compliance.event_gaps(&officer()).await.unwrap()
@@ -101,6 +103,16 @@ async fn a_gap_of_another_aggregate_or_stream_stays_open() {
     assert_eq!(left, [("account".to_owned(), 1), ("balance".to_owned(), 2)]);
 }
 
+#[tokio::test]
+async fn the_watch_over_gaps_ends_with_the_bank() {
+    let bank = Bank::open().await;
+    bank.store(&[balance(1, 2)]).await;
+    let stop = CancellationToken::new();
+    let watching = futures::future::join_all(bank.compliance.background(stop.clone()));
+    stop.cancel();
+    assert_eq!(watching.await.len(), 1);
+}
+
 #[test]
 fn whatever_the_order_no_gap_is_open_at_the_end_and_none_is_overlooked_before() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -131,6 +143,4 @@ fn whatever_the_order_no_gap_is_open_at_the_end_and_none_is_overlooked_before() 
             })
         })
         .unwrap();
-    drop(runtime.enter());
-    drop(bank);
 }

@@ -243,6 +243,8 @@ async fn two_instances_racing_for_the_same_keys_accept_each_once() {
     }
     assert_eq!(bank.count("select count(*) from transaction.transaction").await, 150);
     assert_eq!(bank.database.outbox_events().await.len(), 150);
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(bank.count(deadlocks).await, 0, "the groups wait for each other in one order");
 }
 
 /// Lets another instance hold the key in a transaction that is not committed yet, has the command wait for it, and ends

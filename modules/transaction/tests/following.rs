@@ -69,13 +69,21 @@ async fn after_the_deadline_the_caller_gets_whatever_there_is() {
 
 #[tokio::test]
 async fn an_outcome_that_another_instance_applied_is_found_at_the_deadline() {
-    let bank = Bank::open_with(Config { wait_ms: 1_500, ..Config::default() }).await;
-    let waiting = waiting(&bank, "k");
-    let id = initiated(&bank, 1).await;
-    let other = bank.another_instance();
-    deliver(bank.database.pool(), &handler_of(&other, "postings"), &[applied(id)]).await.expect("handled");
-    let answer = waiting.await.expect("joined").expect("accepted");
-    assert_eq!(answer.transaction.status, Status::Completed);
+    // A busy machine may need longer than the deadline to apply the outcome; then it gets a longer one.
+    for wait_ms in [200, 2_000, 20_000] {
+        let bank = Bank::open_with(Config { wait_ms, ..Config::default() }).await;
+        let waiting = waiting(&bank, "k");
+        let id = initiated(&bank, 1).await;
+        let other = bank.another_instance();
+        deliver(bank.database.pool(), &handler_of(&other, "postings"), &[applied(id)]).await.expect("handled");
+        let in_time = !waiting.is_finished();
+        let answer = waiting.await.expect("joined").expect("accepted");
+        if in_time {
+            assert_eq!(answer.transaction.status, Status::Completed);
+            return;
+        }
+    }
+    panic!("the outcome was never applied before the deadline");
 }
 
 #[tokio::test]
@@ -181,8 +189,11 @@ async fn a_listener_who_was_too_slow_gets_a_snapshot_instead() {
         told.push(next(&mut updates).await.expect("an update").0);
     }
     assert_eq!(told.len(), 20);
-    let new = bank.pay("new", "1").await.id;
-    assert_eq!(next(&mut updates).await, Some((new, 1)));
+    // And nothing of what the snapshot replaced comes after it.
+    for key in ["new", "newer"] {
+        let new = bank.pay(key, "1").await.id;
+        assert_eq!(next(&mut updates).await, Some((new, 1)));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,43 @@
+//! Federation in one process: one supergraph, one sub-schema per module, and a planner and executor in between.
+//!
+//! ```text
+//! text ─ documents ─ limits ─ validation ─ planner (hive) ─┐  remembered by text
+//!                                                          ▼
+//! variables ─ coerced ─ executor ─ transport ─ module      plan + shape of the answer
+//!                          │ entities: collect, merge
+//!                          ▼
+//!                     projection ─ response bytes
+//! ```
+//!
+//! An operation that one module answers alone, in the shape the client asked for, skips everything after the
+//! transport: the module's answer is written as it comes. That is the path of every money command.
+
+mod api_schema;
+mod documents;
+mod engine;
+mod entities;
+mod error;
+mod executor;
+mod hive;
+mod hive_projection;
+mod introspection;
+mod limits;
+pub mod null_boundary;
+pub mod plan;
+mod projection;
+mod response;
+pub mod satisfiability;
+pub mod sdl;
+pub mod subgraph;
+mod transport;
+mod variables;
+
+pub use api_schema::{ApiSchema, OperationKind};
+pub use documents::Prepared;
+pub use engine::{Engine, EngineBuilder, EngineError, OPERATION_SECONDS};
+pub use error::{FieldError, Location, RequestError};
+pub use hive::{HivePlanner, SupergraphError};
+pub use limits::Limits;
+pub use projection::{Projection, Selection};
+pub use response::Reply;
+pub use transport::{InProcess, SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport};

@@ -23,13 +23,13 @@ pub fn reason(text: &str) -> Result<String, Refusal<AccountErrorCode>> {
 /// A client's idempotency key: 1 to 128 visible ASCII characters.
 ///
 /// # Errors
-/// `IDEMPOTENCY_KEY_INVALID`.
+/// `IDEMPOTENCY_KEY_REQUIRED`.
 pub fn idempotency_key(text: &str) -> Result<&str, Refusal<AccountErrorCode>> {
     let well_formed = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if well_formed {
         return Ok(text);
     }
-    Err(Refusal::new(AccountErrorCode::IdempotencyKeyInvalid).at(&["input", "idempotencyKey"]))
+    Err(Refusal::new(AccountErrorCode::IdempotencyKeyRequired).at(&["input", "idempotencyKey"]))
 }
 
 fn one_line(text: &str, longest: usize) -> Option<String> {

@@ -35,15 +35,15 @@ impl Accounts {
     ///
     /// # Errors
     /// Refused with `ACC_PRODUCT_NOT_OFFERED`, `ACC_CURRENCY_UNSUPPORTED`, `ACC_NAME_INVALID`,
-    /// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_KEY_REUSED` or `ACC_NUMBERS_EXHAUSTED`; forbidden for those who are
-    /// nobody; database faults.
+    /// `IDEMPOTENCY_KEY_REQUIRED`, `IDEMPOTENCY_KEY_REUSED` or `ACC_NUMBERS_EXHAUSTED`, and with `ACC_FORBIDDEN`
+    /// for those who are nobody; database faults.
     pub async fn open(&self, context: &RequestContext, asked: &OpenAccount) -> Result<Account, AccountError> {
         let outcome = self.try_open(context, asked).await;
         self.answer(context, "accountOpen", None, outcome).await
     }
 
     async fn try_open(&self, context: &RequestContext, asked: &OpenAccount) -> Result<Account, AccountError> {
-        let owner = context.actor.id.ok_or(AccountError::Forbidden)?;
+        let owner = context.actor.id.ok_or(AccountErrorCode::Forbidden)?;
         let at = |code, field| Refusal::new(code).at(&["input", field]);
         if !asked.product.is_offered() {
             return Err(at(AccountErrorCode::ProductNotOffered, "product").into());
@@ -103,7 +103,7 @@ impl Accounts {
     /// Forbids all debits and credits until somebody lifts it.
     ///
     /// # Errors
-    /// Forbidden for all but operators and compliance officers; refused with `ACC_NOT_FOUND`, `ACC_REASON_INVALID`,
+    /// Refused with `ACC_FORBIDDEN` for all but operators and compliance officers, `ACC_NOT_FOUND`, `ACC_REASON_INVALID`,
     /// `ACC_INTERNAL`, `ACC_FROZEN` or `ACC_CLOSED`; database faults.
     pub async fn freeze(&self, context: &RequestContext, id: Uuid, reason: &str) -> Result<Account, AccountError> {
         let outcome = match decider(context).and_then(|()| Ok(domain::reason(reason)?)) {
@@ -118,7 +118,7 @@ impl Accounts {
     /// Lifts a freeze.
     ///
     /// # Errors
-    /// Forbidden for all but operators and compliance officers; refused with `ACC_NOT_FOUND`, `ACC_REASON_INVALID`,
+    /// Refused with `ACC_FORBIDDEN` for all but operators and compliance officers, `ACC_NOT_FOUND`, `ACC_REASON_INVALID`,
     /// `ACC_INTERNAL`, `ACC_NOT_FROZEN` or `ACC_CLOSED`; database faults.
     pub async fn unfreeze(&self, context: &RequestContext, id: Uuid, reason: &str) -> Result<Account, AccountError> {
         let outcome = match decider(context).and_then(|()| Ok(domain::reason(reason)?)) {
@@ -133,7 +133,7 @@ impl Accounts {
     /// Closes an empty account for good.
     ///
     /// # Errors
-    /// Forbidden for staff who are not operators; refused with `ACC_NOT_FOUND`, `ACC_INTERNAL`, `ACC_FROZEN`,
+    /// Refused with `ACC_NOT_FOUND`, `ACC_FORBIDDEN` for staff who are not operators, `ACC_INTERNAL`, `ACC_FROZEN`,
     /// `ACC_CLOSED`, `ACC_CLOSE_NON_ZERO` or `ACC_CLOSE_HAS_HOLDS`; database faults.
     pub async fn close(&self, context: &RequestContext, id: Uuid) -> Result<Account, AccountError> {
         let outcome = self.change(context, "accountClose", id, Change::Step(Lifecycle::Close, None)).await;
@@ -143,7 +143,7 @@ impl Accounts {
     /// Agrees on how far an account may go below zero. Takes effect for the next posting.
     ///
     /// # Errors
-    /// Forbidden for all but operators and compliance officers; refused with `ACC_NOT_FOUND`, `ACC_INTERNAL`,
+    /// Refused with `ACC_FORBIDDEN` for all but operators and compliance officers, `ACC_NOT_FOUND`, `ACC_INTERNAL`,
     /// `ACC_FROZEN`, `ACC_CLOSED`, `ACC_OVERDRAFT_NOT_OFFERED`, `ACC_CURRENCY_MISMATCH`, `ACC_OVERDRAFT_OUT_OF_RANGE`
     /// or `ACC_OVERDRAFT_EXCEEDED`; database faults.
     pub async fn overdraft_arrange(
@@ -232,7 +232,7 @@ impl super::Inner {
 /// Operators and compliance officers decide; so does the bank itself.
 fn decider(context: &RequestContext) -> Result<(), AccountError> {
     let allowed = context.actor.kind == ActorKind::System || context.actor.has_any(DECIDERS);
-    if allowed { Ok(()) } else { Err(AccountError::Forbidden) }
+    if allowed { Ok(()) } else { Err(AccountErrorCode::Forbidden.into()) }
 }
 
 fn owner_or_operator(context: &RequestContext, account: &Account) -> Result<(), AccountError> {
@@ -240,5 +240,5 @@ fn owner_or_operator(context: &RequestContext, account: &Account) -> Result<(), 
     let allowed = actor.kind == ActorKind::System
         || actor.has_any(&[Role::Operator])
         || account.owner_id.is_some_and(|owner| actor.is(owner));
-    if allowed { Ok(()) } else { Err(AccountError::Forbidden) }
+    if allowed { Ok(()) } else { Err(AccountErrorCode::Forbidden.into()) }
 }

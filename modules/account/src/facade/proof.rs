@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Accounts;
 use crate::error::AccountError;
-use crate::store::proof::{self, AccountDivergence, AccountRange, PostingDivergence, Size};
+use crate::store::proof::{self, AccountDivergence, AccountRange, EntryPlace, PostingDivergence, Size};
 
 /// What must be true of the ledger, in the order it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,8 +133,8 @@ async fn first_divergence_in_tx(
         report(done);
     }
     if let Some(found) = proof::first_broken_posting_in_tx(connection).await? {
-        let place = proof::entry_of_in_tx(connection, found.transaction_id).await?;
-        return Ok(Some(posting_divergence(&found, place)));
+        let entries = proof::entries_of_in_tx(connection, found.transaction_id).await?;
+        return Ok(Some(posting_divergence(&found, &entries)));
     }
     report(entries * 2);
     let sums = proof::sums_in_tx(connection).await?;
@@ -189,21 +189,20 @@ impl From<AccountDivergence> for Divergence {
     }
 }
 
-fn posting_divergence(found: &PostingDivergence, place: Option<(Uuid, i64)>) -> Divergence {
-    let (entries, total) = (found.entries, found.total.as_deref().unwrap_or("0"));
-    let currency = found.currency.as_deref().unwrap_or("?");
+fn posting_divergence(found: &PostingDivergence, entries: &[EntryPlace]) -> Divergence {
+    let number = entries.len();
+    let total: i128 = entries.iter().map(|entry| i128::from(entry.amount)).sum();
     let detail = if !found.known {
-        format!("{entries} entries of a transaction that was never decided")
+        format!("{number} entries of a transaction that was never decided")
     } else if found.rejected {
-        format!("{entries} entries of a transaction that was rejected")
+        format!("{number} entries of a transaction that was rejected")
     } else {
-        format!("{entries} entries that sum to {total} {currency} minor units do not move what was decided")
+        format!("{number} entries that sum to {total} minor units do not move what was decided")
     };
-    let (account_id, sequence) = place.unzip();
     Divergence {
         rule: ProofRule::PostingsComplete,
-        account_id,
-        sequence,
+        account_id: entries.first().map(|entry| entry.account_id),
+        sequence: entries.first().map(|entry| entry.sequence),
         transaction_id: Some(found.transaction_id),
         detail,
     }

@@ -5,7 +5,7 @@ use vostro_kernel::{ActorKind, Currency, Money, RequestContext};
 
 use super::{Accounts, viewer};
 use crate::domain::Account;
-use crate::error::AccountError;
+use crate::error::{AccountError, AccountErrorCode};
 use crate::store;
 
 /// Which accounts to list.
@@ -49,6 +49,16 @@ pub struct TrialBalanceLine {
 }
 
 impl TrialBalanceLine {
+    /// The debits as a decimal at the currency's own scale.
+    pub fn debit(&self) -> String {
+        decimal(self.debit_minor, self.currency)
+    }
+
+    /// The credits as a decimal at the currency's own scale.
+    pub fn credit(&self) -> String {
+        decimal(self.credit_minor, self.currency)
+    }
+
     /// Whether debits and credits are equal, as double entry promises.
     pub const fn is_balanced(&self) -> bool {
         self.debit_minor == self.credit_minor
@@ -90,7 +100,7 @@ impl Accounts {
     /// The bank's own accounts, by number.
     ///
     /// # Errors
-    /// [`AccountError::Forbidden`] for anybody who is not staff; database faults.
+    /// `ACC_FORBIDDEN` for anybody who is not staff; database faults.
     pub async fn internal_accounts(&self, context: &RequestContext) -> Result<Vec<Account>, AccountError> {
         staff(context)?;
         Ok(store::accounts::internal(self.pool()).await?)
@@ -140,7 +150,7 @@ impl Accounts {
     /// What all accounts add up to, by currency.
     ///
     /// # Errors
-    /// [`AccountError::Forbidden`] for anybody who is not staff; database faults.
+    /// `ACC_FORBIDDEN` for anybody who is not staff; database faults.
     pub async fn trial_balance(&self, context: &RequestContext) -> Result<Vec<TrialBalanceLine>, AccountError> {
         staff(context)?;
         let totals = store::accounts::totals(self.pool()).await?;
@@ -158,6 +168,32 @@ impl Accounts {
 fn staff(context: &RequestContext) -> Result<(), AccountError> {
     match context.actor.kind {
         ActorKind::Staff | ActorKind::System => Ok(()),
-        ActorKind::User | ActorKind::Anonymous => Err(AccountError::Forbidden),
+        ActorKind::User | ActorKind::Anonymous => Err(AccountErrorCode::Forbidden.into()),
+    }
+}
+
+/// A sum of minor units as a plain decimal. Not [`Money`], whose amounts have 64 bits.
+fn decimal(minor: i128, currency: Currency) -> String {
+    let decimals = currency.decimals();
+    let scale = 10_u128.pow(decimals);
+    let (sign, minor) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
+    let (whole, fraction) = (minor / scale, minor % scale);
+    if decimals == 0 {
+        return format!("{sign}{whole}");
+    }
+    format!("{sign}{whole}.{fraction:0width$}", width = decimals as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_written_at_the_scale_of_its_currency_however_large() {
+        let write = |minor, code: &str| decimal(minor, code.parse().expect("a currency"));
+        assert_eq!(write(1_250, "EUR"), "12.50");
+        assert_eq!(write(-5, "EUR"), "-0.05");
+        assert_eq!(write(1_250, "JPY"), "1250");
+        assert_eq!(write(i128::from(i64::MAX) * 3, "KWD"), "27670116110564327.421");
     }
 }

@@ -29,11 +29,17 @@ pub(crate) struct AccountDivergence {
 #[derive(Debug)]
 pub(crate) struct PostingDivergence {
     pub transaction_id: Uuid,
-    pub currency: Option<String>,
-    pub entries: i64,
-    pub total: Option<String>,
+    /// Whether it was decided at all.
     pub known: bool,
     pub rejected: bool,
+}
+
+/// An entry, for a report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryPlace {
+    pub account_id: Uuid,
+    pub sequence: i64,
+    pub amount: i64,
 }
 
 /// How much there is to prove.
@@ -45,9 +51,15 @@ pub(crate) struct Size {
     pub rejections: i64,
 }
 
-/// Room to sort and hash in memory, for this transaction only: the proof reads everything.
+/// Settings for this transaction only. Room to sort and hash in memory, as the proof reads everything; and a plan for
+/// each range of accounts, as one plan for all of them would read the whole ledger for each.
 pub(crate) async fn prepare_in_tx(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!(r#"select set_config('work_mem', '128MB', true) as "set!""#).fetch_one(connection).await?;
+    sqlx::query!(
+        r#"select set_config('work_mem', '128MB', true) as "memory!",
+                  set_config('plan_cache_mode', 'force_custom_plan', true) as "plans!""#
+    )
+    .fetch_one(connection)
+    .await?;
     Ok(())
 }
 
@@ -126,44 +138,39 @@ pub(crate) async fn first_broken_posting_in_tx(
 ) -> sqlx::Result<Option<PostingDivergence>> {
     sqlx::query_as!(
         PostingDivergence,
-        r#"with booked as (
-             select e.transaction_id, e.currency, count(*) as entries, sum(e.amount) as total,
-                    min(e.amount) as debit, max(e.amount) as credit,
-                    bool_and(e.account_id = case when e.amount < 0 then p.source_account_id
-                                                                   else p.destination_account_id end) as in_place
-             from account.entry e left join account.posting p using (transaction_id)
-             group by e.transaction_id, e.currency
+        r#"with moved as (
+             select coalesce(p.transaction_id, e.transaction_id) as transaction_id, e.sequence,
+                    p.transaction_id is not null as known, r.transaction_id is not null as rejected,
+                    (e.account_id, e.amount, e.currency) = (p.source_account_id, -p.amount, p.currency) as debit,
+                    (e.account_id, e.amount, e.currency) = (p.destination_account_id, p.amount, p.currency) as credit
+             from account.posting p
+             full join account.entry e on e.transaction_id = p.transaction_id
+             left join account.rejection r on r.transaction_id = p.transaction_id
            )
-           select coalesce(p.transaction_id, b.transaction_id) as "transaction_id!",
-                  coalesce(b.currency, p.currency) as "currency?", coalesce(b.entries, 0) as "entries!",
-                  b.total::text as "total?", p.transaction_id is not null as "known!",
-                  r.transaction_id is not null as "rejected!"
-           from booked b
-           full join account.posting p on p.transaction_id = b.transaction_id
-           left join account.rejection r on r.transaction_id = p.transaction_id
-           where p.transaction_id is null
-              or (r.transaction_id is not null and b.entries is not null)
-              or (r.transaction_id is null
-                  and (b.entries, b.total, b.debit, b.credit, b.currency, b.in_place)
-                      is distinct from (2, 0, -p.amount, p.amount, p.currency, true))
-           order by 1 limit 1"#
+           select transaction_id as "transaction_id!", bool_and(known) as "known!", bool_or(rejected) as "rejected!"
+           from moved group by transaction_id
+           having not bool_and(known)
+               or case when bool_or(rejected) then count(sequence) > 0
+                       else count(sequence) <> 2 or count(*) filter (where debit) <> 1
+                            or count(*) filter (where credit) <> 1 end
+           order by transaction_id limit 1"#
     )
     .fetch_optional(connection)
     .await
 }
 
-/// Where an entry of the transaction is, to name it in a report.
-pub(crate) async fn entry_of_in_tx(
+/// The entries of a transaction. Reads the whole ledger: there is no index for it.
+pub(crate) async fn entries_of_in_tx(
     connection: &mut PgConnection,
     transaction: Uuid,
-) -> sqlx::Result<Option<(Uuid, i64)>> {
-    let row = sqlx::query!(
-        "select account_id, sequence from account.entry where transaction_id = $1 order by account_id, sequence limit 1",
+) -> sqlx::Result<Vec<EntryPlace>> {
+    sqlx::query_as!(
+        EntryPlace,
+        "select account_id, sequence, amount from account.entry where transaction_id = $1 order by account_id, sequence",
         transaction
     )
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|row| (row.account_id, row.sequence)))
+    .fetch_all(connection)
+    .await
 }
 
 /// What all balances of each currency add up to, as decimal text.

@@ -66,7 +66,6 @@ pub fn transfer(source: Uuid, destination: Uuid, minor: i64) -> Incoming {
 pub fn code<T: std::fmt::Debug>(outcome: Result<T, AccountError>) -> String {
     match outcome {
         Err(AccountError::Refused(refusal)) => vostro_kernel::RefusalCode::code(refusal.code).to_owned(),
-        Err(AccountError::Forbidden) => "FORBIDDEN".to_owned(),
         other => format!("{other:?}"),
     }
 }

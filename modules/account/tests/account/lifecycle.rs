@@ -102,12 +102,12 @@ async fn each_command_is_for_some_roles_only() {
         async |context: &RequestContext| code(bank.accounts.overdraft_arrange(context, account.id, euro(1)).await);
     let close = async |context: &RequestContext| code(bank.accounts.close(context, account.id).await);
     for context in [customer(owner), customer(Uuid::now_v7()), person(Uuid::now_v7(), &[Role::Admin]), nobody.clone()] {
-        assert_eq!(freeze(&context).await, "FORBIDDEN");
-        assert_eq!(unfreeze(&context).await, "FORBIDDEN");
-        assert_eq!(arrange(&context).await, "FORBIDDEN");
+        assert_eq!(freeze(&context).await, "ACC_FORBIDDEN");
+        assert_eq!(unfreeze(&context).await, "ACC_FORBIDDEN");
+        assert_eq!(arrange(&context).await, "ACC_FORBIDDEN");
     }
-    assert_eq!(close(&person(Uuid::now_v7(), &[Role::ComplianceOfficer])).await, "FORBIDDEN");
-    assert_eq!(close(&person(Uuid::now_v7(), &[Role::Admin])).await, "FORBIDDEN");
+    assert_eq!(close(&person(Uuid::now_v7(), &[Role::ComplianceOfficer])).await, "ACC_FORBIDDEN");
+    assert_eq!(close(&person(Uuid::now_v7(), &[Role::Admin])).await, "ACC_FORBIDDEN");
     // Somebody else's account does not exist.
     assert_eq!(close(&customer(Uuid::now_v7())).await, "ACC_NOT_FOUND");
     assert_eq!(close(&nobody).await, "ACC_NOT_FOUND");
@@ -130,7 +130,7 @@ async fn every_refusal_is_recorded_and_changes_nothing() {
         code(bank.accounts.overdraft_arrange(&clerk, unknown, euro(1)).await),
     ];
     let expected = [
-        ("accountFreeze", "FORBIDDEN", account.id),
+        ("accountFreeze", "ACC_FORBIDDEN", account.id),
         ("accountFreeze", "ACC_REASON_INVALID", account.id),
         ("accountUnfreeze", "ACC_NOT_FROZEN", account.id),
         ("accountClose", "ACC_NOT_FOUND", account.id),

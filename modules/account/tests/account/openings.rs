@@ -127,7 +127,7 @@ async fn what_cannot_be_opened_is_refused_and_recorded() {
         (asked(Product::Internal, "EUR", "key"), "ACC_PRODUCT_NOT_OFFERED"),
         (asked(Product::Current, "JPY", "key"), "ACC_CURRENCY_UNSUPPORTED"),
         (named("a\nb"), "ACC_NAME_INVALID"),
-        (asked(Product::Current, "EUR", "with blanks"), "IDEMPOTENCY_KEY_INVALID"),
+        (asked(Product::Current, "EUR", "with blanks"), "IDEMPOTENCY_KEY_REQUIRED"),
     ];
     for (wanted, expected) in cases {
         let context = customer(user);
@@ -141,7 +141,7 @@ async fn what_cannot_be_opened_is_refused_and_recorded() {
         assert_eq!(data, recorded);
     }
     let nobody = RequestContext::of(vostro_kernel::Actor::ANONYMOUS, &SystemIds);
-    assert_eq!(code(bank.accounts.open(&nobody, &asked(Product::Current, "EUR", "key")).await), "FORBIDDEN");
+    assert_eq!(code(bank.accounts.open(&nobody, &asked(Product::Current, "EUR", "key")).await), "ACC_FORBIDDEN");
     assert!(bank.accounts_of(user).await.is_empty());
 }
 

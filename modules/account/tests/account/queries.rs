@@ -107,7 +107,7 @@ async fn the_trial_balance_balances_and_is_for_staff() {
     assert!(lines.contains(&euro), "{lines:?}");
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(TrialBalanceLine::is_balanced));
-    assert_eq!(code(bank.accounts.trial_balance(&customer(Uuid::now_v7())).await), "FORBIDDEN");
+    assert_eq!(code(bank.accounts.trial_balance(&customer(Uuid::now_v7())).await), "ACC_FORBIDDEN");
 }
 
 #[tokio::test]
@@ -116,5 +116,5 @@ async fn the_internal_accounts_are_for_staff() {
     let accounts = bank.accounts.internal_accounts(&operator()).await.expect("readable");
     assert_eq!(accounts.len(), 20);
     assert_eq!(accounts[0].number, "CASH-CZK");
-    assert_eq!(code(bank.accounts.internal_accounts(&customer(Uuid::now_v7())).await), "FORBIDDEN");
+    assert_eq!(code(bank.accounts.internal_accounts(&customer(Uuid::now_v7())).await), "ACC_FORBIDDEN");
 }

@@ -16,7 +16,8 @@ impl LockoutPolicy {
     /// How long blocks are remembered after the last failure: as long as they are, guessing slowly does not pay.
     pub(crate) const REMEMBERED: TimeDelta = TimeDelta::hours(24);
 
-    /// The blocks in seconds, first to longest: the n-th failure beyond the free ones gets the n-th, later ones the last.
+    /// The blocks in seconds, first to longest: the n-th failure beyond the free ones gets the n-th, later ones the
+    /// last.
     pub(crate) fn blocks(&self) -> Vec<i64> {
         let longest = self.longest.num_seconds().max(1);
         let mut blocks = Vec::new();

@@ -87,8 +87,8 @@ impl Inner {
         }
     }
 
-    /// Looks at a password, if guesses at this identifier may be looked at now. Take a [`Inner::turn`] first and keep it
-    /// until the failures are forgotten.
+    /// Looks at a password, if guesses at this identifier may be looked at now. Take a [`Inner::turn`] first and keep
+    /// it until the failures are forgotten.
     pub(super) async fn guess(
         &self,
         bucket: &[u8; 32],

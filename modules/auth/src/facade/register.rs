@@ -10,6 +10,8 @@ use crate::store::{self, NewUser};
 use crate::{AuthError, AuthErrorCode};
 
 const COMMAND: &str = "userRegister";
+/// In characters.
+const LONGEST_KEY: usize = 128;
 /// For somebody who does not say.
 const DEFAULT_LOCALE: &str = "en";
 
@@ -74,6 +76,13 @@ impl Person {
     }
 }
 
+fn check_key(key: &str) -> Result<(), Refusal<AuthErrorCode>> {
+    if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Refusal::new(AuthErrorCode::IdempotencyKeyRequired).at(&["input", "idempotencyKey"]))
+}
+
 fn email_taken() -> Refusal<AuthErrorCode> {
     Refusal::new(AuthErrorCode::EmailTaken).at(&["input", "email"])
 }
@@ -83,8 +92,8 @@ impl Auth {
     ///
     /// # Errors
     /// `AUTH_EMAIL_INVALID`, `AUTH_DISPLAY_NAME_INVALID`, `AUTH_LOCALE_INVALID`, `AUTH_PASSWORD_WEAK`,
-    /// `AUTH_PASSWORD_BREACHED`, `AUTH_EMAIL_TAKEN`, `IDEMPOTENCY_KEY_REUSED`, `AUTH_LOCKED` (after repeating a key with wrong
-    /// passwords), or a fault.
+    /// `AUTH_PASSWORD_BREACHED`, `AUTH_EMAIL_TAKEN`, `IDEMPOTENCY_KEY_REQUIRED`, `IDEMPOTENCY_KEY_REUSED`,
+    /// `AUTH_LOCKED` (after repeating a key with wrong passwords), or a fault.
     pub async fn register(&self, context: &RequestContext, input: Registration) -> Result<Registered, AuthError> {
         let inner = &*self.inner;
         let result = inner.register(context, input).await;
@@ -94,6 +103,7 @@ impl Auth {
 
 impl Inner {
     async fn register(&self, context: &RequestContext, input: Registration) -> Result<Registered, AuthError> {
+        check_key(&input.idempotency_key)?;
         let person = Person::check(&input.email, &input.display_name, input.locale.as_deref(), &input.password)?;
         let fingerprint = self.vault.fingerprint(&[person.email.as_str(), &person.display_name, &person.locale]);
         let email_index = self.vault.email_index(person.email.as_str());

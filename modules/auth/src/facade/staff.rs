@@ -52,8 +52,9 @@ pub struct StaffEnsured {
 }
 
 impl Auth {
-    /// Makes sure that somebody of the bank has an account with these roles. Doing it again does nothing: an account that
-    /// exists keeps its password and its name, and gets the roles it lacks. For the command line, not for clients.
+    /// Makes sure that somebody of the bank has an account with these roles. Doing it again does nothing: an account
+    /// that exists keeps its password and its name, and gets the roles it lacks. For the command line, not for
+    /// clients.
     ///
     /// # Errors
     /// `AUTH_SCOPE_INSUFFICIENT` unless the bank itself asks, `AUTH_ROLE_INVALID`, those of [`Auth::register`], or a

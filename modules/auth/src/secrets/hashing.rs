@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::AuthError;
 use crate::domain::{Password, Weakness};
 
-/// Hashes and checks passwords, as many at a time as the machine has cores, so that logging in never starves the rest of
-/// the bank of processors or memory.
+/// Hashes and checks passwords, as many at a time as the machine has cores, so that logging in never starves the rest
+/// of the bank of processors or memory.
 #[derive(Clone)]
 pub(crate) struct Passwords {
     params: Params,

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::AuthError;
 
-/// An opaque refresh token: 256 random bits behind a prefix that tells what it is, to people, to secret scanners, and to
-/// the verifier of access tokens.
+/// An opaque refresh token: 256 random bits behind a prefix that tells what it is, to people, to secret scanners, and
+/// to the verifier of access tokens.
 #[derive(Clone)]
 pub(crate) struct RefreshToken(SecretString);
 

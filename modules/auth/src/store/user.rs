@@ -142,8 +142,8 @@ pub(crate) async fn users(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::
 
 /// The person, locked until the transaction ends.
 pub(crate) async fn lock_user_in_tx(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<UserRow>> {
-    // The lock first, in a statement of its own: a statement that waits for a lock reads the person's other rows as they
-    // were before it waited.
+    // The lock first, in a statement of its own: a statement that waits for a lock reads the person's other rows as
+    // they were before it waited.
     sqlx::query!("select id from auth.user_account where id = $1 for no key update", id)
         .fetch_optional(&mut *connection)
         .await?;

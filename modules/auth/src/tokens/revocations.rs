@@ -9,8 +9,8 @@ use vostro_kernel::Roles;
 
 use crate::domain::SessionPolicy;
 
-/// What has happened to sessions and roles since tokens were signed. Told by this process at once and by the database at
-/// every poll; entries are kept for as long as a token signed before them can live.
+/// What has happened to sessions and roles since tokens were signed. Told by this process at once and by the database
+/// at every poll; entries are kept for as long as a token signed before them can live.
 pub(crate) struct Revocations {
     sessions: RwLock<HashMap<Uuid, DateTime<Utc>>>,
     roles: RwLock<HashMap<Uuid, RoleChange>>,

@@ -73,8 +73,9 @@ impl TokenVerifier {
         Self { inner: Arc::new(Inner { keys: issuer.keys.clone(), revocations, clock, validation, verified }) }
     }
 
-    /// Whom the token speaks for, and how long: an access token (`typ` is `at+jwt`) of this bank, for this API, signed with a key in
-    /// use, alive, of a session that has not ended. The roles are those the person has now, not those at signing.
+    /// Whom the token speaks for, and how long: an access token (`typ` is `at+jwt`) of this bank, for this API,
+    /// signed with a key in use, alive, of a session that has not ended. The roles are those the person has now, not
+    /// those at signing.
     ///
     /// Does no I/O. Takes the token alone, without `Bearer`.
     ///

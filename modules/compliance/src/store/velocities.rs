@@ -25,11 +25,9 @@ pub async fn load_in_tx(connection: &mut PgConnection, accounts: &[Uuid]) -> sql
 /// # Errors
 /// Database faults.
 pub async fn save_in_tx(connection: &mut PgConnection, velocities: &HashMap<Uuid, Velocity>) -> sqlx::Result<()> {
-    let accounts: Vec<Uuid> = velocities.keys().copied().collect();
-    let states: Vec<String> = velocities
-        .values()
-        .map(|velocity| serde_json::to_string(velocity).expect("numbers in lists always serialise"))
-        .collect();
+    let text = |velocity| serde_json::to_string(velocity).expect("numbers in lists always serialise");
+    let (accounts, states): (Vec<Uuid>, Vec<String>) =
+        velocities.iter().map(|(account, velocity)| (*account, text(velocity))).unzip();
     sqlx::query!(
         "insert into compliance.velocity (account_id, state)
          select account_id, state::json from unnest($1::uuid[], $2::text[]) as new(account_id, state)

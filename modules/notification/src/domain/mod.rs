@@ -15,6 +15,7 @@ pub use locale::Locale;
 pub use message::{FailureCause, Message, Product};
 pub use notification::{Notification, Status, notification_id, reading};
 pub use topic::{Suppression, Topic, Verdict};
+pub use vostro_events::notification::Channel;
 
 /// A text that is not one of the names a closed list has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

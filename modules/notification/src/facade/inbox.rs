@@ -24,8 +24,9 @@ impl Notifications {
     /// How far unread notifications are counted. Nobody reads a larger number, and counting costs time.
     pub const MOST_UNREAD_COUNTED: i64 = 10_000;
 
-    /// The caller's notifications, newest first: up to `limit` with a sequence below `before`. What is in it counts as
-    /// delivered. What was suppressed is not in it; an e-mail shows the text of the app, as its own is not kept.
+    /// The caller's notifications, newest first: the first `shown` with a sequence below `before`, which count as
+    /// delivered with this, and one more where there is one, which does not and only tells that the list goes on. What was
+    /// suppressed is not in it; an e-mail shows the text of the app, as its own is not kept.
     ///
     /// # Errors
     /// Database faults.
@@ -34,12 +35,16 @@ impl Notifications {
         context: &RequestContext,
         filter: Filter,
         before: Option<i64>,
-        limit: i64,
+        shown: usize,
     ) -> Result<Vec<Notification>, NotificationError> {
         let user = person(context)?;
         let wanted = Wanted { channel: filter.channel, unread: filter.unread };
-        let stored = notifications::page(&self.0.foundation.pool, user, wanted, before, limit).await?;
-        Ok(self.hand_out(context, user, stored).await)
+        let limit = i64::try_from(shown).unwrap_or(i64::MAX).saturating_add(1);
+        let mut stored = notifications::page(&self.0.foundation.pool, user, wanted, before, limit).await?;
+        let more = stored.split_off(shown.min(stored.len()));
+        let mut list = self.hand_out(context, user, stored).await;
+        list.extend(more.into_iter().map(|stored| self.in_words(stored)));
+        Ok(list)
     }
 
     /// Those of these notifications that are the caller's, in no order that means anything.

@@ -175,3 +175,22 @@ async fn an_address_nobody_can_write_to_is_suppressed() {
     assert_eq!(bench.email().await, ("SUPPRESSED".into(), Some("ADDRESS_INVALID".into())));
     assert!(sink.accepted().is_empty());
 }
+
+#[tokio::test]
+async fn the_bank_logs_in_where_the_server_wants_it_and_a_wrong_password_only_delays() {
+    // Of "bank" and "s3cret".
+    let sink = SmtpSink::with_login("AGJhbmsAczNjcmV0").await;
+    for (password, status) in [("s3cret", "DELIVERED"), ("wrong", "RETRYING")] {
+        let bench = Bench::with(|email| {
+            let smtp = serde_json::json!({
+                "host": "127.0.0.1", "port": sink.port, "tls": "none", "username": "bank", "password": password
+            });
+            email.smtp = Some(serde_json::from_value(smtp).expect("a mail server"));
+        })
+        .await;
+        bench.consume(&[bench.registered(Uuid::now_v7())]).await;
+        bench.send().await;
+        assert_eq!(bench.email().await, (status.into(), None));
+    }
+    assert_eq!(sink.accepted().len(), 1);
+}

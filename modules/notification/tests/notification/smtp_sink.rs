@@ -46,14 +46,26 @@ struct Shared {
     accepted: Mutex<Vec<Received>>,
     connections: Mutex<usize>,
     arrived: Notify,
+    /// What a client has to log in with, as `AUTH PLAIN` says it.
+    login: Option<&'static str>,
 }
 
 impl SmtpSink {
     /// Reacts to the first e-mails as planned, and accepts all others.
     pub async fn start(plan: &[Reaction]) -> Self {
+        let plan = Mutex::new(plan.iter().copied().collect());
+        Self::serving(Shared { plan, ..Shared::default() }).await
+    }
+
+    /// Takes mail from clients that log in with these credentials only, given as `AUTH PLAIN` writes them.
+    pub async fn with_login(login: &'static str) -> Self {
+        Self::serving(Shared { login: Some(login), ..Shared::default() }).await
+    }
+
+    async fn serving(shared: Shared) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let shared = Arc::new(Shared { plan: Mutex::new(plan.iter().copied().collect()), ..Shared::default() });
+        let shared = Arc::new(shared);
         tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -100,11 +112,18 @@ async fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     write.write_all(b"220 sink\r\n").await?;
+    let mut logged_in = shared.login.is_none();
     let (mut from, mut to, mut reaction) = (String::new(), Vec::new(), Reaction::Accept);
     while let Some(line) = lines.next_line().await? {
         let upper = line.to_ascii_uppercase();
         let reply = if upper.starts_with("EHLO") {
-            "250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8".to_owned()
+            let login = if shared.login.is_some() { "250-AUTH PLAIN\r\n" } else { "" };
+            format!("250-sink\r\n{login}250-8BITMIME\r\n250 SMTPUTF8")
+        } else if let Some(login) = line.strip_prefix("AUTH PLAIN ") {
+            logged_in = shared.login == Some(login);
+            if logged_in { "235 welcome".to_owned() } else { "535 not you".to_owned() }
+        } else if !logged_in && upper.starts_with("MAIL FROM:") {
+            "530 log in first".to_owned()
         } else if upper.starts_with("MAIL FROM:") {
             from = address(&line);
             to.clear();

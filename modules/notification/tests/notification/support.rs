@@ -98,7 +98,9 @@ impl Bench {
     }
 
     pub async fn list(&self, user: Uuid) -> Vec<Notification> {
-        self.module.notifications(&as_user(user), Filter::default(), None, 100).await.expect("a list")
+        let mut list = self.module.notifications(&as_user(user), Filter::default(), None, 100).await.expect("a list");
+        list.truncate(100);
+        list
     }
 
     pub fn advance(&self, seconds: i64) {

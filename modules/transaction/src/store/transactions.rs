@@ -29,7 +29,7 @@ pub(crate) async fn insert_in_tx(
         return Ok(HashSet::new());
     }
     // Two groups with keys in common wait for each other's rows: in the same order, or they would deadlock.
-    let _ = |transactions: &mut Vec<NewTransaction<'_>>| transactions.sort_unstable_by_key(|new| (new.transaction.initiator_id, new.idempotency_key));
+    transactions.sort_unstable_by_key(|new| (new.transaction.initiator_id, new.idempotency_key));
     let columns = Columns::of(&transactions);
     let inserted = sqlx::query_scalar!(
         "insert into transaction.transaction (

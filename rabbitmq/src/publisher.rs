@@ -1,0 +1,151 @@
+use std::future::ready;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use lapin::Channel;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use metrics::counter;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::error;
+use uuid::Uuid;
+use vostro_messaging::{Confirms, Frame, PublishError, Publisher};
+
+use crate::Supervisor;
+use crate::confirms::{Verdict, Window, collect, verdict};
+use crate::message::{Outgoing, outgoing, short};
+use crate::session::Session;
+
+/// Publishes the frames of one module, on a channel of its own, in the order in which they are given to it.
+///
+/// Messages are written without waiting for each other; one background task per channel (not per message) does it and
+/// resolves their confirms. After any failure the connection is given up, and the next [`Publisher::send`] uses a new one.
+pub struct AmqpPublisher {
+    supervisor: Supervisor,
+    app_id: ShortString,
+    channel: Mutex<Option<Open>>,
+}
+
+type Publication = BoxFuture<'static, Verdict>;
+
+/// A channel and the way to the task that publishes on it and waits for confirms.
+struct Open {
+    session: Arc<Session>,
+    channel: Arc<Channel>,
+    windows: mpsc::Sender<Window<Publication>>,
+}
+
+impl AmqpPublisher {
+    /// Windows that may wait to be published while others wait for their confirms.
+    const QUEUED: usize = 4;
+
+    /// `module` is shown to consumers as the message's `app_id`.
+    ///
+    /// # Panics
+    /// When the module's name is longer than 255 bytes.
+    pub fn new(supervisor: Supervisor, module: &str) -> Self {
+        let app_id = short(module).expect("a module's name is short");
+        Self { supervisor, app_id, channel: Mutex::default() }
+    }
+
+    /// The connection it publishes on.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    async fn open(&self) -> Result<Open, String> {
+        let session = self.supervisor.session().await?;
+        let channel = session.open_channel().await?;
+        session.demand("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let channel = Arc::new(channel);
+        let (windows, receiver) = mpsc::channel(Self::QUEUED);
+        let collecting = session.clone();
+        // What has been sent is waited for even when the publisher is dropped meanwhile.
+        let kept_open = (self.supervisor.clone(), channel.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                failure = collect(receiver) => if let Some(reason) = failure {
+                    collecting.give_up(&reason);
+                },
+                // The windows are dropped, which tells their owners.
+                () = collecting.over() => {}
+            }
+            drop(kept_open);
+        });
+        Ok(Open { session, channel, windows })
+    }
+}
+
+#[async_trait]
+impl Publisher for AmqpPublisher {
+    async fn send(&self, frames: Vec<Frame>) -> Result<Confirms, PublishError> {
+        if frames.is_empty() {
+            return Ok(Box::pin(ready(Vec::new())));
+        }
+        let messages = frames
+            .iter()
+            .map(|frame| Ok((frame.message_id, outgoing(frame, &self.app_id)?)))
+            .collect::<Result<Vec<_>, String>>()
+            .map_err(PublishError::Unavailable)?;
+        let mut channel = self.channel.lock().await;
+        if channel.as_ref().is_none_or(|open| open.session.is_over()) {
+            *channel = None;
+            *channel = Some(self.open().await.map_err(PublishError::Unavailable)?);
+        }
+        let open = channel.as_ref().expect("just opened");
+        if let Some(reason) = open.session.blocked() {
+            return Err(PublishError::Unavailable(format!("the broker accepts no messages: {reason}")));
+        }
+        let publications: Vec<(Uuid, Publication)> =
+            messages.into_iter().map(|(id, message)| (id, open.publication(message))).collect();
+        let expected = publications.len();
+        let (answer, answered) = oneshot::channel();
+        let taken = open.windows.send(Window::new(publications, answer)).await;
+        taken.map_err(|_| PublishError::Unavailable(open.session.reason()))?;
+        let session = open.session.clone();
+        let module = self.app_id.to_string();
+        Ok(Box::pin(async move {
+            let lost = |_| vec![Err(PublishError::Unavailable(session.reason())); expected];
+            let results = answered.await.unwrap_or_else(lost);
+            report_failures(&module, &results);
+            results
+        }))
+    }
+}
+
+/// A returned message means that bindings or the alternate exchange are missing; nothing gets through until an operator
+/// repairs the topology.
+fn report_failures(module: &str, results: &[Result<(), PublishError>]) {
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        let outcome = match error {
+            PublishError::Unavailable(_) => "unavailable",
+            PublishError::Refused => "refused",
+            PublishError::Unroutable { .. } => "unroutable",
+        };
+        counter!("vostro_publish_failed_total", "module" => module.to_owned(), "outcome" => outcome).increment(1);
+    }
+    let unroutable = results.iter().find(|result| matches!(result, Err(PublishError::Unroutable { .. })));
+    if let Some(Err(error)) = unroutable {
+        error!(module, %error, "the broker's topology is broken");
+    }
+}
+
+impl Open {
+    /// The message on its way to the broker and the answer on its way back; nothing happens before the first poll.
+    fn publication(&self, message: Outgoing) -> Publication {
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let channel = self.channel.clone();
+        Box::pin(async move {
+            // The body is freed as soon as it is written.
+            let written = {
+                let Outgoing { exchange, routing_key, properties, body } = message;
+                channel.basic_publish(exchange, routing_key, options, &body, properties).await
+            };
+            match written {
+                Ok(confirm) => verdict(confirm.await),
+                Err(error) => Verdict::Lost(error.to_string()),
+            }
+        })
+    }
+}

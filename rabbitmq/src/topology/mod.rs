@@ -1,0 +1,387 @@
+//! What has to exist at the broker, derived from the module manifests as plain data.
+//!
+//! - each module's events go to its own topic exchange `ev.<module>`, with the event type and a slot as routing key;
+//! - each subscription is a quorum queue `q.<module>.<name>`; a single active consumer keeps its order when several
+//!   instances of the bank run;
+//! - what a queue gives up on goes through `dlx` to `dlq.<module>.<name>`;
+//! - what no queue takes goes to `ev.unrouted` and waits in `q.ev.unrouted`.
+//!
+//! Everything that may change during a queue's life is policy; only its type and single-active-consumer are arguments. At
+//! most one policy applies to an object, so each is complete in itself. Only what RabbitMQ 3.10 knows is used: an unknown
+//! key makes an import there stop half-way, silently.
+
+mod apply;
+mod definitions;
+mod diff;
+mod event_flow;
+mod live;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use vostro_messaging::{EventSelector, Manifest, Subscription};
+
+pub use apply::apply;
+pub use diff::{Difference, diff};
+pub use event_flow::event_flow;
+pub use live::{LiveTopology, read_live};
+
+/// What is given to a queue when it is declared, or what a policy sets, by name.
+pub type Arguments = BTreeMap<String, Value>;
+
+/// Exchanges, queues, bindings and policies, each by name and in order, so that equal topologies look equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topology {
+    pub exchanges: BTreeMap<String, Exchange>,
+    pub queues: BTreeMap<String, Queue>,
+    pub bindings: BTreeSet<Binding>,
+    pub policies: BTreeMap<String, Policy>,
+}
+
+/// A durable exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// `topic`, `direct` or `fanout`.
+    pub kind: String,
+}
+
+/// A durable queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    pub arguments: Arguments,
+}
+
+/// An exchange handing messages on to a queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Binding {
+    pub exchange: String,
+    pub queue: String,
+    pub routing_key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// A regular expression over the names of the objects.
+    pub pattern: String,
+    /// `queues` or `exchanges`.
+    pub apply_to: String,
+    pub definition: Arguments,
+    pub priority: i64,
+    /// The objects of this topology that it is meant for.
+    pub targets: BTreeSet<String>,
+}
+
+/// The manifests contradict each other or the naming rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {module} module's manifest: {problem}")]
+pub struct InvalidManifest {
+    pub module: String,
+    pub problem: String,
+}
+
+const UNROUTED: &str = "ev.unrouted";
+const UNROUTED_QUEUE: &str = "q.ev.unrouted";
+const DEAD_LETTERS: &str = "dlx";
+
+/// A message that was delivered this often without being settled ends its consumer each time: it goes to the dead letters.
+const DELIVERY_LIMIT: u32 = 8;
+/// For queues that have nowhere to dead-letter to. 4.x would drop a message there after 20 deliveries.
+const NEVER_GIVE_UP: u32 = 1_000_000;
+/// An emergency brake, far above any backlog: a full queue refuses messages to its publishers, who then hold on to them.
+const LONGEST_QUEUE: u32 = 2_000_000;
+const LONGEST_DEAD_LETTERS: u32 = 500_000;
+const LONGEST_UNROUTED: u32 = 100_000;
+const UNROUTED_KEPT_MILLISECONDS: u32 = 7 * 24 * 60 * 60 * 1000;
+
+impl Topology {
+    /// Derives the topology; modules of a bank that runs in several processes must all be given.
+    ///
+    /// # Errors
+    /// [`InvalidManifest`] when a module publishes events of another, subscribes to what nobody publishes, or a name
+    /// is malformed or used twice.
+    pub fn of(manifests: &[Manifest]) -> Result<Self, InvalidManifest> {
+        check(manifests)?;
+        let mut topology = Self::default();
+        topology.add_unrouted();
+        topology.exchange(DEAD_LETTERS, "direct");
+        let modules: BTreeSet<String> = manifests.iter().map(|manifest| events_of(manifest.module)).collect();
+        for exchange in &modules {
+            topology.exchange(exchange, "topic");
+        }
+        topology.add_alternate_exchange(&modules);
+        for subscription in manifests.iter().flat_map(|manifest| &manifest.subscribes) {
+            topology.add_subscription(subscription, &modules);
+        }
+        topology.add_dead_letter_policy();
+        Ok(topology)
+    }
+
+    fn add_unrouted(&mut self) {
+        self.exchange(UNROUTED, "fanout");
+        self.queue(UNROUTED_QUEUE, false);
+        self.bind(UNROUTED, UNROUTED_QUEUE, "");
+        let definition = json!({
+            "delivery-limit": NEVER_GIVE_UP,
+            "max-length": LONGEST_UNROUTED,
+            "message-ttl": UNROUTED_KEPT_MILLISECONDS,
+            "overflow": "drop-head",
+        });
+        self.policy("unrouted", &exactly(UNROUTED_QUEUE), "queues", definition, [UNROUTED_QUEUE.to_owned()].into());
+    }
+
+    fn add_alternate_exchange(&mut self, modules: &BTreeSet<String>) {
+        if !modules.is_empty() {
+            let names = modules.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|");
+            let definition = json!({ "alternate-exchange": UNROUTED });
+            self.policy("events", &format!("^({names})$"), "exchanges", definition, modules.clone());
+        }
+    }
+
+    fn add_subscription(&mut self, subscription: &Subscription, modules: &BTreeSet<String>) {
+        let (group, queue, dead) = (subscription.group(), subscription.queue(), subscription.dead_letter_queue());
+        self.queue(&queue, true);
+        match subscription.events {
+            EventSelector::Types(types) => {
+                for event_type in types {
+                    self.bind(&events_of(owner(event_type)), &queue, &format!("{event_type}.#"));
+                }
+            }
+            EventSelector::All => modules.iter().for_each(|exchange| self.bind(exchange, &queue, "#")),
+        }
+        self.queue(&dead, false);
+        self.bind(DEAD_LETTERS, &dead, &group);
+        let definition = json!({
+            "dead-letter-exchange": DEAD_LETTERS,
+            "dead-letter-routing-key": group,
+            // Holds only together with reject-publish.
+            "dead-letter-strategy": "at-least-once",
+            "delivery-limit": DELIVERY_LIMIT,
+            "max-length": LONGEST_QUEUE,
+            "overflow": "reject-publish",
+        });
+        self.policy(&format!("sub-{group}"), &exactly(&queue), "queues", definition, [queue.clone()].into());
+    }
+
+    fn add_dead_letter_policy(&mut self) {
+        let targets = self.queues.keys().filter(|name| name.starts_with("dlq.")).cloned().collect();
+        let definition = json!({
+            "delivery-limit": NEVER_GIVE_UP,
+            "max-length": LONGEST_DEAD_LETTERS,
+            "overflow": "reject-publish",
+        });
+        self.policy("dead-letters", r"^dlq\.", "queues", definition, targets);
+    }
+
+    fn exchange(&mut self, name: &str, kind: &str) {
+        self.exchanges.insert(name.to_owned(), Exchange { kind: kind.to_owned() });
+    }
+
+    fn queue(&mut self, name: &str, single_active_consumer: bool) {
+        let mut arguments = Arguments::from_iter([("x-queue-type".to_owned(), "quorum".into())]);
+        if single_active_consumer {
+            arguments.insert("x-single-active-consumer".to_owned(), true.into());
+        }
+        self.queues.insert(name.to_owned(), Queue { arguments });
+    }
+
+    fn bind(&mut self, exchange: &str, queue: &str, routing_key: &str) {
+        self.bindings.insert(Binding {
+            exchange: exchange.to_owned(),
+            queue: queue.to_owned(),
+            routing_key: routing_key.to_owned(),
+        });
+    }
+
+    fn policy(&mut self, name: &str, pattern: &str, apply_to: &str, definition: Value, targets: BTreeSet<String>) {
+        let Value::Object(definition) = definition else { unreachable!("policies are written as objects above") };
+        let definition = definition.into_iter().collect();
+        let (pattern, apply_to) = (pattern.to_owned(), apply_to.to_owned());
+        self.policies.insert(name.to_owned(), Policy { pattern, apply_to, definition, priority: 0, targets });
+    }
+}
+
+fn events_of(module: &str) -> String {
+    format!("ev.{module}")
+}
+
+/// The module that publishes an event type: its first word.
+fn owner(event_type: &str) -> &str {
+    event_type.split('.').next().unwrap_or_default()
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('.', r"\.")
+}
+
+fn exactly(name: &str) -> String {
+    format!("^{}$", escaped(name))
+}
+
+fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
+    let published: BTreeSet<&str> = manifests.iter().flat_map(|manifest| manifest.publishes).copied().collect();
+    let mut modules = BTreeSet::new();
+    for manifest in manifests {
+        let problem = |problem: String| Err(InvalidManifest { module: manifest.module.to_owned(), problem });
+        if !is_name(manifest.module) || manifest.module == "unrouted" {
+            return problem("a module's name is lower-case letters, digits and hyphens, and not \"unrouted\"".into());
+        }
+        if !modules.insert(manifest.module) {
+            return problem("another module has the same name".into());
+        }
+        if let Some(foreign) = manifest.publishes.iter().find(|published| owner(published) != manifest.module) {
+            return problem(format!("it publishes {foreign}, an event of another module"));
+        }
+        let mut names = BTreeSet::new();
+        for subscription in &manifest.subscribes {
+            let name = subscription.name;
+            if subscription.module != manifest.module {
+                return problem(format!("the subscription {name} is of the module {}", subscription.module));
+            }
+            if !is_name(name) || !names.insert(name) {
+                return problem(format!("the subscription name {name:?} is malformed or used twice"));
+            }
+            if let EventSelector::Types(types) = subscription.events
+                && let Some(unknown) = types.iter().find(|taken| !published.contains(*taken))
+            {
+                return problem(format!("{name} subscribes to {unknown}, which no module publishes"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.len() <= 60 && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use vostro_messaging::InboxMode;
+
+    use super::*;
+
+    pub(crate) fn subscription(module: &'static str, name: &'static str, events: EventSelector) -> Subscription {
+        Subscription { module, name, events, batch: 64, inbox: InboxMode::Rows }
+    }
+
+    pub(crate) fn manifest(
+        module: &'static str,
+        publishes: &'static [&'static str],
+        subscribes: Vec<Subscription>,
+    ) -> Manifest {
+        Manifest { module, version: "1", purpose: "For tests.", publishes, subscribes, depends_on: &[] }
+    }
+
+    /// Two modules and an observer of everything.
+    pub(crate) fn manifests() -> Vec<Manifest> {
+        let registered = EventSelector::Types(&["auth.user-registered.v1"]);
+        vec![
+            manifest("auth", &["auth.user-registered.v1", "auth.user-updated.v1"], vec![]),
+            manifest(
+                "account",
+                &["account.account-created.v1"],
+                vec![subscription("account", "customers", registered)],
+            ),
+            manifest("compliance", &[], vec![subscription("compliance", "audit", EventSelector::All)]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{manifest, manifests, subscription};
+    use super::*;
+
+    fn topology() -> Topology {
+        Topology::of(&manifests()).expect("valid")
+    }
+
+    fn bindings_of(topology: &Topology, queue: &str) -> Vec<(String, String)> {
+        let of_queue = topology.bindings.iter().filter(|binding| binding.queue == queue);
+        of_queue.map(|binding| (binding.exchange.clone(), binding.routing_key.clone())).collect()
+    }
+
+    fn pair(left: &str, right: &str) -> (String, String) {
+        (left.to_owned(), right.to_owned())
+    }
+
+    #[test]
+    fn a_subscription_is_bound_to_the_owners_of_its_event_types() {
+        let topology = topology();
+        assert_eq!(bindings_of(&topology, "q.account.customers"), [pair("ev.auth", "auth.user-registered.v1.#")]);
+        assert_eq!(
+            bindings_of(&topology, "q.compliance.audit"),
+            [pair("ev.account", "#"), pair("ev.auth", "#"), pair("ev.compliance", "#")]
+        );
+        assert_eq!(bindings_of(&topology, "dlq.account.customers"), [pair("dlx", "account.customers")]);
+    }
+
+    #[test]
+    fn every_queue_is_a_quorum_queue_with_exactly_one_policy() {
+        let topology = topology();
+        for (name, queue) in &topology.queues {
+            assert_eq!(queue.arguments["x-queue-type"], "quorum");
+            assert_eq!(queue.arguments.contains_key("x-single-active-consumer"), {
+                name.starts_with("q.") && name != UNROUTED_QUEUE
+            });
+            let policies = topology.policies.values().filter(|policy| policy.targets.contains(name));
+            assert_eq!(policies.count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn delivery_limits_are_positive_everywhere() {
+        for (name, policy) in topology().policies.iter().filter(|(_, policy)| policy.apply_to == "queues") {
+            assert!(policy.definition["delivery-limit"].as_u64().is_some_and(|limit| limit > 0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_subscriptions_policy_is_complete_in_itself() {
+        let policy = &topology().policies["sub-account.customers"];
+        assert_eq!(policy.pattern, r"^q\.account\.customers$");
+        assert_eq!(policy.definition["dead-letter-exchange"], "dlx");
+        assert_eq!(policy.definition["dead-letter-routing-key"], "account.customers");
+        assert_eq!(policy.definition["dead-letter-strategy"], "at-least-once");
+        assert_eq!(policy.definition["overflow"], "reject-publish");
+    }
+
+    #[test]
+    fn only_keys_of_rabbitmq_3_10_are_used() {
+        const KNOWN: [&str; 8] = [
+            "alternate-exchange",
+            "dead-letter-exchange",
+            "dead-letter-routing-key",
+            "dead-letter-strategy",
+            "delivery-limit",
+            "max-length",
+            "message-ttl",
+            "overflow",
+        ];
+        for policy in topology().policies.values() {
+            assert!(policy.definition.keys().all(|key| KNOWN.contains(&key.as_str())));
+            assert!(["queues", "exchanges"].contains(&policy.apply_to.as_str()));
+        }
+    }
+
+    #[test]
+    fn manifests_that_contradict_each_other_are_refused_with_the_reason() {
+        let refused = |manifests: &[Manifest]| Topology::of(manifests).expect_err("invalid").to_string();
+        let types = EventSelector::Types(&["b.y.v1"]);
+        let twice = vec![subscription("a", "s", EventSelector::All), subscription("a", "s", EventSelector::All)];
+        for (manifests, reason) in [
+            (vec![manifest("A", &[], vec![])], "a module's name is"),
+            (vec![manifest("unrouted", &[], vec![])], "a module's name is"),
+            (vec![manifest("a", &[], vec![]), manifest("a", &[], vec![])], "another module has the same name"),
+            (vec![manifest("a", &["b.x.v1"], vec![])], "it publishes b.x.v1"),
+            (vec![manifest("a", &[], vec![subscription("a", "s", types)])], "s subscribes to b.y.v1"),
+            (vec![manifest("a", &[], vec![subscription("b", "s", EventSelector::All)])], "s is of the module b"),
+            (vec![manifest("a", &[], vec![subscription("a", "s.t", EventSelector::All)])], "\"s.t\" is malformed"),
+            (vec![manifest("a", &[], twice)], "used twice"),
+        ] {
+            let error = refused(&manifests);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use vostro_account::{AccountError, AccountErrorCode as Code, OpenAccount, domain};
+
+use super::types::{Account, Product};
+use super::{facade, failure};
+use crate::guards::{self, Authenticated};
+use crate::ids::{self, IdKind};
+use crate::scalars::{CurrencyCode, IdempotencyKey, MoneyInput};
+
+crate::user_errors! {
+    /// Why a command on an account was refused.
+    pub AccountUserError, AccountErrorCode {
+        /// Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+        AccForbidden,
+        /// No account with this id, or not one of yours.
+        AccNotFound,
+        /// The account is frozen.
+        AccFrozen,
+        /// The account is not frozen.
+        AccNotFrozen,
+        /// The account is closed.
+        AccClosed,
+        /// Only an empty account can be closed.
+        AccCloseNonZero,
+        /// Money of the account is reserved.
+        AccCloseHasHolds,
+        /// The bank does not keep accounts in this currency.
+        AccCurrencyUnsupported,
+        /// The amount is not in the account's currency.
+        AccCurrencyMismatch,
+        /// Customers cannot have this product.
+        AccProductNotOffered,
+        /// The bank's own accounts cannot be changed this way.
+        AccInternal,
+        /// The product has no overdraft.
+        AccOverdraftNotOffered,
+        /// The limit is negative or too large.
+        AccOverdraftOutOfRange,
+        /// The account is overdrawn by more than the new limit.
+        AccOverdraftExceeded,
+        /// The name is empty or too long.
+        AccNameInvalid,
+        /// The reason is empty or too long.
+        AccReasonInvalid,
+        /// There is no account number left.
+        AccNumbersExhausted,
+        /// The idempotency key is missing or malformed.
+        IdempotencyKeyRequired,
+        /// The idempotency key belongs to an earlier command with another input.
+        IdempotencyKeyReused,
+    }
+}
+
+/// What is wanted of a new account.
+#[derive(Debug, InputObject)]
+pub struct AccountOpenInput {
+    idempotency_key: IdempotencyKey,
+    product: Product,
+    currency: CurrencyCode,
+    name: Option<String>,
+}
+
+/// An account to freeze, and why.
+#[derive(Debug, InputObject)]
+pub struct AccountFreezeInput {
+    account_id: ID,
+    reason: String,
+}
+
+/// An account to unfreeze, and why.
+#[derive(Debug, InputObject)]
+pub struct AccountUnfreezeInput {
+    account_id: ID,
+    reason: String,
+}
+
+/// An account to close.
+#[derive(Debug, InputObject)]
+pub struct AccountCloseInput {
+    account_id: ID,
+}
+
+/// How far an account may go below zero.
+#[derive(Debug, InputObject)]
+pub struct OverdraftArrangeInput {
+    account_id: ID,
+    limit: MoneyInput,
+}
+
+macro_rules! payloads {
+    ($($name:ident)+) => { $(
+        /// The account as committed, or why nothing was done.
+        #[derive(Debug, SimpleObject)]
+        pub struct $name {
+            account: Option<Account>,
+            user_errors: Vec<AccountUserError>,
+        }
+
+        impl $name {
+            fn of(result: Result<domain::Account, AccountError>) -> Result<Self> {
+                match result {
+                    Ok(account) => Ok(Self { account: Some(Account(Arc::new(account))), user_errors: Vec::new() }),
+                    Err(AccountError::Refused(refusal)) if refusal.code != Code::Forbidden => {
+                        Ok(Self { account: None, user_errors: vec![AccountUserError::of(refusal)?] })
+                    }
+                    Err(error) => Err(failure(error)),
+                }
+            }
+        }
+    )+ };
+}
+payloads! { AccountOpenPayload AccountFreezePayload AccountUnfreezePayload AccountClosePayload OverdraftArrangePayload }
+
+/// Changing accounts.
+pub struct Mutation;
+
+/// The module itself refuses whoever lacks a role, so that a refused attempt reaches the audit log; the guards here only
+/// ask for somebody who is logged in.
+#[Object(name = "Mutation")]
+impl Mutation {
+    /// Opens a further account for you.
+    #[graphql(guard = "Authenticated")]
+    async fn account_open(&self, ctx: &Context<'_>, input: AccountOpenInput) -> Result<AccountOpenPayload> {
+        let asked = OpenAccount {
+            product: input.product.into(),
+            currency: input.currency.0,
+            name: input.name,
+            idempotency_key: input.idempotency_key.as_str().to_owned(),
+        };
+        AccountOpenPayload::of(facade(ctx)?.open(&guards::command(ctx)?, &asked).await)
+    }
+
+    /// Stops all payments from and to an account. For operators and compliance officers.
+    #[graphql(guard = "Authenticated")]
+    async fn account_freeze(&self, ctx: &Context<'_>, input: AccountFreezeInput) -> Result<AccountFreezePayload> {
+        let id = ids::decode(IdKind::Account, &input.account_id)?;
+        AccountFreezePayload::of(facade(ctx)?.freeze(&guards::command(ctx)?, id, &input.reason).await)
+    }
+
+    /// Allows payments again. For operators and compliance officers.
+    #[graphql(guard = "Authenticated")]
+    async fn account_unfreeze(&self, ctx: &Context<'_>, input: AccountUnfreezeInput) -> Result<AccountUnfreezePayload> {
+        let id = ids::decode(IdKind::Account, &input.account_id)?;
+        AccountUnfreezePayload::of(facade(ctx)?.unfreeze(&guards::command(ctx)?, id, &input.reason).await)
+    }
+
+    /// Closes an empty account for good. For its owner and operators.
+    #[graphql(guard = "Authenticated")]
+    async fn account_close(&self, ctx: &Context<'_>, input: AccountCloseInput) -> Result<AccountClosePayload> {
+        let id = ids::decode(IdKind::Account, &input.account_id)?;
+        AccountClosePayload::of(facade(ctx)?.close(&guards::command(ctx)?, id).await)
+    }
+
+    /// Agrees on an overdraft limit; zero ends it. For operators and compliance officers.
+    #[graphql(guard = "Authenticated")]
+    async fn overdraft_arrange(&self, ctx: &Context<'_>, input: OverdraftArrangeInput) -> Result<OverdraftArrangePayload> {
+        let id = ids::decode(IdKind::Account, &input.account_id)?;
+        let limit = input.limit.to_money_or_fault()?;
+        OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vostro_kernel::RefusalCode as _;
+
+    #[test]
+    fn every_refusal_of_the_module_has_its_code_in_the_schema() {
+        for code in Code::ALL {
+            assert!(AccountErrorCode::named(code.code()).is_some(), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use uuid::Uuid;
+use vostro_account::{AccountFilter as Filter, domain};
+use vostro_kernel::Currency;
+
+use super::types::{Account, AccountStatus};
+use super::{facade, failure};
+use crate::connection::{Page, PageRequest};
+use crate::faults::internal;
+use crate::guards::{self, Authenticated, RoleGuard, STAFF};
+use crate::ids::{self, IdKind};
+use crate::loader::Batch;
+use crate::scalars::{CurrencyCode, Decimal, Money};
+
+/// What a list of accounts is narrowed to.
+#[derive(Debug, Default, InputObject)]
+pub struct AccountFilter {
+    owner_id: Option<ID>,
+    status: Option<AccountStatus>,
+}
+
+/// What the accounts of one currency add up to.
+#[derive(Debug, SimpleObject)]
+pub struct TrialBalanceLine {
+    currency: CurrencyCode,
+    /// Sum of all balances below zero, as a positive amount.
+    debit: Money,
+    /// Sum of all balances above zero.
+    credit: Money,
+    /// Whether the two are equal, as double entry promises.
+    balanced: bool,
+}
+
+/// Reading accounts.
+pub struct Query;
+
+#[Object(name = "Query")]
+impl Query {
+    #[graphql(entity, guard = "Authenticated")]
+    async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+        let id = ids::decode(IdKind::Account, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
+            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+        };
+        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Account>>::default);
+        Ok(batch.load(id, ask).await?.map(Account))
+    }
+
+    /// The account, if it is yours or you work for the bank.
+    #[graphql(guard = "Authenticated")]
+    async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+        self.account_by_key(ctx, id).await
+    }
+
+    /// Your accounts, in the order they were opened; for staff, all customers' accounts.
+    #[graphql(guard = "Authenticated")]
+    async fn accounts(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<AccountFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Page<Account>> {
+        let page = PageRequest::<Uuid>::new("accounts", first, after)?;
+        let AccountFilter { owner_id, status } = filter.unwrap_or_default();
+        let owner_id = owner_id.map(|id| ids::decode(IdKind::User, &id)).transpose()?;
+        let filter = Filter { owner_id, status: status.map(Into::into) };
+        let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.after, page.rows_to_fetch()).await;
+        Ok(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row))))
+    }
+
+    /// The bank's own accounts.
+    #[graphql(guard = "RoleGuard(STAFF)")]
+    async fn internal_accounts(&self, ctx: &Context<'_>) -> Result<Vec<Account>> {
+        let rows = facade(ctx)?.internal_accounts(guards::context(ctx)?).await.map_err(failure)?;
+        Ok(rows.into_iter().map(|row| Account(Arc::new(row))).collect())
+    }
+
+    /// Debits and credits of every currency.
+    #[graphql(guard = "RoleGuard(STAFF)")]
+    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<Vec<TrialBalanceLine>> {
+        let lines = facade(ctx)?.trial_balance(guards::context(ctx)?).await.map_err(failure)?;
+        let line = |line: vostro_account::TrialBalanceLine| {
+            Ok(TrialBalanceLine {
+                currency: CurrencyCode(line.currency),
+                debit: money(line.debit(), line.currency)?,
+                credit: money(line.credit(), line.currency)?,
+                balanced: line.is_balanced(),
+            })
+        };
+        lines.into_iter().map(line).collect()
+    }
+}
+
+/// A sum over accounts, which may be larger than one account can hold.
+fn money(amount: String, currency: Currency) -> Result<Money> {
+    Ok(Money { amount: Decimal::new(amount).map_err(internal)?, currency: currency.into() })
+}

@@ -1,0 +1,50 @@
+use async_graphql::{Context, ID, Result, SimpleObject};
+use futures::{Stream, StreamExt as _};
+
+use super::types::Balance;
+use super::{facade, failure};
+use crate::faults::bad_user_input;
+use crate::guards::{self, Authenticated};
+use crate::ids::{self, IdKind};
+use crate::scalars::DateTime;
+
+/// A balance and what led to it.
+#[derive(Debug, SimpleObject)]
+pub struct BalanceChange {
+    account_id: ID,
+    /// Number of the entry; grows, and a listener that was too slow skips some.
+    sequence: i64,
+    balance: Balance,
+    /// Null in the snapshot of an account without entries.
+    transaction_id: Option<ID>,
+    occurred_at: DateTime,
+}
+
+/// Watching accounts.
+pub struct Subscription;
+
+#[async_graphql::Subscription(name = "Subscription")]
+impl Subscription {
+    /// The balance now, unless `afterSequence` is the latest already, and then every change of it.
+    #[graphql(guard = "Authenticated")]
+    async fn balance_changed(
+        &self,
+        ctx: &Context<'_>,
+        account_id: ID,
+        after_sequence: Option<i64>,
+    ) -> Result<impl Stream<Item = Result<BalanceChange>> + use<>> {
+        let id = ids::decode(IdKind::Account, &account_id)?;
+        let changes = facade(ctx)?.balance_changes(guards::context(ctx)?, id, after_sequence).await.map_err(failure)?;
+        let changes = changes.ok_or_else(|| bad_user_input("No account with this id, or not one of yours."))?;
+        Ok(changes.map(|change| {
+            let change = change.map_err(failure)?;
+            Ok(BalanceChange {
+                account_id: ids::encode(IdKind::Account, change.account_id),
+                sequence: change.balance.sequence,
+                balance: Balance::of(&change.balance, change.currency, change.occurred_at.into()),
+                transaction_id: change.transaction_id.map(|id| ids::encode(IdKind::Transaction, id)),
+                occurred_at: change.occurred_at.into(),
+            })
+        }))
+    }
+}

@@ -1,0 +1,37 @@
+use async_graphql::{Context, ID, Object, Result};
+use uuid::Uuid;
+
+use super::types::User;
+use super::{facade, failure};
+use crate::guards::{self, Authenticated, Public};
+use crate::ids::{self, IdKind};
+use crate::loader::Batch;
+
+/// Reading about people.
+pub struct Query;
+
+#[Object(name = "Query")]
+impl Query {
+    #[graphql(entity, guard = "Authenticated")]
+    async fn user_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>> {
+        let id = ids::decode(IdKind::User, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let users = facade(ctx)?.users_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
+            Ok(users.into_iter().map(|user| (user.id, User::from(user))).collect())
+        };
+        guards::scope(ctx)?.shared(Batch::<Uuid, User>::default).load(id, ask).await
+    }
+
+    /// Yourself; `null` when nobody is logged in.
+    #[graphql(guard = "Public")]
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        let user = facade(ctx)?.me(guards::context(ctx)?).await.map_err(failure)?;
+        Ok(user.map(User::from))
+    }
+
+    /// The user, if it is you or you work for the bank.
+    #[graphql(guard = "Authenticated")]
+    async fn user(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>> {
+        self.user_by_key(ctx, id).await
+    }
+}

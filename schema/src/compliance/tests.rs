@@ -1,0 +1,302 @@
+//! The sub-schema in front of the real module, each test with a database of its own.
+
+use std::sync::Arc;
+
+use async_graphql::{EmptyMutation, EmptySubscription, Request, Response, Schema, Value, Variables};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+use vostro_compliance::{Compliance, Config, MIGRATIONS};
+use vostro_events::Cause;
+use vostro_events::account::{AccountChange, AccountStatus, AccountUpdatedV1};
+use vostro_events::command::CommandRefusedV1;
+use vostro_events::transaction::{RouteV1, TransactionCompletedV1, TransactionKind};
+use vostro_kernel::ids::IdKind;
+use vostro_kernel::{Actor, ActorKind, Money, RequestContext, Role, Roles, SystemIds};
+use vostro_messaging::{Incoming, Module as _};
+use vostro_testkit::Database;
+
+use super::{Query, builder};
+use crate::scope::RequestScope;
+use crate::stitch::subgraph;
+
+const EVERYTHING: &str =
+    "{ position eventId type module aggregateType aggregateId sequence actorKind actorId command outcome
+    code subjectId correlationId causationId occurredAt recordedAt hash payload }";
+
+struct Bank {
+    database: Database,
+    compliance: Compliance,
+    schema: Schema<Query, EmptyMutation, EmptySubscription>,
+}
+
+impl Bank {
+    async fn open() -> Self {
+        let database = Database::create("compliance", &MIGRATIONS).await;
+        let compliance = Compliance::new(database.foundation(), Config::default()).expect("a valid configuration");
+        let schema = subgraph::finish(builder().data(compliance.clone()));
+        Self { database, compliance, schema }
+    }
+
+    async fn store(&self, events: &[Incoming]) {
+        let archive = self.compliance.handlers().remove(0).handler;
+        vostro_testkit::deliver(self.database.pool(), &archive, events).await.expect("the archive takes every event");
+    }
+
+    async fn ask(&self, role: Option<Role>, document: &str, variables: Json) -> Response {
+        let actor = role.map_or(Actor::ANONYMOUS, |role| Actor::person(Uuid::now_v7(), Roles::from_iter([role]), None));
+        let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
+        let request = Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope));
+        self.schema.execute(request).await
+    }
+
+    async fn answer(&self, document: &str, variables: Json) -> Json {
+        let response = self.ask(Some(Role::ComplianceOfficer), document, variables).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        response.data.into_json().expect("JSON")
+    }
+}
+
+fn by(actor: Uuid, command: &'static str) -> Cause {
+    Cause {
+        correlation_id: Uuid::now_v7(),
+        causation_id: Uuid::now_v7(),
+        command: Some(command.into()),
+        actor_kind: ActorKind::Staff,
+        actor_id: Some(actor),
+        traceparent: None,
+    }
+}
+
+fn frozen(account_id: Uuid, sequence: i64, cause: Cause) -> Incoming {
+    let event = AccountUpdatedV1 {
+        account_id,
+        change: AccountChange::Status,
+        owner_id: None,
+        currency: "EUR".parse().expect("a currency"),
+        status: AccountStatus::Frozen,
+        overdraft_limit_minor: 0,
+        reason: None,
+    };
+    vostro_testkit::incoming_caused_by(&event, sequence, cause)
+}
+
+fn refused(account_id: Uuid, cause: Cause) -> Incoming {
+    let event = CommandRefusedV1 {
+        module: "account".into(),
+        command_id: Uuid::now_v7(),
+        command: "accountFreeze".into(),
+        code: "ACC_INVALID_STATE".into(),
+        subject_id: Some(account_id),
+    };
+    vostro_testkit::incoming_caused_by(&event, 1, cause)
+}
+
+fn large_transfer(source: Uuid) -> Incoming {
+    let event = TransactionCompletedV1 {
+        transaction_id: Uuid::now_v7(),
+        kind: TransactionKind::Transfer,
+        route: RouteV1 {
+            source_account_id: source,
+            destination_account_id: Uuid::now_v7(),
+            source_owner_id: Some(Uuid::now_v7()),
+            destination_owner_id: None,
+        },
+        amount: Money::new(5_000_000_000, "EUR".parse().expect("a currency")),
+        reference: None,
+        booked_at: chrono::Utc::now(),
+    };
+    vostro_testkit::incoming(&event, 1)
+}
+
+fn code(response: &Response) -> Option<Value> {
+    let [error] = response.errors.as_slice() else { panic!("one error, not {:?}", response.errors) };
+    error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned()
+}
+
+#[tokio::test]
+async fn an_event_is_shown_with_everything_an_examiner_asks_for() {
+    let bank = Bank::open().await;
+    let (account, teller) = (Uuid::now_v7(), Uuid::now_v7());
+    let event = frozen(account, 1, by(teller, "accountFreeze"));
+    bank.store(std::slice::from_ref(&event)).await;
+    let answer = bank.answer(&format!("{{ auditEvents {{ nodes {EVERYTHING} }} }}"), json!({})).await;
+    let mut shown = answer["auditEvents"]["nodes"][0].clone();
+    let hash = shown["hash"].take();
+    assert_eq!(hash.as_str().map(str::len), Some(64));
+    assert!(shown["recordedAt"].take().is_string());
+    let envelope = &event.envelope;
+    let expected = json!({
+        "position": 1,
+        "eventId": envelope.id,
+        "type": "account.account-updated.v1",
+        "module": "account",
+        "aggregateType": "account",
+        "aggregateId": IdKind::Account.encode(account),
+        "sequence": 1,
+        "actorKind": "STAFF",
+        "actorId": IdKind::User.encode(teller),
+        "command": "accountFreeze",
+        "outcome": "ACCEPTED",
+        "code": null,
+        "subjectId": null,
+        "correlationId": envelope.cause.correlation_id,
+        "causationId": envelope.cause.causation_id,
+        "occurredAt": envelope.occurred_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        "recordedAt": null,
+        "hash": null,
+        "payload": event.data.get(),
+    });
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn filters_and_cursors_narrow_the_log() {
+    let bank = Bank::open().await;
+    let (account, teller) = (Uuid::now_v7(), Uuid::now_v7());
+    let events = [
+        frozen(account, 1, by(teller, "accountFreeze")),
+        refused(account, by(teller, "accountFreeze")),
+        frozen(Uuid::now_v7(), 1, by(Uuid::now_v7(), "accountFreeze")),
+    ];
+    bank.store(&events).await;
+    let document = "query ($filter: AuditEventFilter, $first: Int, $after: String) {
+        auditEvents(filter: $filter, first: $first, after: $after) {
+            nodes { position code } pageInfo { hasNextPage endCursor } } }";
+    let positions = async |filter: Json| {
+        let answer = bank.answer(document, json!({"filter": filter})).await;
+        let nodes = answer["auditEvents"]["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().filter_map(|node| node["position"].as_i64()).collect::<Vec<_>>()
+    };
+    assert_eq!(positions(json!({"subjectId": IdKind::Account.encode(account)})).await, [2, 1]);
+    assert_eq!(positions(json!({"subjectId": account})).await, [2, 1], "a plain UUID will do");
+    assert_eq!(positions(json!({"actorId": IdKind::User.encode(teller), "outcome": "REFUSED"})).await, [2]);
+    assert_eq!(positions(json!({"type": "account.account-updated.v1"})).await, [3, 1]);
+    assert_eq!(positions(json!({"correlationId": events[1].envelope.cause.correlation_id})).await, [2]);
+    assert_eq!(positions(json!({"to": "2020-01-01T00:00:00Z"})).await, Vec::<i64>::new());
+    assert_eq!(positions(json!({"from": "2020-01-01T00:00:00Z"})).await, [3, 2, 1]);
+
+    let first = bank.answer(document, json!({"first": 2})).await;
+    let info = &first["auditEvents"]["pageInfo"];
+    assert_eq!(info["hasNextPage"], json!(true));
+    let last = bank.answer(document, json!({"first": 2, "after": info["endCursor"]})).await;
+    assert_eq!(last["auditEvents"]["nodes"][0]["position"], json!(1));
+    assert_eq!(last["auditEvents"]["pageInfo"]["hasNextPage"], json!(false));
+}
+
+#[tokio::test]
+async fn a_trail_shows_refused_commands_about_the_object() {
+    let bank = Bank::open().await;
+    let account = Uuid::now_v7();
+    bank.store(&[
+        frozen(account, 1, by(Uuid::now_v7(), "accountFreeze")),
+        refused(account, by(Uuid::now_v7(), "accountFreeze")),
+    ])
+    .await;
+    let document = "query ($id: ID!) { auditTrail(aggregateId: $id) { position outcome code subjectId } }";
+    let answer = bank.answer(document, json!({"id": IdKind::Account.encode(account)})).await;
+    assert_eq!(
+        answer["auditTrail"],
+        json!([
+            {"position": 1, "outcome": "ACCEPTED", "code": null, "subjectId": null},
+            {"position": 2, "outcome": "REFUSED", "code": "ACC_INVALID_STATE", "subjectId": account},
+        ])
+    );
+}
+
+#[tokio::test]
+async fn the_proof_names_what_is_wrong() {
+    let bank = Bank::open().await;
+    bank.store(&[frozen(Uuid::now_v7(), 1, by(Uuid::now_v7(), "accountFreeze"))]).await;
+    let document = "{ auditVerification { ok checked firstBrokenPosition reason headPosition headHash } }";
+    let proof = bank.answer(document, json!({})).await["auditVerification"].clone();
+    assert_eq!((&proof["ok"], &proof["checked"], &proof["headPosition"]), (&json!(true), &json!(1), &json!(1)));
+    assert_eq!((&proof["firstBrokenPosition"], &proof["reason"]), (&json!(null), &json!(null)));
+    bank.database
+        .tamper("alter table compliance.event disable trigger user; update compliance.event set code = 'x'")
+        .await;
+    let proof = bank.answer(document, json!({})).await["auditVerification"].clone();
+    assert_eq!((&proof["ok"], &proof["firstBrokenPosition"]), (&json!(false), &json!(1)));
+    assert!(proof["reason"].as_str().is_some_and(|reason| reason.starts_with("CONTENT_CHANGED")), "{proof}");
+}
+
+#[tokio::test]
+async fn violations_gaps_and_counts_are_shown() {
+    let bank = Bank::open().await;
+    let (source, gapped) = (Uuid::now_v7(), Uuid::now_v7());
+    let payment = large_transfer(source);
+    bank.store(&[payment.clone(), frozen(gapped, 3, by(Uuid::now_v7(), "accountFreeze"))]).await;
+    bank.database.tamper("update compliance.event_gap set opened_at = opened_at - interval '31 seconds'").await;
+    let document = "{
+        violations { nodes { id ruleId ruleVersion severity subjectId transactionIds score threshold explanation } }
+        eventGaps { module aggregateType aggregateId missingFrom missingTo }
+        eventCounts { type count }
+    }";
+    let answer = bank.answer(document, json!({})).await;
+    let mut violation = answer["violations"]["nodes"][0].clone();
+    assert!(violation["id"].take().as_str().is_some_and(|id| id.starts_with("vio_")));
+    assert_eq!(
+        violation,
+        json!({
+            "id": null,
+            "ruleId": "LARGE_TRANSFER",
+            "ruleVersion": 1,
+            "severity": "HIGH",
+            "subjectId": IdKind::Account.encode(source),
+            "transactionIds": [IdKind::Transaction.encode(payment.envelope.aggregate_id)],
+            "score": "5000000000",
+            "threshold": "1000000",
+            "explanation": "One payment of 50000000.00 EUR; payments from 10000.00 EUR on are reported.",
+        })
+    );
+    let gap = json!({"module": "account", "aggregateType": "account", "aggregateId": IdKind::Account.encode(gapped),
+        "missingFrom": 1, "missingTo": 2});
+    assert_eq!(answer["eventGaps"], json!([gap]));
+    assert_eq!(
+        answer["eventCounts"],
+        json!([
+            {"type": "account.account-updated.v1", "count": 1},
+            {"type": "transaction.completed.v1", "count": 1},
+        ])
+    );
+}
+
+const QUESTIONS: [&str; 6] = [
+    "{ auditEvents { nodes { position } } }",
+    "{ auditTrail(aggregateId: \"01890a5d-ac96-774b-bcce-b302099a8057\") { position } }",
+    "{ auditVerification { ok } }",
+    "{ violations { nodes { id } } }",
+    "{ eventGaps { aggregateId } }",
+    "{ eventCounts { type } }",
+];
+
+#[tokio::test]
+async fn only_officers_and_administrators_are_answered() {
+    let bank = Bank::open().await;
+    for question in QUESTIONS {
+        for role in [Role::ComplianceOfficer, Role::Admin] {
+            let response = bank.ask(Some(role), question, json!({})).await;
+            assert!(response.errors.is_empty(), "{question}: {:?}", response.errors);
+        }
+        for role in [Role::Customer, Role::Operator] {
+            assert_eq!(code(&bank.ask(Some(role), question, json!({})).await), Some("FORBIDDEN".into()), "{question}");
+        }
+        assert_eq!(code(&bank.ask(None, question, json!({})).await), Some("UNAUTHENTICATED".into()), "{question}");
+    }
+    let refusals = bank.database.published("compliance.command-refused.v1").await;
+    assert_eq!(refusals.len(), QUESTIONS.len() * 2, "each attempt is on record");
+}
+
+#[tokio::test]
+async fn what_is_no_id_is_bad_user_input() {
+    let bank = Bank::open().await;
+    for question in [
+        "{ auditTrail(aggregateId: \"nonsense\") { position } }",
+        "{ auditEvents(filter: {actorId: \"acc_01890a5d-ac96-774b-bcce-b302099a8057\"}) { nodes { position } } }",
+        "{ auditEvents(filter: {correlationId: \"7\"}) { nodes { position } } }",
+        "{ auditEvents(first: 101) { nodes { position } } }",
+        "{ violations(after: \"x\") { nodes { id } } }",
+    ] {
+        let response = bank.ask(Some(Role::ComplianceOfficer), question, json!({})).await;
+        assert_eq!(code(&response), Some("BAD_USER_INPUT".into()), "{question}");
+    }
+}

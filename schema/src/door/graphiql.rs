@@ -1,0 +1,88 @@
+//! The GraphiQL page and its files, from inside the binary.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+const PAGE: &str = include_str!("../../graphiql/index.html");
+
+/// Scripts and styles of the page's own origin only. GraphiQL's editor sets styles on elements and keeps its fonts in
+/// its style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+struct Asset {
+    name: &'static str,
+    content: &'static [u8],
+    gzip: bool,
+}
+
+macro_rules! vendored {
+    ($name:literal) => {
+        Asset { name: $name, content: include_bytes!(concat!("../../graphiql/dist/", $name, ".gz")), gzip: true }
+    };
+}
+
+macro_rules! own {
+    ($name:literal) => {
+        Asset { name: $name, content: include_bytes!(concat!("../../graphiql/", $name)), gzip: false }
+    };
+}
+
+static ASSETS: [Asset; 9] = [
+    own!("page.css"),
+    own!("page.js"),
+    vendored!("explorer.css"),
+    vendored!("explorer.js"),
+    vendored!("graphiql.css"),
+    vendored!("graphiql.js"),
+    vendored!("graphql-ws.js"),
+    vendored!("react-dom.js"),
+    vendored!("react.js"),
+];
+
+fn respond(content: &'static [u8], content_type: &'static str) -> Response {
+    let mut response = Response::new(Body::from(content));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// `GET /graphiql`.
+pub async fn page() -> Response {
+    respond(PAGE.as_bytes(), "text/html; charset=utf-8")
+}
+
+/// `GET /graphiql/{file}`.
+pub async fn asset(Path(file): Path<String>) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == file) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let css = asset.name.ends_with(".css");
+    let content_type = if css { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+    let mut response = respond(asset.content, content_type);
+    if asset.gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_asks_for_files_that_are_there_and_for_nothing_from_elsewhere() {
+        let mentioned: Vec<_> = PAGE.split('"').filter_map(|part| part.strip_prefix("graphiql/")).collect();
+        assert_eq!(mentioned.len(), ASSETS.len());
+        for file in mentioned {
+            assert!(ASSETS.iter().any(|asset| asset.name == file), "{file}");
+        }
+        assert!(!PAGE.contains("//"), "no address of another host");
+    }
+}

@@ -1,0 +1,42 @@
+//! The sub-schema of notifications.
+
+mod mutation;
+mod query;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use vostro_notification::{NotificationError, Notifications};
+
+use crate::faults::{internal, module_unavailable};
+
+pub use mutation::{Mutation, NotificationErrorCode, NotificationUserError};
+pub use query::Query;
+pub use subscription::Subscription;
+pub use types::{
+    Notification, NotificationChannel, NotificationFilter, NotificationPreference, NotificationStatus,
+    NotificationTopic,
+};
+
+/// The module's subgraph; whoever wires the bank adds [`Notifications`] as data.
+pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
+}
+
+fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Notifications> {
+    ctx.data::<Notifications>()
+}
+
+/// A failure that is not an answer, as a top-level error. What may pass by itself says so.
+fn failure(error: NotificationError) -> Error {
+    if error.is_passing() {
+        tracing::warn!(%error, cause = ?std::error::Error::source(&error), "notifications are not available");
+        return module_unavailable();
+    }
+    match &error {
+        NotificationError::Database(cause) => internal(cause),
+        NotificationError::Refused(_) => internal(error),
+    }
+}

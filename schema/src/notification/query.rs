@@ -1,0 +1,55 @@
+use async_graphql::{Context, ID, Object, Result};
+use uuid::Uuid;
+use vostro_notification::domain;
+
+use super::types::{Notification, NotificationFilter, NotificationPreference};
+use super::{facade, failure};
+use crate::connection::{Page, PageRequest};
+use crate::guards::{self, Authenticated};
+use crate::ids::{self, IdKind};
+use crate::loader::Batch;
+
+/// Reading notifications.
+pub struct Query;
+
+#[Object(name = "Query")]
+impl Query {
+    #[graphql(entity, guard = "Authenticated")]
+    async fn notification_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Notification>> {
+        let id = ids::decode(IdKind::Notification, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let found = facade(ctx)?.notifications_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
+            Ok(found.into_iter().map(|notification| (notification.id, notification)).collect())
+        };
+        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, domain::Notification>::default);
+        Ok(batch.load(id, ask).await?.map(Notification))
+    }
+
+    /// Your notifications, newest first. Those of the app count as delivered with this.
+    #[graphql(guard = "Authenticated")]
+    async fn notifications(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<NotificationFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Page<Notification>> {
+        let page = PageRequest::<i64>::new("notifications", first, after)?;
+        let (facade, context, filter) = (facade(ctx)?, guards::context(ctx)?, filter.unwrap_or_default().into());
+        let found = facade.notifications(context, filter, page.after, page.limit).await.map_err(failure)?;
+        Ok(page.connection(found, |notification| notification.sequence, Notification))
+    }
+
+    /// How many notifications wait in the app to be read. Counted up to 10,000.
+    #[graphql(guard = "Authenticated")]
+    async fn unread_count(&self, ctx: &Context<'_>) -> Result<i64> {
+        facade(ctx)?.unread_count(guards::context(ctx)?).await.map_err(failure)
+    }
+
+    /// What you hear about, on which channel: each topic on each channel.
+    #[graphql(guard = "Authenticated")]
+    async fn notification_preferences(&self, ctx: &Context<'_>) -> Result<Vec<NotificationPreference>> {
+        let preferences = facade(ctx)?.preferences(guards::context(ctx)?).await.map_err(failure)?;
+        Ok(preferences.into_iter().map(Into::into).collect())
+    }
+}

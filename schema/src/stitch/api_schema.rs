@@ -1,0 +1,110 @@
+//! The schema clients see, indexed for what every request asks of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use graphql_tools::static_graphql::schema::{Definition, Document, Field, InputValue, Type, TypeDefinition};
+
+/// The kind of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperationKind {
+    Query,
+    Mutation,
+    Subscription,
+}
+
+impl OperationKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+/// The composed schema without its federation machinery, with the introspection types.
+pub struct ApiSchema {
+    document: Arc<Document>,
+    types: HashMap<String, usize>,
+    possible: HashMap<String, Arc<BTreeSet<String>>>,
+}
+
+impl ApiSchema {
+    pub fn new(document: Arc<Document>) -> Self {
+        let mut types = HashMap::new();
+        let mut possible: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (index, definition) in document.definitions.iter().enumerate() {
+            let Definition::TypeDefinition(definition) = definition else { continue };
+            types.insert(definition.name().to_owned(), index);
+            match definition {
+                TypeDefinition::Object(object) => {
+                    for interface in &object.implements_interfaces {
+                        possible.entry(interface.clone()).or_default().insert(object.name.clone());
+                    }
+                    possible.entry(object.name.clone()).or_default().insert(object.name.clone());
+                }
+                TypeDefinition::Union(union) => {
+                    possible.entry(union.name.clone()).or_default().extend(union.types.iter().cloned());
+                }
+                _ => {}
+            }
+        }
+        let possible = possible.into_iter().map(|(name, types)| (name, Arc::new(types))).collect();
+        Self { document, types, possible }
+    }
+
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The definition of a type.
+    pub fn named(&self, name: &str) -> Option<&TypeDefinition> {
+        match self.document.definitions.get(*self.types.get(name)?)? {
+            Definition::TypeDefinition(definition) => Some(definition),
+            _ => None,
+        }
+    }
+
+    /// All type definitions in the order of the schema.
+    pub fn all(&self) -> impl Iterator<Item = &TypeDefinition> {
+        self.document.definitions.iter().filter_map(|definition| match definition {
+            Definition::TypeDefinition(definition) => Some(definition),
+            _ => None,
+        })
+    }
+
+    /// The name of the root type of this kind of operation.
+    pub fn root(&self, kind: OperationKind) -> Option<&str> {
+        let name = match kind {
+            OperationKind::Query => self.document.query_type_name(),
+            OperationKind::Mutation => self.document.mutation_type_name(),
+            OperationKind::Subscription => self.document.subscription_type_name(),
+        };
+        name.map(String::as_str)
+    }
+
+    /// A field of an object or interface type.
+    pub fn field(&self, type_name: &str, field: &str) -> Option<&Field> {
+        self.named(type_name)?.field_by_name(field)
+    }
+
+    /// The object types a value of this type can have: itself for an object, the members of a union, the
+    /// implementations of an interface.
+    pub fn possible(&self, type_name: &str) -> Option<&Arc<BTreeSet<String>>> {
+        self.possible.get(type_name)
+    }
+
+    /// The fields of an input object type.
+    pub fn input_fields(&self, type_name: &str) -> Option<&[InputValue]> {
+        match self.named(type_name)? {
+            TypeDefinition::InputObject(input) => Some(&input.fields),
+            _ => None,
+        }
+    }
+}
+
+/// How a type is written: `[Account!]!`.
+pub fn type_text(of: &Type) -> String {
+    of.to_string()
+}

@@ -1,0 +1,206 @@
+//! Documents: parsed, checked, validated and planned once, then remembered by their text.
+
+use std::sync::{Arc, OnceLock};
+
+use graphql_tools::static_graphql::query::{Definition, Document, OperationDefinition, Selection, VariableDefinition};
+use graphql_tools::validation::rules::default_rules_validation_plan;
+use graphql_tools::validation::validate::{ValidationPlan, validate};
+
+use super::api_schema::OperationKind;
+use super::error::RequestError;
+use super::limits::{self, Limits};
+use super::plan::{PlannedOperation, QueryPlanner};
+use crate::faults::FaultCode;
+
+/// One operation, ready to be carried out any number of times.
+pub struct Prepared {
+    pub variables: Vec<VariableDefinition>,
+    pub planned: PlannedOperation,
+    /// What metrics call it: the root field, which the schema bounds in number, and never the client's own name.
+    pub label: Arc<str>,
+}
+
+impl Prepared {
+    pub fn kind(&self) -> OperationKind {
+        self.planned.kind
+    }
+}
+
+/// A checked document and the operations in it.
+struct Known {
+    document: Document,
+    operations: Vec<Operation>,
+}
+
+struct Operation {
+    name: Option<String>,
+    prepared: OnceLock<Result<Arc<Prepared>, RequestError>>,
+}
+
+/// All documents seen, up to a number.
+pub struct Documents {
+    planner: Box<dyn QueryPlanner>,
+    limits: Limits,
+    rules: ValidationPlan,
+    cache: moka::sync::Cache<Arc<str>, Arc<Known>>,
+}
+
+/// At most this many validation errors are reported; the first ones tell what is wrong.
+const REPORTED: usize = 20;
+
+impl Documents {
+    pub fn new(planner: Box<dyn QueryPlanner>, limits: Limits) -> Self {
+        let cache = moka::sync::Cache::new(limits.cached_documents);
+        Self { planner, limits, rules: default_rules_validation_plan(), cache }
+    }
+
+    pub fn planner(&self) -> &dyn QueryPlanner {
+        self.planner.as_ref()
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Finds or prepares an operation.
+    ///
+    /// # Errors
+    /// What is wrong with the document, or which operation is meant. Documents that are refused are not remembered, so
+    /// that nonsense does not push useful plans out.
+    pub fn prepare(&self, text: &str, operation_name: Option<&str>) -> Result<Arc<Prepared>, Vec<RequestError>> {
+        let known = match self.cache.get(text) {
+            Some(known) => known,
+            None => {
+                let known = Arc::new(self.check(text)?);
+                self.cache.insert(Arc::from(text), Arc::clone(&known));
+                known
+            }
+        };
+        let operation = choose(&known.operations, operation_name).map_err(|error| vec![error])?;
+        let prepared = operation.prepared.get_or_init(|| self.plan(&known.document, operation.name.as_deref()));
+        prepared.clone().map_err(|error| {
+            // Planning can fail for want of time; the next request tries again.
+            self.cache.invalidate(text);
+            vec![error]
+        })
+    }
+
+    fn check(&self, text: &str) -> Result<Known, Vec<RequestError>> {
+        if text.len() > self.limits.document_bytes {
+            let message =
+                format!("The document is too long: at most {} bytes are allowed.", self.limits.document_bytes);
+            return Err(vec![RequestError::new(FaultCode::PayloadTooLarge, message)]);
+        }
+        let document = parse(text, &self.limits).map_err(|error| vec![error])?;
+        limits::check(&document, &self.limits).map_err(|error| vec![error])?;
+        if !self.limits.introspection && asks_for_schema(&document) {
+            let message = "Introspection is switched off.";
+            return Err(vec![RequestError::new(FaultCode::IntrospectionDisabled, message)]);
+        }
+        let errors = validate(self.planner.api_schema().document(), &document, &self.rules);
+        if !errors.is_empty() {
+            return Err(errors.into_iter().take(REPORTED).map(invalid).collect());
+        }
+        let operations = document.definitions.iter().filter_map(|definition| match definition {
+            Definition::Operation(operation) => Some(Operation { name: name(operation), prepared: OnceLock::new() }),
+            Definition::Fragment(_) => None,
+        });
+        let operations = operations.collect();
+        Ok(Known { document, operations })
+    }
+
+    fn plan(&self, document: &Document, operation_name: Option<&str>) -> Result<Arc<Prepared>, RequestError> {
+        let planned = self.planner.plan(document, operation_name, self.limits.planning)?;
+        refuse_repeated_commands(&planned)?;
+        let variables = document.definitions.iter().find_map(|definition| match definition {
+            Definition::Operation(operation) if name(operation).as_deref() == operation_name => {
+                Some(operation.variable_definitions().to_vec())
+            }
+            _ => None,
+        });
+        let label = label(&planned);
+        Ok(Arc::new(Prepared { variables: variables.unwrap_or_default(), planned, label }))
+    }
+}
+
+fn label(planned: &PlannedOperation) -> Arc<str> {
+    match &planned.root_fields[..] {
+        [] => Arc::from("introspection"),
+        [only] => Arc::from(only.as_str()),
+        _ => Arc::from("several"),
+    }
+}
+
+/// Planning merges a command that is written twice under one key into one. What is left with the same key stands in
+/// fragments with different conditions; carried out as it is, it would run once for each.
+fn refuse_repeated_commands(planned: &PlannedOperation) -> Result<(), RequestError> {
+    if planned.kind != OperationKind::Mutation || planned.projection.selection.unique {
+        return Ok(());
+    }
+    let message = "A mutation must not repeat a field in fragments with different conditions.";
+    Err(RequestError::new(FaultCode::GraphqlValidationFailed, message))
+}
+
+fn name(operation: &OperationDefinition) -> Option<String> {
+    match operation {
+        OperationDefinition::SelectionSet(_) => None,
+        OperationDefinition::Query(query) => query.name.clone(),
+        OperationDefinition::Mutation(mutation) => mutation.name.clone(),
+        OperationDefinition::Subscription(subscription) => subscription.name.clone(),
+    }
+}
+
+fn choose<'a>(operations: &'a [Operation], wanted: Option<&str>) -> Result<&'a Operation, RequestError> {
+    let refuse = |message: &str| Err(RequestError::new(FaultCode::BadUserInput, message));
+    match (wanted.filter(|name| !name.is_empty()), operations) {
+        (_, []) => refuse("The document contains no operation."),
+        (None, [only]) => Ok(only),
+        (None, _) => refuse("The document contains several operations: name one in `operationName`."),
+        (Some(wanted), all) => match all.iter().find(|operation| operation.name.as_deref() == Some(wanted)) {
+            Some(operation) => Ok(operation),
+            None => refuse("The document contains no operation with the name in `operationName`."),
+        },
+    }
+}
+
+fn parse(text: &str, limits: &Limits) -> Result<Document, RequestError> {
+    let parsed = graphql_tools::parser::parse_query_with_token_limit::<String>(text, limits.tokens);
+    parsed.map(graphql_tools::parser::query::Document::into_static).map_err(|error| {
+        let (position, message) = (error.0.position, error.to_string());
+        if message.contains("Token limit exceeded") {
+            let message = format!("The document has too many tokens: at most {} are allowed.", limits.tokens);
+            return RequestError::new(FaultCode::ComplexityLimitExceeded, message);
+        }
+        if message.contains("Recursion limit exceeded") {
+            return RequestError::new(FaultCode::DepthLimitExceeded, "The document is nested too deep.");
+        }
+        // The first line of the parser's message repeats the position.
+        let detail: Vec<_> = message.lines().skip(1).collect();
+        let message = format!("The document is not GraphQL: {}.", detail.join("; "));
+        RequestError::new(FaultCode::GraphqlParseFailed, message).at(position.line, position.column)
+    })
+}
+
+fn invalid(error: graphql_tools::validation::utils::ValidationError) -> RequestError {
+    let refused = RequestError::new(FaultCode::GraphqlValidationFailed, error.message);
+    error.locations.iter().fold(refused, |error, position| error.at(position.line, position.column))
+}
+
+/// Whether the schema is asked for anywhere; fragments count, used or not.
+fn asks_for_schema(document: &Document) -> bool {
+    document.definitions.iter().any(|definition| {
+        let set = match definition {
+            Definition::Operation(operation) => operation.selection_set(),
+            Definition::Fragment(fragment) => &fragment.selection_set,
+        };
+        set.items.iter().any(selects_schema)
+    })
+}
+
+fn selects_schema(selection: &Selection) -> bool {
+    match selection {
+        Selection::Field(field) => matches!(field.name.as_str(), "__schema" | "__type"),
+        Selection::InlineFragment(fragment) => fragment.selection_set.items.iter().any(selects_schema),
+        Selection::FragmentSpread(_) => false,
+    }
+}

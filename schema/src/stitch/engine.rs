@@ -1,0 +1,287 @@
+//! The engine: from a request to its answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_graphql::{Value, Variables};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use metrics::histogram;
+
+use super::documents::{Documents, Prepared};
+use super::error::{FieldError, RequestError};
+use super::executor::{Execution, Gathered, Module, gather, variables_of};
+use super::hive::{HivePlanner, SupergraphError};
+use super::introspection;
+use super::limits::Limits;
+use super::plan::{Fetch, Node, QueryPlanner};
+use super::projection::json;
+use super::response::Reply;
+use super::transport::{SubgraphRequest, SubgraphResponse, SubgraphTransport};
+use super::variables::coerce;
+use crate::faults::{FaultCode, module_unavailable};
+use crate::scope::RequestScope;
+
+/// Seconds from having read a request to having its answer, by operation and outcome (`ok` or the first error's code).
+pub const OPERATION_SECONDS: &str = "vostro_graphql_operation_seconds";
+
+/// The label of requests that were refused before anybody knew what they ask for.
+const UNKNOWN_OPERATION: &str = "unknown";
+
+/// Why an engine cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Supergraph(#[from] SupergraphError),
+    #[error("module {0} is not part of the supergraph")]
+    UnknownModule(String),
+}
+
+/// Collects the modules of an engine.
+pub struct EngineBuilder {
+    planner: Box<dyn QueryPlanner>,
+    limits: Limits,
+    transports: HashMap<String, Arc<dyn SubgraphTransport>>,
+}
+
+impl EngineBuilder {
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Tells how to reach a module, by its name in the supergraph.
+    pub fn module(mut self, name: impl Into<String>, transport: impl SubgraphTransport + 'static) -> Self {
+        self.transports.insert(name.into(), Arc::new(transport));
+        self
+    }
+
+    /// Builds the engine. Modules of the supergraph that nobody named are answered for with `MODULE_UNAVAILABLE`, which is
+    /// what a process that runs a part of the modules needs.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownModule`] for a module the supergraph does not have.
+    pub fn build(mut self) -> Result<Engine, EngineError> {
+        let modules = self.planner.subgraphs().iter().map(|name| Module {
+            name: name.as_str().into(),
+            transport: self.transports.remove(name).unwrap_or_else(|| Arc::new(Unavailable)),
+        });
+        let modules: Arc<[Module]> = modules.collect();
+        if let Some(name) = self.transports.into_keys().next() {
+            return Err(EngineError::UnknownModule(name));
+        }
+        Ok(Engine { documents: Arc::new(Documents::new(self.planner, self.limits)), modules })
+    }
+}
+
+/// One API over all modules.
+#[derive(Clone)]
+pub struct Engine {
+    documents: Arc<Documents>,
+    modules: Arc<[Module]>,
+}
+
+impl Engine {
+    /// Starts an engine over a supergraph, given as text.
+    ///
+    /// # Errors
+    /// [`EngineError::Supergraph`] when the text is no supergraph.
+    pub fn over(supergraph: &str) -> Result<EngineBuilder, EngineError> {
+        Ok(Self::with(Box::new(HivePlanner::new(supergraph)?)))
+    }
+
+    /// Starts an engine with another planner.
+    pub fn with(planner: Box<dyn QueryPlanner>) -> EngineBuilder {
+        EngineBuilder { planner, limits: Limits::default(), transports: HashMap::new() }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        self.documents.limits()
+    }
+
+    pub fn planner(&self) -> &dyn QueryPlanner {
+        self.documents.planner()
+    }
+
+    /// Finds or prepares an operation of a document. Cheap for a document seen before.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the document; answer with [`Reply::refused`].
+    pub fn prepare(&self, document: &str, operation_name: Option<&str>) -> Result<Arc<Prepared>, Vec<RequestError>> {
+        self.documents.prepare(document, operation_name)
+    }
+
+    /// Counts a request that was refused before it was prepared.
+    pub fn record_refusal(&self, started: Instant, errors: &[RequestError]) {
+        let outcome = errors.first().map_or("ok", |error| error.code.as_str());
+        histogram!(OPERATION_SECONDS, "operation" => UNKNOWN_OPERATION, "outcome" => outcome).record(started.elapsed());
+    }
+
+    /// Carries out a query or mutation.
+    pub async fn execute(&self, prepared: &Prepared, variables: Variables, scope: Arc<RequestScope>) -> Reply {
+        let started = Instant::now();
+        let reply = self.answer(prepared, variables, &scope).await;
+        record(prepared, started, &reply);
+        reply
+    }
+
+    async fn answer(&self, prepared: &Prepared, variables: Variables, scope: &Arc<RequestScope>) -> Reply {
+        let correlation_id = scope.context().correlation_id;
+        let refused = |error: RequestError| Reply::refused(&[error], correlation_id);
+        let variables = match coerce(self.planner().api_schema(), &prepared.variables, variables) {
+            Ok(variables) => variables,
+            Err(error) => return refused(error),
+        };
+        let planned = &prepared.planned;
+        let work = async {
+            match &planned.root {
+                Some(Node::Fetch(fetch)) if planned.passes_through => self.pass_through(fetch, variables, scope).await,
+                Some(root) => {
+                    let execution = Execution::new(&self.modules, &variables, scope, Gathered::default());
+                    self.complete(prepared, execution.run(root).await, &variables, scope)
+                }
+                None => self.complete(prepared, Gathered::default(), &variables, scope),
+            }
+        };
+        match tokio::time::timeout(self.limits().request, work).await {
+            Ok(reply) => reply,
+            Err(_) => refused(RequestError::new(FaultCode::Timeout, "The operation took too long.")),
+        }
+    }
+
+    /// The whole operation belongs to one module and its answer has the client's shape: written as it comes.
+    async fn pass_through(&self, fetch: &Fetch, variables: Variables, scope: &Arc<RequestScope>) -> Reply {
+        let module = &self.modules[fetch.subgraph];
+        let request = SubgraphRequest { operation: Arc::clone(&fetch.operation), variables, scope: Arc::clone(scope) };
+        passed_through(module, fetch, module.transport.execute(request).await, scope)
+    }
+
+    fn complete(
+        &self,
+        prepared: &Prepared,
+        mut gathered: Gathered,
+        variables: &Variables,
+        scope: &RequestScope,
+    ) -> Reply {
+        let projection = &prepared.planned.projection;
+        introspection::answer(self.planner().api_schema(), &projection.selection, variables, &mut gathered.data);
+        let correlation_id = scope.context().correlation_id;
+        Reply::executed(&gathered.errors, correlation_id, |out| projection.write(&gathered.data, variables, out))
+    }
+
+    /// Carries out a subscription: one reply per event. The first reply has no data when the subscription could not be
+    /// started, and then it is the last. Dropping the stream ends the subscription.
+    pub fn subscribe(
+        &self,
+        prepared: Arc<Prepared>,
+        variables: Variables,
+        scope: Arc<RequestScope>,
+    ) -> BoxStream<'static, Reply> {
+        let correlation_id = scope.context().correlation_id;
+        let once = |reply: Reply| futures::stream::once(async move { reply }).boxed();
+        let refused = |error: RequestError| once(Reply::refused(&[error], correlation_id));
+        let variables = match coerce(self.planner().api_schema(), &prepared.variables, variables) {
+            Ok(variables) => Arc::new(variables),
+            Err(error) => return refused(error),
+        };
+        let Some(source) = prepared.planned.root.as_ref().and_then(event_source) else {
+            return refused(RequestError::new(FaultCode::OperationNotAllowed, "This is not a subscription."));
+        };
+        let request = SubgraphRequest {
+            operation: Arc::clone(&source.operation),
+            variables: variables_of(source, &variables),
+            scope: Arc::clone(&scope),
+        };
+        let events = self.modules[source.subgraph].transport.execute_stream(request);
+        let engine = self.clone();
+        events
+            .then(move |event| {
+                let (engine, prepared) = (engine.clone(), Arc::clone(&prepared));
+                let (variables, scope) = (Arc::clone(&variables), Arc::clone(&scope));
+                async move { engine.event(&prepared, event, &variables, &scope).await }
+            })
+            .boxed()
+    }
+
+    async fn event(
+        &self,
+        prepared: &Prepared,
+        event: SubgraphResponse,
+        variables: &Variables,
+        scope: &Arc<RequestScope>,
+    ) -> Reply {
+        let started = Instant::now();
+        let planned = &prepared.planned;
+        let reply = match planned.root.as_ref().and_then(|root| Some((root, event_source(root)?))) {
+            Some((_, source)) if planned.passes_through => {
+                passed_through(&self.modules[source.subgraph], source, event, scope)
+            }
+            Some((root, source)) => {
+                let mut gathered = Gathered::default();
+                gather(&mut gathered, &self.modules[source.subgraph].name, source, event);
+                let execution = Execution::new(&self.modules, variables, scope, gathered);
+                match tokio::time::timeout(self.limits().request, execution.run(root)).await {
+                    Ok(gathered) => self.complete(prepared, gathered, variables, scope),
+                    Err(_) => {
+                        let error = RequestError::new(FaultCode::Timeout, "The event took too long to complete.");
+                        Reply::refused(&[error], scope.context().correlation_id)
+                    }
+                }
+            }
+            None => self.complete(prepared, Gathered::default(), variables, scope),
+        };
+        record(prepared, started, &reply);
+        reply
+    }
+}
+
+fn event_source(node: &Node) -> Option<&Fetch> {
+    match node {
+        Node::Subscription(fetch) => Some(fetch),
+        Node::Sequence(nodes) => nodes.first().and_then(event_source),
+        _ => None,
+    }
+}
+
+fn passed_through(module: &Module, fetch: &Fetch, response: SubgraphResponse, scope: &RequestScope) -> Reply {
+    let correlation_id = scope.context().correlation_id;
+    let write = |data: &Value, out: &mut Vec<u8>| {
+        json(data, out);
+        *data != Value::Null
+    };
+    if response.errors.is_empty() {
+        return Reply::executed(&[], correlation_id, |out| write(&response.data, out));
+    }
+    let data = response.data;
+    let mut gathered = Gathered::default();
+    gather(&mut gathered, &module.name, fetch, SubgraphResponse { data: Value::Null, errors: response.errors });
+    let errors: Vec<FieldError> = gathered.errors;
+    Reply::executed(&errors, correlation_id, |out| write(&data, out))
+}
+
+fn record(prepared: &Prepared, started: Instant, reply: &Reply) {
+    let outcome = reply.code.map_or("ok", FaultCode::as_str);
+    let operation = Arc::clone(&prepared.label);
+    histogram!(OPERATION_SECONDS, "operation" => operation, "outcome" => outcome).record(started.elapsed());
+}
+
+/// Answers for a module that is not there.
+struct Unavailable;
+
+impl Unavailable {
+    fn response() -> SubgraphResponse {
+        let error = module_unavailable().into_server_error(async_graphql::Pos::default());
+        SubgraphResponse { data: Value::Null, errors: vec![error] }
+    }
+}
+
+impl SubgraphTransport for Unavailable {
+    fn execute(&self, _: SubgraphRequest) -> futures::future::BoxFuture<'_, SubgraphResponse> {
+        futures::future::ready(Self::response()).boxed()
+    }
+
+    fn execute_stream(&self, _: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+        futures::stream::once(futures::future::ready(Self::response())).boxed()
+    }
+}

@@ -1,0 +1,108 @@
+//! Operations that together reach every field of the API from every root field: a supergraph over which all of them can
+//! be planned has no field that a client can select and nobody can answer.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write as _;
+
+use graphql_tools::static_graphql::schema::{Field, TypeDefinition};
+
+use super::api_schema::{ApiSchema, OperationKind, type_text};
+use super::projection::TYPENAME;
+
+/// One operation per root field and type reachable from it, each selecting all fields of that type. They are for
+/// planning only: required arguments are variables without values.
+pub fn every_path(schema: &ApiSchema, kind: OperationKind) -> Vec<String> {
+    let Some(root) = schema.root(kind) else { return Vec::new() };
+    let fields = fields(schema, root);
+    fields.iter().flat_map(|field| below(schema, kind, field)).collect()
+}
+
+/// A way from a root field to a type: what stands before and after the selection of the type's fields.
+struct Way<'a> {
+    type_name: &'a str,
+    open: String,
+    close: String,
+    variables: String,
+}
+
+fn below(schema: &ApiSchema, kind: OperationKind, root: &Field) -> Vec<String> {
+    let start = Way { type_name: "", open: "{ ".into(), close: " }".into(), variables: String::new() };
+    if !is_composite(schema, root) {
+        return vec![start.operation(kind, &[root])];
+    }
+    let mut operations = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut ways = VecDeque::from([start.through(root)]);
+    while let Some(way) = ways.pop_front() {
+        if !seen.insert(way.type_name) {
+            continue;
+        }
+        if let Some(TypeDefinition::Interface(_) | TypeDefinition::Union(_)) = schema.named(way.type_name) {
+            let possible = schema.possible(way.type_name).map(|types| types.iter().collect::<Vec<_>>());
+            ways.extend(possible.into_iter().flatten().map(|name| way.narrowed(name)));
+        }
+        let fields = fields(schema, way.type_name);
+        let (composite, leaves): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| is_composite(schema, field));
+        operations.push(way.operation(kind, &leaves));
+        ways.extend(composite.into_iter().map(|field| way.through(field)));
+    }
+    operations
+}
+
+fn is_composite(schema: &ApiSchema, field: &Field) -> bool {
+    schema.named(field.field_type.inner_type()).is_some_and(TypeDefinition::is_composite_type)
+}
+
+fn fields<'a>(schema: &'a ApiSchema, type_name: &str) -> Vec<&'a Field> {
+    let fields = match schema.named(type_name) {
+        Some(TypeDefinition::Object(object)) => &object.fields[..],
+        Some(TypeDefinition::Interface(interface)) => &interface.fields[..],
+        _ => &[],
+    };
+    fields.iter().filter(|field| !field.name.starts_with("__")).collect()
+}
+
+impl Way<'_> {
+    fn through<'f>(&self, field: &'f Field) -> Way<'f> {
+        let mut variables = self.variables.clone();
+        let name = call(field, &mut variables);
+        Way {
+            type_name: field.field_type.inner_type(),
+            open: format!("{}{name} {{ ", self.open),
+            close: format!(" }}{}", self.close),
+            variables,
+        }
+    }
+
+    fn narrowed<'f>(&self, type_name: &'f str) -> Way<'f> {
+        Way {
+            type_name,
+            open: format!("{}... on {type_name} {{ ", self.open),
+            close: format!(" }}{}", self.close),
+            variables: self.variables.clone(),
+        }
+    }
+
+    fn operation(&self, kind: OperationKind, leaves: &[&Field]) -> String {
+        let mut variables = self.variables.clone();
+        let mut selection: Vec<_> = leaves.iter().map(|field| call(field, &mut variables)).collect();
+        if selection.is_empty() {
+            selection.push(TYPENAME.to_owned());
+        }
+        let selection = selection.join(" ");
+        let variables = if variables.is_empty() { String::new() } else { format!("({variables})") };
+        let (open, close) = (&self.open, &self.close);
+        format!("{}{variables} {open}{selection}{close}", kind.as_str())
+    }
+}
+
+/// The field with its required arguments, each from a variable of its own.
+fn call(field: &Field, variables: &mut String) -> String {
+    let mut arguments = String::new();
+    for argument in field.arguments.iter().filter(|argument| argument.is_required()) {
+        let number = variables.matches('$').count();
+        let _ = write!(variables, "$v{number}: {} ", type_text(&argument.value_type));
+        let _ = write!(arguments, "{}: $v{number} ", argument.name);
+    }
+    if arguments.is_empty() { field.name.clone() } else { format!("{}({})", field.name, arguments.trim_end()) }
+}

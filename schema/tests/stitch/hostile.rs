@@ -1,0 +1,150 @@
+//! Documents that mean harm, or nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vostro_kernel::Actor;
+use vostro_schema::stitch::Limits;
+
+use crate::harness::{Bank, code};
+
+/// `n` fragments that each spread the next one twice.
+fn bomb(n: usize) -> String {
+    let chain: String = (0..n).map(|i| format!("fragment f{i} on Query {{ ...f{0} ...f{0} }} ", i + 1)).collect();
+    format!("{{ ...f0 }} {chain} fragment f{n} on Query {{ hello }}")
+}
+
+#[tokio::test]
+async fn hostile_documents_are_refused_at_once_with_their_code() {
+    let bank = Bank::open();
+    let nested = |n: usize| format!("{{ payments {}id{} }}", "{ source { owner ".repeat(n), " } }".repeat(n));
+    let cases = [
+        (bomb(30), "COMPLEXITY_LIMIT_EXCEEDED"),
+        (bomb(12), "COMPLEXITY_LIMIT_EXCEEDED"),
+        (
+            format!("{{ {} }}", (0..400).map(|i| format!("a{i}: hello ")).collect::<String>()),
+            "COMPLEXITY_LIMIT_EXCEEDED",
+        ),
+        (format!("{{ {} }}", "hello ".repeat(2000)), "COMPLEXITY_LIMIT_EXCEEDED"),
+        (format!("{{ hello {} }}", "@skip(if: false) ".repeat(100)), "COMPLEXITY_LIMIT_EXCEEDED"),
+        (nested(10), "DEPTH_LIMIT_EXCEEDED"),
+        (format!("{}a{}", "{ a ".repeat(600), "}".repeat(600)), "DEPTH_LIMIT_EXCEEDED"),
+        (format!("{}a{}", "{ a ".repeat(60), "}".repeat(60)), "DEPTH_LIMIT_EXCEEDED"),
+        (format!("{{ hello(name: {}1{}) }}", "[".repeat(200), "]".repeat(200)), "DEPTH_LIMIT_EXCEEDED"),
+        (format!("{{ hello }} {}", "#".repeat(20_000)), "PAYLOAD_TOO_LARGE"),
+        (
+            "{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }"
+                .into(),
+            "DEPTH_LIMIT_EXCEEDED",
+        ),
+    ];
+    for (document, expected) in cases {
+        let head: String = document.chars().take(60).collect();
+        let mut best = Duration::MAX;
+        // The machine may be busy with something else once, not every time.
+        for _ in 0..5 {
+            let started = Instant::now();
+            assert_eq!(bank.code(&document).await, expected, "{head}");
+            best = best.min(started.elapsed());
+        }
+        assert!(best < Duration::from_millis(50), "{head}: {best:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_documents_allowed_are_planned_in_reasonable_time() {
+    let bank = Bank::open();
+    let doubling: String = (0..8).map(|i| format!("fragment f{i} on Account {{ ...f{0} ...f{0} }} ", i + 1)).collect();
+    let doubling = format!("{{ accounts {{ ...f0 }} }} {doubling} fragment f8 on Account {{ id owner {{ name id }} }}");
+    let later = |i: usize| (i + 1..10).map(|j| format!("...f{j} ")).collect::<String>();
+    let all = (0..10).map(|i| format!("fragment f{i} on Account {{ owner {{ name id }} {} }} ", later(i)));
+    let each_in_all_others = format!("{{ accounts {{ ...f0 }} }} {}", all.collect::<String>());
+    let repeated = format!("{{ payments {{ {} }} }}", "source { id owner { name } } ".repeat(60));
+    let variables: String = (0..40).map(|i| format!("$v{i}: Boolean! ")).collect();
+    let conditional: String = (0..40).map(|i| format!("... @include(if: $v{i}) {{ owner {{ name }} }} ")).collect();
+    let conditional = format!("query({variables}) {{ accounts {{ {conditional} }} }}");
+    for document in [doubling, each_in_all_others, repeated, conditional] {
+        let started = Instant::now();
+        let prepared = bank.engine.prepare(&document, None);
+        assert!(prepared.is_ok(), "{document}: {:?}", prepared.err());
+        assert!(started.elapsed() < Duration::from_secs(1), "{document}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_graphql_says_where() {
+    let bank = Bank::open();
+    let body = bank.ask("{ hello(").await;
+    assert_eq!(code(&body), "GRAPHQL_PARSE_FAILED");
+    assert_eq!(body["errors"][0]["locations"][0]["line"], 1);
+    assert_eq!(body.get("data"), None);
+    for document in
+        ["", "   ", "query", "{", "}", "{}", "select * from account", "{ hello }}", "\u{0}", "{ hello(name: 1e) }"]
+    {
+        assert_eq!(bank.code(document).await, "GRAPHQL_PARSE_FAILED", "{document:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_schema_says_where() {
+    let bank = Bank::open();
+    for document in [
+        "{ nothing }",
+        "{ hello { more } }",
+        "{ me }",
+        "{ account { id } }",
+        "{ hello(nobody: 1) }",
+        "{ hello(name: 1) }",
+        "{ hello(name: 99999999999999999999999999) }",
+        "{ accounts(status: OPEN) { id } }",
+        "query($a: Nothing) { hello }",
+        "query($a: Int) { hello }",
+        "{ hello(name: $a) }",
+        "{ ...a }",
+        "{ ...a } fragment a on Account { id }",
+        "{ hello } fragment a on Query { hello }",
+        "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }",
+        "{ a: hello a: broken }",
+        "{ hello } query A { hello }",
+        "query A { hello } query A { hello }",
+        "{ hello @unknown }",
+        "subscription { balanceChanged(accountId: 1) { sequence } private }",
+        "mutation { hello }",
+        "{ _entities(representations: []) { __typename } }",
+        "{ _service { sdl } }",
+    ] {
+        let body = bank.ask(document).await;
+        let codes = ["GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"];
+        assert!(codes.contains(&code(&body).as_str()), "{document}: {body}");
+        assert_eq!(body.get("data"), None, "{document}");
+    }
+}
+
+#[tokio::test]
+async fn variables_that_do_not_fit_are_bad_user_input() {
+    let bank = Bank::open();
+    let query = "mutation($i: PayInput!) { pay(input: $i) { number } }";
+    for variables in [
+        Value::Null,
+        json!({"i": null}),
+        json!({"i": {}}),
+        json!({"i": {"idempotencyKey": "k", "amount": {"amount": "1"}}}),
+        json!({"i": {"idempotencyKey": "k", "amount": {"amount": "1", "currency": "EUR"}, "more": 1}}),
+        json!({"i": {"idempotencyKey": "k", "amount": {"amount": "1", "currency": "EUR"}, "copies": "many"}}),
+    ] {
+        let body = bank.ask_as(Actor::ANONYMOUS, query, variables.clone()).await;
+        assert_eq!(code(&body), "BAD_USER_INPUT", "{variables}");
+    }
+    assert_eq!(bank.paid(), 0);
+}
+
+#[tokio::test]
+async fn refused_documents_do_not_displace_good_ones() {
+    let bank = Bank::with(Limits { cached_documents: 2, ..Limits::default() });
+    let first = bank.engine.prepare("{ hello }", None).unwrap();
+    for i in 0..50 {
+        assert!(bank.engine.prepare(&format!("{{ nothing{i} }}"), None).is_err());
+    }
+    let second = bank.engine.prepare("{ hello }", None).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &second));
+}

@@ -1,0 +1,14 @@
+//! The federation engine and the door over three tiny modules.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod door_http;
+mod door_socket;
+mod errors;
+mod fixture;
+mod harness;
+mod hostile;
+mod introspection;
+mod metrics;
+mod planning;
+mod sdl;
+mod subscriptions;

@@ -1,0 +1,333 @@
+//! The composition root: which modules there are, what each stands on, and in which order they start and stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use secrecy::ExposeSecret as _;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use vostro_account::Accounts;
+use vostro_auth::Auth;
+use vostro_compliance::Compliance;
+use vostro_kernel::{SystemClock, SystemIds};
+use vostro_messaging::{Consumer, ContactKey, DeadLetterDrain, Foundation, Manifest, Module, Outbox, Relay};
+use vostro_notification::Notifications;
+use vostro_rabbitmq::topology::{diff, read_live};
+use vostro_rabbitmq::{AmqpBroker, AmqpPublisher, Difference, Endpoint, ManagementClient, Supervisor, Topology};
+use vostro_transaction::Transactions;
+
+use crate::config::Config;
+use crate::database::{self, ModuleSchema};
+use crate::http::{self, Component, Health, Operations};
+
+/// Each module's part of the database.
+pub fn schemas() -> [ModuleSchema; 5] {
+    [
+        ModuleSchema { module: "auth", migrations: &vostro_auth::MIGRATIONS },
+        ModuleSchema { module: "account", migrations: &vostro_account::MIGRATIONS },
+        ModuleSchema { module: "transaction", migrations: &vostro_transaction::MIGRATIONS },
+        ModuleSchema { module: "notification", migrations: &vostro_notification::MIGRATIONS },
+        ModuleSchema { module: "compliance", migrations: &vostro_compliance::MIGRATIONS },
+    ]
+}
+
+/// What each module is to the others.
+pub fn manifests() -> Vec<Manifest> {
+    vec![
+        vostro_auth::manifest(),
+        vostro_account::manifest(),
+        vostro_transaction::manifest(),
+        vostro_notification::manifest(),
+        vostro_compliance::manifest(),
+    ]
+}
+
+/// The five facades, and what each stands on.
+pub struct Modules {
+    pub auth: Auth,
+    pub account: Accounts,
+    pub transaction: Transactions,
+    pub notification: Notifications,
+    pub compliance: Compliance,
+    foundations: Vec<(&'static str, Foundation)>,
+}
+
+impl Modules {
+    /// Sets the modules up. Nothing is read or written yet.
+    ///
+    /// # Errors
+    /// When a module refuses its configuration.
+    fn build(config: &Config) -> anyhow::Result<Self> {
+        let contact_key = Arc::new(ContactKey::derive(config.auth.contact_secret.expose_secret()));
+        let mut foundations = Vec::new();
+        for schema in schemas() {
+            foundations.push((schema.module, foundation(config, schema.module)?));
+        }
+        let of = |module: &str| {
+            let found = foundations.iter().find(|(name, _)| *name == module);
+            found.map(|(_, foundation)| foundation.clone()).with_context(|| format!("no module is called {module}"))
+        };
+        Ok(Self {
+            auth: Auth::new(of("auth")?, config.auth.clone())?,
+            account: Accounts::new(of("account")?, config.account.clone())?,
+            transaction: Transactions::new(of("transaction")?, config.transaction.clone())?,
+            notification: Notifications::new(of("notification")?, config.notification.clone(), contact_key)?,
+            compliance: Compliance::new(of("compliance")?, config.compliance.clone())?,
+            foundations,
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Module>> {
+        let modules: [Arc<dyn Module>; 5] = [
+            Arc::new(self.auth.clone()),
+            Arc::new(self.account.clone()),
+            Arc::new(self.transaction.clone()),
+            Arc::new(self.notification.clone()),
+            Arc::new(self.compliance.clone()),
+        ];
+        in_order_of_dependence(modules.into())
+    }
+
+    fn foundation(&self, module: &str) -> anyhow::Result<&Foundation> {
+        let found = self.foundations.iter().find(|(name, _)| *name == module);
+        found.map(|(_, foundation)| foundation).with_context(|| format!("no module is called {module}"))
+    }
+
+    fn pools(&self) -> Vec<(&'static str, PgPool)> {
+        self.foundations.iter().map(|(module, foundation)| (*module, foundation.pool.clone())).collect()
+    }
+}
+
+fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundation> {
+    Ok(Foundation {
+        pool: database::module_pool(&config.database, module)?,
+        outbox: Outbox::default(),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+    })
+}
+
+/// Modules after those they depend on. A circle keeps its order: events flow both ways, only the start has a first.
+fn in_order_of_dependence(mut waiting: Vec<Arc<dyn Module>>) -> Vec<Arc<dyn Module>> {
+    let mut ordered: Vec<Arc<dyn Module>> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let free = waiting.iter().position(|module| {
+            let needed = module.manifest().depends_on;
+            waiting.iter().all(|other| !needed.contains(&other.manifest().module))
+        });
+        ordered.push(waiting.remove(free.unwrap_or(0)));
+    }
+    ordered
+}
+
+/// The account module for `vostro ledger verify`: no broker, no HTTP.
+///
+/// # Errors
+/// When the configuration names no usable database.
+pub fn accounts_for_proof(config: &Config) -> anyhow::Result<Accounts> {
+    Ok(Accounts::new(foundation(config, "account")?, config.account.clone())?)
+}
+
+/// The compliance module for `vostro audit verify`.
+///
+/// # Errors
+/// When the configuration names no usable database.
+pub fn compliance_for_proof(config: &Config) -> anyhow::Result<Compliance> {
+    Ok(Compliance::new(foundation(config, "compliance")?, config.compliance.clone())?)
+}
+
+/// The auth module for commands that create people of the bank.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn auth_for_commands(config: &Config) -> anyhow::Result<Auth> {
+    Ok(Auth::new(foundation(config, "auth")?, config.auth.clone())?)
+}
+
+/// A running bank.
+pub struct Bank {
+    address: SocketAddr,
+    health: Arc<Health>,
+    drain: Duration,
+    stop_serving: CancellationToken,
+    stop_consuming: CancellationToken,
+    stop_publishing: CancellationToken,
+    serving: JoinSet<()>,
+    consuming: JoinSet<()>,
+    publishing: JoinSet<()>,
+    connections: Vec<Supervisor>,
+}
+
+impl Bank {
+    /// Starts everything. Returns when the bank listens; it is *ready* once the broker's topology was found right, which
+    /// this waits for in the background, so that a broker that is late does not keep the bank from starting.
+    ///
+    /// # Errors
+    /// When a migration is pending, the database is away, a module cannot start, or the address is taken.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        crate::telemetry::metrics();
+        refuse_pending_migrations(&config).await?;
+        let modules = Modules::build(&config)?;
+        for module in modules.all() {
+            module.start().await?;
+        }
+        let health = Arc::new(Health::new(modules.pools(), config.database.connections_per_module));
+        let listener = TcpListener::bind(config.http.address)
+            .await
+            .with_context(|| format!("listening on {}; set http.address to a free one", config.http.address))?;
+        let mut bank = Self {
+            address: listener.local_addr()?,
+            health: Arc::clone(&health),
+            drain: config.http.drain(),
+            stop_serving: CancellationToken::new(),
+            stop_consuming: CancellationToken::new(),
+            stop_publishing: CancellationToken::new(),
+            serving: JoinSet::new(),
+            consuming: JoinSet::new(),
+            publishing: JoinSet::new(),
+            connections: Vec::new(),
+        };
+        let operations = Operations { health: Arc::clone(&health), auth: modules.auth.clone() };
+        let graphql = crate::graphql::router(&config, &modules, bank.stop_serving.clone())?;
+        bank.serve(listener, http::router(graphql, operations));
+        bank.move_messages(&config, &modules)?;
+        Ok(bank)
+    }
+
+    /// Where the bank listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn serve(&mut self, listener: TcpListener, router: axum::Router) {
+        let stop = self.stop_serving.clone();
+        self.serving.spawn(async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            if let Err(error) = serving.await {
+                warn!(%error, "serving ended");
+            }
+        });
+    }
+
+    /// Relays, consumers and background work, each behind the topology check: until the broker has every queue, an event
+    /// could be published into nothing.
+    fn move_messages(&mut self, config: &Config, modules: &Modules) -> anyhow::Result<()> {
+        let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
+        let verified = CancellationToken::new();
+        for module in modules.all() {
+            let name = module.manifest().module;
+            let Foundation { pool, outbox, .. } = modules.foundation(name)?.clone();
+            let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
+            let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
+            self.connections.extend([publishing.clone(), consuming.clone()]);
+            let publisher = Arc::new(AmqpPublisher::new(publishing, name));
+            let broker = Arc::new(AmqpBroker::new(consuming));
+            let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher);
+            self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
+            for bound in module.handlers() {
+                let drain = DeadLetterDrain::new(bound.subscription.clone(), pool.clone(), broker.clone());
+                let consumer =
+                    Consumer::new(bound.subscription, bound.handler, pool.clone(), outbox.clone(), broker.clone());
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| consumer.run(stop)));
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| drain.run(stop)));
+            }
+            for work in module.background(self.stop_consuming.clone()) {
+                self.consuming.spawn(work);
+            }
+        }
+        let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
+        let topology = Topology::of(&manifests())?;
+        let (health, vhost) = (Arc::clone(&self.health), endpoint.vhost().to_owned());
+        let stop = self.stop_consuming.clone();
+        self.consuming.spawn(async move {
+            tokio::select! {
+                () = verify_topology(&topology, &management, &vhost, &health) => {
+                    health.serving();
+                    verified.cancel();
+                }
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Drains and stops: no new requests, batches finished, outboxes published, connections closed. Each step has a share
+    /// of the drain limit; what a step does not finish is finished after the next start.
+    pub async fn stop(mut self) {
+        self.health.draining();
+        self.stop_serving.cancel();
+        finish(&mut self.serving, self.drain / 5, "requests").await;
+        self.stop_consuming.cancel();
+        finish(&mut self.consuming, self.drain * 2 / 5, "batches").await;
+        self.stop_publishing.cancel();
+        finish(&mut self.publishing, self.drain * 2 / 5, "the outbox").await;
+        for connection in &self.connections {
+            connection.close().await;
+        }
+        info!("the bank is closed");
+    }
+}
+
+async fn refuse_pending_migrations(config: &Config) -> anyhow::Result<()> {
+    let pending = database::pending(&config.database, &schemas()).await?;
+    if let Some(first) = pending.first() {
+        bail!(
+            "{} migrations are pending, the first is {:?} of {}: run `vostro migrate` before serving",
+            pending.len(),
+            first.description,
+            first.module
+        );
+    }
+    Ok(())
+}
+
+/// Runs `work` once `gate` is open, unless `stop` comes first.
+async fn after<F: Future<Output = ()>>(
+    gate: CancellationToken,
+    stop: CancellationToken,
+    work: impl FnOnce(CancellationToken) -> F,
+) {
+    tokio::select! {
+        () = gate.cancelled() => {}
+        () = stop.cancelled() => return,
+    }
+    work(stop).await;
+}
+
+/// Compares the broker with the manifests until there is no difference, and says each time what differs.
+async fn verify_topology(topology: &Topology, management: &ManagementClient, vhost: &str, health: &Health) {
+    let mut said = String::new();
+    loop {
+        let detail = match read_live(management, vhost).await.map(|live| diff(topology, &live)) {
+            Ok(differences) if !differences.iter().any(Difference::is_harmful) => {
+                health.set_broker(Component { ok: true, detail: "the topology is right".to_owned() });
+                info!("the broker's topology is right");
+                return;
+            }
+            Ok(differences) => {
+                let names = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                format!("the topology differs (run `vostro topology apply`): {names}")
+            }
+            Err(error) => format!("the broker's topology cannot be read: {error}"),
+        };
+        if detail != said {
+            warn!(detail, "not ready");
+            said.clone_from(&detail);
+        }
+        health.set_broker(Component { ok: false, detail });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn finish(tasks: &mut JoinSet<()>, within: Duration, what: &str) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(within, all).await.is_err() {
+        warn!(what, "not finished within the drain limit");
+        tasks.shutdown().await;
+    }
+}

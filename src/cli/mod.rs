@@ -1,0 +1,137 @@
+//! The command line. A step of a runbook is a command here, and every command is tested.
+//!
+//! Exit status: 0 done and fine, 1 something is wrong (a proof is broken, a check found a difference), 2 the command line
+//! or the configuration cannot be used.
+
+mod audit;
+mod config_check;
+mod dead_letter;
+mod doctor;
+mod ledger;
+mod migrate;
+mod outbox;
+pub mod output;
+mod schema;
+mod serve;
+pub mod staff;
+mod topology;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::BenchOptions;
+use crate::config::Config;
+use crate::demo::DemoOptions;
+
+pub use ledger::prove_ledger;
+
+/// An open-source banking core: the system of record that moves money, tells people and proves what happened.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct Arguments {
+    /// Configuration file (TOML). Keys can be overridden by VOSTRO__<SECTION>__<KEY> in the environment.
+    #[arg(long, global = true, env = "VOSTRO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the bank until it is told to stop (SIGTERM drains: accept nothing new, finish, publish, close).
+    Serve(serve::ServeOptions),
+    /// Bring the database up to this release: schemas, roles, grants.
+    Migrate,
+    /// The broker's exchanges, queues, bindings and policies.
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Play a bank's day through the public API and prove it.
+    #[command(
+        after_help = "Examples:\n  vostro demo\n  vostro demo --seed 7 --customers 200\n  vostro demo --data ../shared/data/berka"
+    )]
+    Demo(DemoOptions),
+    /// Measure the running bank.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// The ledger's proof.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// The audit chain's proof.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Messages that could not be handled.
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
+    /// Events that wait to be published.
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
+    /// The GraphQL schema.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    /// People of the bank.
+    #[command(subcommand)]
+    Staff(staff::StaffCommand),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(config_check::ConfigCommand),
+    /// Check everything the bank needs and say what to do about what is missing.
+    Doctor(doctor::DoctorOptions),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Transfers from acceptance to completion, over HTTP and GraphQL.
+    #[command(
+        after_help = "Examples:\n  vostro bench transfers\n  vostro bench transfers --clients 64 --seconds 30\n  vostro bench transfers --hot-account"
+    )]
+    Transfers(BenchOptions),
+}
+
+/// Runs the command of this process's arguments.
+pub async fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let file = arguments.config.as_deref();
+    if let Command::Schema(command) = &arguments.command {
+        return output::status(schema::run(command));
+    }
+    if let Command::Topology(command) = &arguments.command
+        && let Some(result) = topology::run_without_configuration(command)
+    {
+        return output::status(result);
+    }
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match arguments.command {
+        Command::Serve(options) => serve::run(config, &options).await,
+        Command::Migrate => migrate::run(&config).await,
+        Command::Topology(command) => topology::run(&config, &command).await,
+        Command::Demo(options) => play_demo(&config, file, &options).await,
+        Command::Bench(BenchCommand::Transfers(options)) => crate::bench::transfers(&config, file, &options).await,
+        Command::Ledger(command) => ledger::run(&config, &command).await,
+        Command::Audit(command) => audit::run(&config, &command).await,
+        Command::DeadLetter(command) => dead_letter::run(&config, &command).await,
+        Command::Outbox(command) => outbox::run(&config, &command).await,
+        Command::Staff(command) => staff::run(&config, &command).await,
+        Command::Config(command) => config_check::run(&config, &command),
+        Command::Doctor(options) => doctor::run(&config, &options).await,
+        Command::Schema(_) => unreachable!("handled above, before the configuration was read"),
+    };
+    output::status(result)
+}
+
+async fn play_demo(config: &Config, file: Option<&std::path::Path>, options: &DemoOptions) -> anyhow::Result<bool> {
+    let report = crate::demo::play(config, file, options).await?;
+    if options.json {
+        output::json(&report.to_json());
+    } else {
+        output::text(&report.to_string());
+    }
+    Ok(report.succeeded())
+}

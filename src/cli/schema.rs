@@ -1,0 +1,53 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+
+use vostro_rabbitmq::Topology;
+
+use super::output;
+use crate::app;
+use crate::graphql;
+
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// Write the committed files that follow from the code: GraphQL and event schemas, broker definitions, event map.
+    Generate {
+        /// The project's root folder.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        root: PathBuf,
+    },
+}
+
+pub fn run(command: &SchemaCommand) -> anyhow::Result<bool> {
+    let SchemaCommand::Generate { root } = command;
+    generate(root)?;
+    output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs/events.md.");
+    Ok(true)
+}
+
+fn generate(root: &Path) -> anyhow::Result<()> {
+    for (module, sdl) in graphql::subgraph_sdls() {
+        write(&root.join("schema/sdl").join(format!("{module}.graphql")), &sdl)?;
+    }
+    for event in vostro_events::catalog() {
+        let schema = serde_json::to_string_pretty(&json!(event.schema))?;
+        write(&root.join("events/schemas").join(format!("{}.json", event.event_type)), &format!("{schema}\n"))?;
+    }
+    let topology = Topology::of(&app::manifests())?;
+    write(&root.join("rabbitmq/definitions.json"), &topology.definitions("vostro"))?;
+    write(&root.join("docs/events.md"), &event_page())?;
+    Ok(())
+}
+
+fn event_page() -> String {
+    let flow = vostro_rabbitmq::topology::event_flow(&app::manifests());
+    format!("# Who hears of which event\n\nGenerated from the module manifests by `make gen`.\n\n{}\n", flow.trim())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file has a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

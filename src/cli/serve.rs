@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::app::Bank;
+use crate::config::Config;
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub struct ServeOptions {
+    /// Bring the database and the broker up to this release first, instead of refusing to start when they are not.
+    #[arg(long)]
+    pub migrate: bool,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub async fn run(config: Config, options: &ServeOptions) -> anyhow::Result<bool> {
+    telemetry::start_logging(&config.log).map_err(anyhow::Error::msg)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if options.migrate {
+        super::migrate::run(&config).await?;
+        super::topology::apply(&config).await?;
+    }
+    let limit = config.http.drain() + Duration::from_secs(5);
+    let bank = Bank::start(config).await?;
+    info!(address = %bank.address(), "the bank is open");
+    tokio::select! {
+        _ = terminate.recv() => info!("told to stop: draining"),
+        _ = interrupt.recv() => info!("interrupted: draining"),
+    }
+    // A drain that hangs must not keep the process: what is not published waits in the outbox.
+    Ok(tokio::time::timeout(limit, bank.stop()).await.is_ok())
+}

@@ -1,0 +1,218 @@
+//! Typed configuration in layers: defaults, then a file, then the environment. Unknown keys are errors in every layer,
+//! because a misspelt limit is a limit that is not there.
+//!
+//! In the environment a key is written `VOSTRO__<SECTION>__<KEY>`, such as `VOSTRO__HTTP__ADDRESS=127.0.0.1:8080`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub broker: BrokerConfig,
+    #[serde(default)]
+    pub http: HttpConfig,
+    #[serde(default)]
+    pub log: LogConfig,
+    #[serde(default)]
+    pub auth: vostro_auth::Config,
+    #[serde(default)]
+    pub account: vostro_account::Config,
+    #[serde(default)]
+    pub transaction: vostro_transaction::Config,
+    #[serde(default)]
+    pub notification: vostro_notification::Config,
+    #[serde(default)]
+    pub compliance: vostro_compliance::Config,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `postgres://` URL of the owner role. Used by `migrate` and by the proofs; modules log in with roles of their own.
+    pub url: SecretString,
+    /// The secret the module roles' passwords are derived from.
+    pub module_secret: SecretString,
+    /// Connections each module may open.
+    #[serde(default = "DatabaseConfig::default_connections")]
+    pub connections_per_module: u32,
+}
+
+impl DatabaseConfig {
+    const fn default_connections() -> u32 {
+        8
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// `amqp://user:password@host:port/vhost`.
+    pub url: SecretString,
+    /// Base URL of the management API with its credentials: the topology is checked and applied through it.
+    pub management_url: SecretString,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    pub address: SocketAddr,
+    /// How long a stop waits for requests, batches and the outbox, in seconds.
+    pub drain_seconds: u64,
+    /// Serve GraphiQL and answer introspection. Off in production.
+    pub graphiql: bool,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 21080)), drain_seconds: 25, graphiql: true }
+    }
+}
+
+impl HttpConfig {
+    pub const fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// `tracing` filter directives, such as `info,vostro_messaging=debug`.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, filter: "info".to_owned() }
+    }
+}
+
+/// The configuration cannot be used; the text names the key and what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration: {0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads the layers: `file` when given, then the process environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a missing file, a malformed or unknown key, or a value a module refuses.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::from_layers(file, None)
+    }
+
+    fn from_layers(
+        file: Option<&Path>,
+        environment: Option<std::collections::HashMap<String, String>>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = config::Config::builder();
+        if let Some(path) = file {
+            layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
+        }
+        let variables = config::Environment::with_prefix("VOSTRO")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .source(environment);
+        let config: Self = layers
+            .add_source(variables)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| ConfigError(error.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [
+            ("auth", self.auth.validate()),
+            ("account", self.account.validate()),
+            ("transaction", self.transaction.validate()),
+            ("notification", self.notification.validate()),
+            ("compliance", self.compliance.validate()),
+        ];
+        for (section, check) in checks {
+            check.map_err(|problem| ConfigError(format!("{section}: {problem}")))?;
+        }
+        if self.database.connections_per_module < 4 {
+            return Err(ConfigError("database.connections_per_module: at least 4".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let path = std::env::temp_dir().join(format!("vostro-config-{}.toml", uuid::Uuid::now_v7()));
+        std::fs::write(&path, file).expect("the temporary folder is writable");
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let config = Config::from_layers(Some(&path), Some(environment));
+        std::fs::remove_file(&path).expect("the file is still there");
+        config
+    }
+
+    const MINIMAL: &str = r#"
+        [database]
+        url = "postgres://localhost/vostro"
+        module_secret = "a secret of the bank"
+        [broker]
+        url = "amqp://localhost"
+        management_url = "http://localhost:15672"
+        [auth]
+        secret = "a secret of the auth module, long enough"
+        contact_secret = "a secret of two modules, long enough"
+    "#;
+
+    #[test]
+    fn the_environment_overrides_the_file_and_the_file_the_defaults() {
+        let config = load(MINIMAL, &[("VOSTRO__HTTP__ADDRESS", "127.0.0.1:9999")]).expect("valid");
+        assert_eq!(config.http.address.port(), 9999);
+        assert_eq!(config.database.connections_per_module, 8);
+        let file = MINIMAL.replace("module_secret", "connections_per_module = 5\nmodule_secret");
+        assert_eq!(load(&file, &[]).expect("valid").database.connections_per_module, 5);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_in_every_layer() {
+        let error =
+            |file: &str, environment: &[(&str, &str)]| load(file, environment).expect_err("refused").to_string();
+        assert!(error(&MINIMAL.replace("[broker]", "pool = 3\n[broker]"), &[]).contains("pool"));
+        assert!(error(MINIMAL, &[("VOSTRO__HTTP__ADRESS", "127.0.0.1:1")]).contains("adress"));
+        assert!(error(MINIMAL, &[("VOSTRO__ACCOUNTS__X", "1")]).contains("accounts"));
+    }
+
+    #[test]
+    fn a_broken_value_is_refused_with_its_key() {
+        let error = load(MINIMAL, &[("VOSTRO__HTTP__ADDRESS", "nowhere")]).expect_err("refused").to_string();
+        assert!(error.contains("address"), "{error}");
+        let error =
+            load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
+        assert!(error.contains("connections_per_module"), "{error}");
+    }
+
+    #[test]
+    fn secrets_do_not_show_when_the_configuration_is_printed() {
+        let config = load(MINIMAL, &[]).expect("valid");
+        assert!(!format!("{config:?}").contains("a secret of"));
+    }
+}

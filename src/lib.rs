@@ -1,0 +1,12 @@
+//! The application: configuration, wiring, HTTP and the command line. No business rule lives here.
+
+pub mod app;
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod database;
+pub mod demo;
+mod graphql;
+pub mod http;
+pub mod telemetry;

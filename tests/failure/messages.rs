@@ -1,0 +1,200 @@
+//! Messages that come twice, late, in the wrong order, or that are no messages at all.
+
+use std::time::Duration;
+
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use vostro::app;
+
+use crate::support::{Person, Staff, World, eventually};
+
+async fn channel(world: &World) -> (Connection, Channel) {
+    let connection = Connection::connect(world.config.broker.url.expose_secret(), ConnectionProperties::default())
+        .await
+        .expect("the broker accepts");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    (connection, channel)
+}
+
+/// A message as it was on the wire.
+struct Captured {
+    exchange: String,
+    routing_key: String,
+    properties: BasicProperties,
+    body: Vec<u8>,
+}
+
+const CAPTURE: &str = "capture";
+
+/// A queue that keeps a copy of every event.
+async fn capture_everything(channel: &Channel) {
+    channel
+        .queue_declare(
+            CAPTURE.into(),
+            QueueDeclareOptions { auto_delete: false, ..Default::default() },
+            FieldTable::default(),
+        )
+        .await
+        .expect("declared");
+    for manifest in app::manifests() {
+        let exchange = format!("ev.{}", manifest.module);
+        channel
+            .queue_bind(CAPTURE.into(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .expect("bound");
+    }
+}
+
+async fn captured(channel: &Channel) -> Vec<Captured> {
+    let mut messages = Vec::new();
+    while let Some(message) = channel.basic_get(CAPTURE.into(), BasicGetOptions::default()).await.expect("an answer") {
+        messages.push(Captured {
+            exchange: message.delivery.exchange.to_string(),
+            routing_key: message.delivery.routing_key.to_string(),
+            properties: message.delivery.properties.clone(),
+            body: message.delivery.data.clone(),
+        });
+        message.delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+    }
+    messages
+}
+
+async fn publish(channel: &Channel, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {
+    channel
+        .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
+        .await
+        .expect("sent")
+        .await
+        .expect("confirmed");
+}
+
+const ALL_BUT_ARCHIVE_POSITION: &str = "select
+    (select count(*) from account.entry) + (select count(*) from account.posting) + (select count(*) from account.account)
+  + (select count(*) from transaction.transaction) + (select count(*) from notification.notification)
+  + (select count(*) from compliance.event) + (select count(*) from compliance.violation)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_again_and_in_reverse_order_changes_nothing() {
+    let world = World::create().await;
+    let (_connection, channel) = channel(&world).await;
+    capture_everything(&channel).await;
+    let bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    let bob = Person::join(&world, "bob").await;
+    for number in 0..20 {
+        ada.transfer(&format!("payment-{number}"), &bob.account, "1.00").await;
+    }
+    world.proofs_hold().await;
+    let before = eventually("everything has arrived", || async {
+        let first = world.count(ALL_BUT_ARCHIVE_POSITION).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (first == world.count(ALL_BUT_ARCHIVE_POSITION).await).then_some(first)
+    })
+    .await;
+    let messages = captured(&channel).await;
+    assert!(messages.len() >= 40, "only {} messages were captured", messages.len());
+    for message in messages.iter().rev().chain(&messages) {
+        let properties = message.properties.clone();
+        publish(&channel, &message.exchange, &message.routing_key, properties, &message.body).await;
+    }
+    every_queue_is_empty(&world).await;
+    assert_eq!(world.count(ALL_BUT_ARCHIVE_POSITION).await, before, "a repeated message had an effect");
+    assert_eq!(ada.balance().await, "80.00");
+    assert_eq!(bob.balance().await, "20.00");
+    world.proofs_hold().await;
+    bank.stop().await;
+}
+
+async fn every_queue_is_empty(world: &World) {
+    eventually("every queue is empty", || async {
+        let queues = world.management().queues(world.vhost()).await.ok()?;
+        let busy = queues.iter().filter(|queue| queue.name.starts_with("q.")).any(|queue| queue.messages > 0);
+        (!busy).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobody() {
+    let world = World::create().await;
+    let bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let (_connection, channel) = channel(&world).await;
+    let subscriptions: Vec<_> = app::manifests().into_iter().flat_map(|manifest| manifest.subscribes).collect();
+    for subscription in &subscriptions {
+        let garbage = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        publish(&channel, "", &subscription.queue(), garbage, b"\xff not JSON at all").await;
+        let future = structured("transaction.initiated.v9", &json!({}));
+        publish(&channel, "", &subscription.queue(), structured_properties(), future.as_bytes()).await;
+    }
+    for subscription in &subscriptions {
+        let module = subscription.module;
+        let group = subscription.group();
+        let letters = |code: &str| {
+            format!(
+                "select count(*) from {module}.dead_letter where subscription = '{group}' and reason_code = '{code}' and reason <> ''"
+            )
+        };
+        let undecodable = letters("UNDECODABLE");
+        eventually(&format!("{group} keeps the unreadable message"), || async {
+            (world.count(&undecodable).await == 1).then_some(())
+        })
+        .await;
+        if !subscription.takes("transaction.initiated.v9") {
+            let unknown = letters("UNKNOWN_EVENT");
+            eventually(&format!("{group} keeps the event of an unknown version"), || async {
+                (world.count(&unknown).await == 1).then_some(())
+            })
+            .await;
+        }
+    }
+    let transfer = ada.transfer("after-the-poison", &bob.account, "1.00").await;
+    assert_eq!(transfer["transaction"]["status"], "COMPLETED");
+    let (status, letters) = world.json_command(&["dead-letter", "list", "--json"]).await;
+    assert_eq!(status.code(), Some(1));
+    assert!(letters.as_array().is_some_and(|letters| letters.len() >= subscriptions.len()), "{letters}");
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_with_impossible_data_is_set_aside_alone() {
+    let world = World::create().await;
+    let bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let (_connection, channel) = channel(&world).await;
+    let event = structured("transaction.initiated.v1", &json!({"transactionId": "not a uuid"}));
+    publish(&channel, "", "q.account.postings", structured_properties(), event.as_bytes()).await;
+    eventually("the event is set aside", || async {
+        let letters = world.count("select count(*) from account.dead_letter where reason_code = 'INVALID'").await;
+        (letters == 1).then_some(())
+    })
+    .await;
+    let transfer = ada.transfer("after-it", &bob.account, "1.00").await;
+    assert_eq!(transfer["transaction"]["status"], "COMPLETED");
+    bank.stop().await;
+}
+
+fn structured_properties() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2).with_content_type("application/cloudevents+json".into())
+}
+
+fn structured(event_type: &str, data: &serde_json::Value) -> String {
+    let id = || uuid::Uuid::now_v7().to_string();
+    json!({
+        "specversion": "1.0", "id": id(), "source": "/vostro/transaction", "type": event_type, "subject": id(),
+        "time": "2026-11-21T10:00:00Z", "aggregatetype": "transaction", "sequence": "00000000000000000001",
+        "partitionkey": id(), "correlationid": id(), "causationid": id(), "actorkind": "SYSTEM", "data": data,
+    })
+    .to_string()
+}

@@ -1,0 +1,4 @@
+mod crash_points;
+mod load;
+mod messages;
+mod servers;

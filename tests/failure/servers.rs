@@ -1,0 +1,94 @@
+//! The servers the bank stands on are killed and come back, under load.
+
+use crate::support::{Person, PrivateServers, Staff, World, eventually};
+
+use super::load::{Load, nothing_is_lost_or_doubled};
+
+/// Servers of one's own, a bank on them, two customers with money.
+struct Scene {
+    servers: PrivateServers,
+    world: World,
+    bank: crate::support::BankProcess,
+    ada: Person,
+    bob: Person,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let servers = PrivateServers::start();
+        let world = World::create_on(&servers.servers).await;
+        let bank = world.spawn_bank(&[]).await;
+        let staff = Staff::hire(&world).await;
+        let ada = Person::with_money(&world, &staff, "ada", "1000.00").await;
+        let bob = Person::with_money(&world, &staff, "bob", "1000.00").await;
+        Self { servers, world, bank, ada, bob }
+    }
+
+    fn load(&self) -> Load {
+        Load::start(self.world.config.http.address, &self.ada, &self.bob)
+    }
+
+    async fn proves_itself(self, load: Load) {
+        let accepted = load.finish().await;
+        nothing_is_lost_or_doubled(&self.world, &accepted).await;
+        assert!(self.bank.terminate().await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_killed_and_restarted() {
+    let scene = Scene::set().await;
+    let load = scene.load();
+    load.progresses_by(100).await;
+    scene.servers.kill("rabbitmq");
+    // A broker that is away blocks no command.
+    load.progresses_by(100).await;
+    scene.servers.start_again("rabbitmq");
+    load.progresses_by(100).await;
+    scene.proves_itself(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_is_stopped_for_a_while_and_the_outbox_drains_by_itself() {
+    let scene = Scene::set().await;
+    scene.servers.stop("rabbitmq");
+    let load = scene.load();
+    load.progresses_by(200).await;
+    let waiting = scene.world.count("select count(*) from transaction.outbox").await;
+    assert!(waiting >= 200, "only {waiting} events wait for the broker");
+    scene.servers.start_again("rabbitmq");
+    eventually("the outbox has drained", || async {
+        let waiting = scene.world.count("select count(*) from transaction.outbox").await;
+        (waiting < 50).then_some(())
+    })
+    .await;
+    scene.proves_itself(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_killed_and_restarted() {
+    let scene = Scene::set().await;
+    let load = scene.load();
+    load.progresses_by(100).await;
+    scene.servers.kill("postgresql");
+    scene.servers.start_again("postgresql");
+    load.progresses_by(100).await;
+    scene.proves_itself(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bank_itself_is_killed_and_restarted() {
+    let world = World::create().await;
+    let bank = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "1000.00").await;
+    let bob = Person::with_money(&world, &staff, "bob", "1000.00").await;
+    let load = Load::start(world.config.http.address, &ada, &bob);
+    load.progresses_by(100).await;
+    bank.kill();
+    let restarted = world.spawn_bank(&[]).await;
+    load.progresses_by(100).await;
+    let accepted = load.finish().await;
+    nothing_is_lost_or_doubled(&world, &accepted).await;
+    assert!(restarted.terminate().await.success());
+}

@@ -1,0 +1,4 @@
+mod banking;
+mod operations;
+mod refusals;
+mod subscriptions;

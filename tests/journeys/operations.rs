@@ -1,0 +1,103 @@
+//! What an operator sees and does.
+
+use serde_json::json;
+use vostro::client::Connection;
+
+use crate::support::{Person, Staff, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_keys_are_served() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    ada.transfer("measured", &bob.account, "1.00").await;
+    let mut connection = Connection::open(world.config.http.address).await.expect("the bank listens");
+    let (status, body) = connection.get("/health").await.expect("an answer");
+    let health: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert!(status.is_success(), "{health}");
+    assert_eq!(health["modules"].as_array().map(Vec::len), Some(5));
+    let (_, keys) = connection.get("/.well-known/jwks.json").await.expect("an answer");
+    let keys: serde_json::Value = serde_json::from_slice(&keys).expect("JSON");
+    assert!(keys["keys"].as_array().is_some_and(|keys| !keys.is_empty()), "{keys}");
+    assert!(!keys.to_string().contains("\"d\""), "a private key is published");
+    let (_, page) = connection.get("/metrics").await.expect("an answer");
+    let page = String::from_utf8(page.to_vec()).expect("text");
+    for metric in [
+        "vostro_http_requests_total",
+        "vostro_graphql_operation_seconds",
+        "vostro_db_pool_connections",
+        "vostro_outbox_rows",
+        "vostro_published_total",
+        "vostro_publish_confirm_seconds",
+        "vostro_consumed_total",
+        "vostro_end_to_end_seconds",
+        "vostro_transactions_total",
+    ] {
+        assert!(page.contains(metric), "{metric} is missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_the_bank_drains_and_ends_with_success() {
+    let world = World::create().await;
+    let bank = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    ada.transfer("before-the-end", &bob.account, "1.00").await;
+    assert!(bank.terminate().await.success());
+    let (_, outboxes) = world.json_command(&["outbox", "status", "--json"]).await;
+    assert!(outboxes.as_array().expect("a list").iter().all(|outbox| outbox["rows"] == json!(0)), "{outboxes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_nothing_wrong_and_names_what_is() {
+    let world = World::create().await;
+    let bank = world.open_bank().await;
+    let (status, findings) = world.json_command(&["doctor", "--json"]).await;
+    assert!(status.success(), "{findings}");
+    bank.stop().await;
+    let (status, findings) = world.json_command(&["doctor", "--json"]).await;
+    assert_eq!(status.code(), Some(1));
+    let wrong: Vec<_> =
+        findings["checks"].as_array().expect("a list").iter().filter(|check| check["ok"] == json!(false)).collect();
+    assert_eq!(wrong.len(), 1, "{findings}");
+    assert_eq!(wrong[0]["check"], "bank is ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_queue_keeps_the_bank_unready_and_is_named() {
+    let world = World::create().await;
+    let management = world.management();
+    management.delete_queue(world.vhost(), "q.account.postings").await.expect("deleted");
+    let _bank = world.spawn_bank_without_waiting(&[]);
+    let reasons = crate::support::eventually("the bank says why it is not ready", || async {
+        let mut connection = Connection::open(world.config.http.address).await.ok()?;
+        let (status, body) = connection.get("/health/ready").await.ok()?;
+        let body = String::from_utf8(body.to_vec()).ok()?;
+        (!status.is_success() && body.contains("q.account.postings")).then_some(body)
+    })
+    .await;
+    assert!(reasons.contains("topology apply"), "{reasons}");
+    world.provision_broker().await;
+    crate::support::eventually("the bank becomes ready by itself", || async {
+        let mut connection = Connection::open(world.config.http.address).await.ok()?;
+        let (status, _) = connection.get("/health/ready").await.ok()?;
+        status.is_success().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_with_pending_migrations_refuses_to_start_and_says_what_to_do() {
+    let world = World::create().await;
+    let pool = world.pool().await;
+    sqlx::raw_sql("delete from transaction._module_migrations").execute(&pool).await.expect("forgotten");
+    pool.close().await;
+    let mut command = world.command(&["serve"]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("vostro migrate"));
+}

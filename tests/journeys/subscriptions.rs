@@ -1,0 +1,122 @@
+//! Live news over `graphql-transport-ws`.
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::support::{Person, Staff, World};
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn open(world: &World, token: &str) -> Self {
+        let url = format!("ws://{}/graphql", world.config.http.address);
+        let mut request = url.into_client_request().expect("a URL");
+        let protocol = "graphql-transport-ws".parse().expect("a header value");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+        let (stream, _) = tokio_tungstenite::connect_async(request).await.expect("the bank accepts a WebSocket");
+        let mut socket = Self(stream);
+        socket.send(json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}})).await;
+        assert_eq!(socket.receive().await["type"], "connection_ack");
+        socket
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
+        self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query, "variables": variables}})).await;
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.expect("sent");
+    }
+
+    async fn receive(&mut self) -> Value {
+        let within = std::time::Duration::from_secs(60);
+        loop {
+            let message = tokio::time::timeout(within, self.0.next()).await.expect("something comes within a minute");
+            match message.expect("the socket is open").expect("a message") {
+                Message::Text(text) => return serde_json::from_str(text.as_str()).expect("JSON"),
+                Message::Close(reason) => panic!("closed: {reason:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// The data of the next `next` message of a subscription.
+    async fn next(&mut self, id: &str) -> Value {
+        loop {
+            let message = self.receive().await;
+            match message["type"].as_str() {
+                Some("next") if message["id"] == id => return message["payload"]["data"].clone(),
+                Some("error" | "complete") => panic!("ended: {message}"),
+                Some("ping") => self.send(json!({"type": "pong"})).await,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balance_is_told_now_and_after_every_change_without_gaps() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let mut socket = Socket::open(&world, &ada.token).await;
+    let query = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence balance { posted { amount } } } }";
+    socket.subscribe("1", query, json!({"id": ada.account})).await;
+    let told = |data: Value| {
+        let change = &data["balanceChanged"];
+        (change["sequence"].as_i64(), change["balance"]["posted"]["amount"].as_str().map(str::to_owned))
+    };
+    assert_eq!(told(socket.next("1").await), (Some(1), Some("10.00".into())));
+    for number in 0..3 {
+        ada.transfer(&format!("payment-{number}"), &bob.account, "1.00").await;
+    }
+    assert_eq!(told(socket.next("1").await), (Some(2), Some("9.00".into())));
+    assert_eq!(told(socket.next("1").await), (Some(3), Some("8.00".into())));
+    assert_eq!(told(socket.next("1").await), (Some(4), Some("7.00".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_followed_to_its_end() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let mut socket = Socket::open(&world, &bob.token).await;
+    let query =
+        "subscription($id: ID!) { transactionUpdated(accountId: $id) { transaction { status amount { amount } } } }";
+    socket.subscribe("t", query, json!({"id": bob.account})).await;
+    let notified = "subscription { notificationReceived { topic } }";
+    let mut inbox = Socket::open(&world, &bob.token).await;
+    inbox.subscribe("n", notified, json!({})).await;
+    ada.transfer("gift", &bob.account, "2.00").await;
+    loop {
+        let update = socket.next("t").await["transactionUpdated"]["transaction"].clone();
+        if update["status"] == "COMPLETED" && update["amount"]["amount"] == "2.00" {
+            break;
+        }
+    }
+    while inbox.next("n").await["notificationReceived"]["topic"] != "PAYMENT_RECEIVED" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_listen_to_somebody_elses_account() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let eve = Person::join(&world, "eve").await;
+    let mut socket = Socket::open(&world, &eve.token).await;
+    let query = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
+    socket.subscribe("1", query, json!({"id": ada.account})).await;
+    let answer = socket.receive().await;
+    let refused = answer["type"] == "error" || answer["type"] == "complete" || answer["payload"]["errors"].is_array();
+    assert!(refused, "{answer}");
+    assert!(!answer.to_string().contains("\"sequence\":1"), "{answer}");
+}

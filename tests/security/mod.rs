@@ -1,0 +1,2 @@
+mod field_access;
+mod tokens;

@@ -1,0 +1,103 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use uuid::Uuid;
+
+/// Where PostgreSQL and RabbitMQ are.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    pub database_url: String,
+    pub amqp_url: String,
+    pub management_url: String,
+}
+
+impl Servers {
+    /// The servers all tests share. Nobody may stop them.
+    ///
+    /// # Panics
+    /// When the environment does not name them: `make test` starts them and does.
+    pub fn shared() -> Self {
+        let variable = |name: &str| {
+            std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run the tests with `make test`"))
+        };
+        Self {
+            database_url: variable("VOSTRO_TEST_DATABASE_URL"),
+            amqp_url: variable("VOSTRO_TEST_AMQP_URL"),
+            management_url: variable("VOSTRO_TEST_MANAGEMENT_URL"),
+        }
+    }
+}
+
+/// A PostgreSQL and a RabbitMQ for one test, which may kill them. Stopped and deleted when dropped.
+pub struct PrivateServers {
+    folder: PathBuf,
+    port_base: u16,
+    pub servers: Servers,
+}
+
+impl PrivateServers {
+    /// Starts both with the project's own script.
+    ///
+    /// # Panics
+    /// When they do not come up; the script has then said why.
+    pub fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("vostro-servers-{}", Uuid::now_v7().simple()));
+        // Far from the other stacks, and different for tests that run at the same time.
+        let port_base = 26_000 + u16::try_from(std::process::id() % 50).expect("below 50") * 100;
+        let unset = Servers { database_url: String::new(), amqp_url: String::new(), management_url: String::new() };
+        let mut servers = Self { folder, port_base, servers: unset };
+        servers.script(&["up"]);
+        servers.servers = servers.addresses();
+        servers
+    }
+
+    /// As a power cut would: SIGKILL.
+    pub fn kill(&self, service: &str) {
+        self.script(&["kill9", service]);
+    }
+
+    pub fn stop(&self, service: &str) {
+        self.script(&["down", service]);
+    }
+
+    /// Starts a stopped or killed service and waits until it answers.
+    pub fn start_again(&self, service: &str) {
+        self.script(&["up", service]);
+    }
+
+    fn addresses(&self) -> Servers {
+        let text = self.script(&["env"]);
+        let value = |name: &str| {
+            let line =
+                text.lines().find_map(|line| line.trim_start_matches("export ").strip_prefix(&format!("{name}=")));
+            line.unwrap_or_else(|| panic!("{name} is missing in {text}")).trim_matches(['\'', '"']).to_owned()
+        };
+        Servers {
+            database_url: value("VOSTRO_TEST_DATABASE_URL"),
+            amqp_url: value("VOSTRO_TEST_AMQP_URL"),
+            management_url: value("VOSTRO_TEST_MANAGEMENT_URL"),
+        }
+    }
+
+    fn script(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack.sh");
+        let output = Command::new(script)
+            .args(arguments)
+            .env("VOSTRO_LOCAL", &self.folder)
+            .env("PORT_BASE", self.port_base.to_string())
+            .output()
+            .expect("scripts/stack.sh can be started");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+}
+
+impl Drop for PrivateServers {
+    fn drop(&mut self) {
+        let cleaning = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.script(&["clean"])));
+        // A second panic would hide the first; what could not be cleaned lies in the temporary folder.
+        drop(cleaning);
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
