@@ -100,7 +100,7 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Json, filter: "info".to_owned() }
+        Self { format: LogFormat::Json, filter: "info,lapin=off".to_owned() }
     }
 }
 

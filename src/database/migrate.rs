@@ -32,23 +32,31 @@ pub async fn migrate(
     schemas: &[ModuleSchema],
     mut progress: impl FnMut(&'static str),
 ) -> Result<(), DatabaseError> {
+    ensure_roles(config, schemas).await?;
     let mut connection = PgConnection::connect_with(&owner_options(config)?).await?;
     sqlx::query!("select pg_advisory_lock($1)", MIGRATION_LOCK).execute(&mut connection).await?;
     for schema in schemas {
         progress(schema.module);
-        migrate_module(&mut connection, config, *schema).await?;
+        migrate_module(&mut connection, *schema).await?;
     }
     connection.close().await?;
     Ok(())
 }
 
-async fn migrate_module(
-    connection: &mut PgConnection,
-    config: &DatabaseConfig,
-    schema: ModuleSchema,
-) -> Result<(), DatabaseError> {
+/// Roles belong to the server, not to a database: they are made under a lock in the database every server has, so that
+/// two banks on one server do not change the same role at the same time.
+async fn ensure_roles(config: &DatabaseConfig, schemas: &[ModuleSchema]) -> Result<(), DatabaseError> {
+    let mut connection = PgConnection::connect_with(&owner_options(config)?.database("postgres")).await?;
+    sqlx::query!("select pg_advisory_lock($1)", MIGRATION_LOCK).execute(&mut connection).await?;
+    for schema in schemas {
+        roles::ensure(&mut connection, schema.module, &config.module_secret).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+async fn migrate_module(connection: &mut PgConnection, schema: ModuleSchema) -> Result<(), DatabaseError> {
     let module = schema.module;
-    roles::ensure(connection, module, &config.module_secret).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("create schema if not exists {module}; set search_path = {module}")))
         .execute(&mut *connection)
         .await?;

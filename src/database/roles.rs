@@ -26,7 +26,6 @@ pub(super) async fn ensure(
     let exists = sqlx::query_scalar!(r#"select exists (select from pg_roles where rolname = $1) as "exists!""#, role)
         .fetch_one(&mut *connection)
         .await?;
-    // Roles belong to the server, not to the database: another database of the same server may have made it just now.
     let verb = if exists { "alter" } else { "create" };
     // Neither part comes from outside: the module is a name in the source, the password is base64url.
     execute(connection, format!("{verb} role {role} login password '{}'", password(secret, module))).await?;

@@ -55,11 +55,11 @@ async fn every_bad_transfer_is_refused_by_its_own_code_and_moves_nothing() {
     let amount = |text: &'static str| move |input: &mut Value| input["amount"]["amount"] = json!(text);
     assert_eq!(scene.refusal(amount("-1.00")).await, "TXN_INVALID_AMOUNT");
     assert_eq!(scene.refusal(amount("0.00")).await, "TXN_INVALID_AMOUNT");
-    assert_eq!(scene.refusal(amount("NaN")).await, "TXN_INVALID_AMOUNT");
-    assert_eq!(scene.refusal(amount("1e3")).await, "TXN_INVALID_AMOUNT");
+    assert_eq!(scene.refusal(amount("NaN")).await, "BAD_USER_INPUT");
+    assert_eq!(scene.refusal(amount("1e3")).await, "BAD_USER_INPUT");
     assert_eq!(scene.refusal(amount("1.001")).await, "TXN_AMOUNT_PRECISION");
     assert_eq!(scene.refusal(amount("99999999999999999999")).await, "TXN_INVALID_AMOUNT");
-    assert_eq!(scene.refusal(|input| input["amount"]["currency"] = json!("ZZZ")).await, "TXN_CURRENCY_UNKNOWN");
+    assert_eq!(scene.refusal(|input| input["amount"]["currency"] = json!("ZZZ")).await, "BAD_USER_INPUT");
     assert_eq!(scene.refusal(|input| input["amount"]["currency"] = json!("USD")).await, "TXN_CURRENCY_MISMATCH");
     let own = scene.ada.account.clone();
     assert_eq!(scene.refusal(|input| input["destinationAccountId"] = json!(own)).await, "TXN_SELF_TRANSFER");
@@ -88,10 +88,10 @@ async fn a_frozen_account_neither_pays_nor_receives_until_it_is_unfrozen() {
     assert_eq!(data["accountFreeze"]["account"]["status"], "FROZEN");
     // The ledger refuses at once; the door of the transaction module a moment later.
     let code = scene.refusal(|_| ()).await;
-    assert!(["ACC_FROZEN", "TXN_ACCOUNT_FROZEN"].contains(&code.as_str()), "{code}");
+    assert!(code.ends_with("_FROZEN"), "{code}");
     let input = transfer_input("to-frozen", &scene.bob.account, &scene.ada.account, "1.00", "COMPLETED");
     let code = refusal(&mut scene.bob.connection().await, input).await;
-    assert!(["ACC_FROZEN", "TXN_ACCOUNT_FROZEN"].contains(&code.as_str()), "{code}");
+    assert!(code.ends_with("_FROZEN"), "{code}");
 
     let unfreeze = "mutation($input: AccountUnfreezeInput!) { accountUnfreeze(input: $input) { account { status } userErrors { code } } }";
     let data = counter
@@ -120,7 +120,7 @@ async fn a_closed_account_is_closed_for_good_and_only_an_empty_one_can_be_closed
     assert_eq!(data["accountClose"]["account"]["status"], "CLOSED", "{data}");
     let back = transfer_input("back", &scene.bob.account, &scene.ada.account, "1.00", "COMPLETED");
     let code = refusal(&mut scene.bob.connection().await, back).await;
-    assert!(["ACC_CLOSED", "TXN_ACCOUNT_CLOSED"].contains(&code.as_str()), "{code}");
+    assert!(code.ends_with("_CLOSED"), "{code}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn a_malformed_document_is_refused_with_a_code_and_no_internal_text() {
     for (document, code) in [
         ("mutation {", "GRAPHQL_PARSE_FAILED"),
         ("{ nothingLikeThat }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ me { id } }", "UNAUTHENTICATED"),
+        ("{ unreadCount }", "UNAUTHENTICATED"),
     ] {
         let answer = connection.answer(document, json!({})).await.expect("an answer");
         assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{answer}");

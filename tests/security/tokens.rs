@@ -8,12 +8,12 @@ use vostro::client::Connection;
 use crate::support::people::connect;
 use crate::support::{Person, World};
 
-async fn code_of_me(world: &World, token: Option<&str>) -> Option<String> {
+async fn refusal_with(world: &World, token: Option<&str>) -> Option<String> {
     let mut connection = match token {
         Some(token) => connect(world.config.http.address, token).await,
         None => Connection::open(world.config.http.address).await.expect("the bank listens"),
     };
-    let answer = connection.answer("{ me { id } }", json!({})).await.expect("an answer");
+    let answer = connection.answer("{ unreadCount }", json!({})).await.expect("an answer");
     answer["errors"][0]["extensions"]["code"].as_str().map(str::to_owned)
 }
 
@@ -31,7 +31,7 @@ async fn only_an_unchanged_access_token_of_a_living_session_opens_the_door() {
     let world = World::create().await;
     let _bank = world.open_bank().await;
     let ada = Person::join(&world, "ada").await;
-    assert_eq!(code_of_me(&world, Some(&ada.token)).await, None);
+    assert_eq!(refusal_with(&world, Some(&ada.token)).await, None);
     let refused = Some("UNAUTHENTICATED".to_owned());
     let forged_claims = with_part(&ada.token, 1, |claims| claims["roles"] = json!(["ADMIN"]));
     let without_algorithm = with_part(&ada.token, 0, |header| header["alg"] = json!("none"));
@@ -44,11 +44,11 @@ async fn only_an_unchanged_access_token_of_a_living_session_opens_the_door() {
         Some(without_algorithm.as_str()),
         Some(other_purpose.as_str()),
     ] {
-        assert_eq!(code_of_me(&world, token).await, refused, "{token:?}");
+        assert_eq!(refusal_with(&world, token).await, refused, "{token:?}");
     }
     let mut connection = ada.connection().await;
     connection.data("mutation { logout { loggedOut } }", json!({})).await.expect("logged out");
-    assert_eq!(code_of_me(&world, Some(&ada.token)).await, refused, "after logging out");
+    assert_eq!(refusal_with(&world, Some(&ada.token)).await, refused, "after logging out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,8 +61,8 @@ async fn a_refresh_token_that_is_used_twice_ends_the_session() {
     let input = json!({"input": {"refreshToken": ada.refresh_token}});
     let first = connection.data(document, input.clone()).await.expect("an answer");
     let fresh = first["tokenRefresh"]["tokens"]["accessToken"].as_str().expect("a new token").to_owned();
-    assert_eq!(code_of_me(&world, Some(&fresh)).await, None);
+    assert_eq!(refusal_with(&world, Some(&fresh)).await, None);
     let second = connection.data(document, input).await.expect("an answer");
     assert_eq!(second["tokenRefresh"]["userErrors"][0]["code"], "AUTH_TOKEN_REUSED");
-    assert_eq!(code_of_me(&world, Some(&fresh)).await, Some("UNAUTHENTICATED".to_owned()));
+    assert_eq!(refusal_with(&world, Some(&fresh)).await, Some("UNAUTHENTICATED".to_owned()));
 }

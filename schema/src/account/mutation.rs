@@ -155,7 +155,11 @@ impl Mutation {
 
     /// Agrees on an overdraft limit; zero ends it. For operators and compliance officers.
     #[graphql(guard = "Authenticated")]
-    async fn overdraft_arrange(&self, ctx: &Context<'_>, input: OverdraftArrangeInput) -> Result<OverdraftArrangePayload> {
+    async fn overdraft_arrange(
+        &self,
+        ctx: &Context<'_>,
+        input: OverdraftArrangeInput,
+    ) -> Result<OverdraftArrangePayload> {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
         let limit = input.limit.to_money_or_fault()?;
         OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await)
