@@ -220,14 +220,14 @@ impl Bank {
         let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
         let verified = CancellationToken::new();
         for module in modules.all() {
-            let name = module.manifest().module;
+            let Manifest { module: name, publish_linger, .. } = module.manifest();
             let Foundation { pool, outbox, .. } = modules.foundation(name)?.clone();
             let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
             let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
             self.connections.extend([publishing.clone(), consuming.clone()]);
             let publisher = Arc::new(AmqpPublisher::new(publishing, name));
             let broker = Arc::new(AmqpBroker::new(consuming));
-            let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher);
+            let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher, publish_linger);
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
             for bound in module.handlers() {
                 let drain = DeadLetterDrain::new(bound.subscription.clone(), pool.clone(), broker.clone());

@@ -133,12 +133,14 @@ fn manifests() -> Vec<Manifest> {
         publishes,
         subscribes,
         depends_on: &[],
+        publish_linger: std::time::Duration::ZERO,
     };
     let customers = Subscription {
         module: "account",
         name: "customers",
         events: EventSelector::Types(&[UPDATED]),
         batch: 64,
+        linger: std::time::Duration::ZERO,
         inbox: InboxMode::Rows,
     };
     vec![module("auth", &[UPDATED], vec![]), module("account", &[], vec![customers])]

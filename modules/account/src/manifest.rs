@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use vostro_events::account::{
     AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
@@ -22,6 +24,7 @@ pub fn manifest() -> Manifest {
         subscribes: vec![postings(), registrations()],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
+        publish_linger: Duration::ZERO,
     }
 }
 
@@ -33,6 +36,7 @@ pub(crate) fn postings() -> Subscription {
         name: "postings",
         events: EventSelector::Types(&[TransactionInitiatedV1::TYPE]),
         batch: 500,
+        linger: Duration::ZERO,
         inbox: InboxMode::Handler,
     }
 }
@@ -44,6 +48,7 @@ pub(crate) fn registrations() -> Subscription {
         name: "registrations",
         events: EventSelector::Types(&[UserRegisteredV1::TYPE]),
         batch: 100,
+        linger: Duration::ZERO,
         inbox: InboxMode::Rows,
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use vostro_events::auth::{
     RoleAssignedV1, SessionRefreshedV1, SessionRevokedV1, UserLoggedInV1, UserRegisteredV1, UserUpdatedV1,
 };
@@ -24,6 +26,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: Vec::new(),
         depends_on: &[],
+        publish_linger: Duration::ZERO,
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::compliance::ComplianceViolationDetectedV1;
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
@@ -11,6 +13,7 @@ pub(crate) const ARCHIVE: Subscription = Subscription {
     name: "archive",
     events: EventSelector::All,
     batch: 1000,
+    linger: Duration::from_millis(50),
     // The event store knows what it has stored; an inbox would be a second copy of its keys.
     inbox: InboxMode::Handler,
 };
@@ -24,6 +27,7 @@ pub fn manifest() -> Manifest {
         publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4]],
         subscribes: vec![ARCHIVE],
         depends_on: &[],
+        publish_linger: Duration::from_millis(20),
     }
 }
 

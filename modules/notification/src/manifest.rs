@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use vostro_events::account::{AccountCreatedV1, AccountUpdatedV1};
 use vostro_events::auth::{UserLoggedInV1, UserRegisteredV1, UserUpdatedV1};
 use vostro_events::notification::{
@@ -23,6 +25,7 @@ pub(crate) const BUSINESS_EVENTS: Subscription = Subscription {
         TransactionFailedV1::TYPE,
     ]),
     batch: 500,
+    linger: Duration::from_millis(20),
     inbox: InboxMode::Rows,
 };
 
@@ -41,5 +44,6 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![BUSINESS_EVENTS],
         depends_on: &[],
+        publish_linger: Duration::from_millis(20),
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use vostro_events::account::{
     AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
@@ -14,6 +16,7 @@ pub(crate) const POSTINGS: Subscription = Subscription {
     name: "postings",
     events: EventSelector::Types(&[PostingAppliedV1::TYPE, PostingRejectedV1::TYPE]),
     batch: 500,
+    linger: Duration::ZERO,
     // A transaction ends once: the guarded update is the memory of what was handled.
     inbox: InboxMode::Handler,
 };
@@ -24,6 +27,7 @@ pub(crate) const ACCOUNTS: Subscription = Subscription {
     name: "accounts",
     events: EventSelector::Types(&[AccountCreatedV1::TYPE, AccountUpdatedV1::TYPE, BalanceChangedV1::TYPE]),
     batch: 500,
+    linger: Duration::from_millis(5),
     // The stored sequences say what is old.
     inbox: InboxMode::Handler,
 };
@@ -42,6 +46,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
         depends_on: &["account"],
+        publish_linger: Duration::ZERO,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use metrics::{Histogram, counter, histogram};
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
@@ -105,8 +106,9 @@ impl Consumer {
         // After a crash the culprit is unknown: events that were delivered before are handled one by one.
         let mut suspicious = first.delivery_count >= 2;
         let mut events = self.read(first, deliveries).await?;
+        let full_by = Instant::now() + self.subscription.linger;
         while events.len() < self.subscription.batch {
-            let Some(delivery) = deliveries.next_ready() else { break };
+            let Some(delivery) = next_until(deliveries, full_by).await else { break };
             last = delivery.tag;
             suspicious |= delivery.delivery_count >= 2;
             events.extend(self.read(delivery, deliveries).await?);
@@ -270,6 +272,15 @@ impl Consumer {
             }
             latencies[event_type].record((now - event.envelope.occurred_at).to_std().unwrap_or_default());
         }
+    }
+}
+
+/// A message that is there, or comes before `deadline`.
+async fn next_until(deliveries: &mut dyn Deliveries, deadline: Instant) -> Option<Delivery> {
+    match deliveries.next_ready() {
+        Some(delivery) => Some(delivery),
+        // A stream that has ended gives nothing here and says so at the next turn.
+        None => tokio::time::timeout_at(deadline, deliveries.next()).await.ok().flatten(),
     }
 }
 

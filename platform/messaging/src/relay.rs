@@ -25,6 +25,7 @@ pub struct Relay {
     pool: PgPool,
     outbox: Outbox,
     publisher: Arc<dyn Publisher>,
+    linger: Duration,
 }
 
 /// A window whose confirms are awaited: its frames' rows and what became of each frame.
@@ -47,19 +48,26 @@ enum RelayError {
 
 impl Relay {
     /// Windows that may wait for confirms at the same time.
-    const WINDOWS: usize = 3;
+    const WINDOWS: usize = 2;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
     /// for with every sweep; the rest of the time the search starts this far below the newest id, to stay clear of the
     /// dead index entries of deleted rows.
-    const LATECOMERS: i64 = 20_000;
+    const LATECOMERS: i64 = 2_000;
     const SWEEP: Duration = Duration::from_secs(1);
     const POLL: Duration = Duration::from_millis(250);
     const SAMPLE: Duration = Duration::from_secs(2);
 
-    pub fn new(module: &'static str, pool: PgPool, outbox: Outbox, publisher: Arc<dyn Publisher>) -> Self {
-        Self { module, pool, outbox, publisher }
+    /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`].
+    pub fn new(
+        module: &'static str,
+        pool: PgPool,
+        outbox: Outbox,
+        publisher: Arc<dyn Publisher>,
+        linger: Duration,
+    ) -> Self {
+        Self { module, pool, outbox, publisher, linger }
     }
 
     /// Publishes until `stop` is cancelled, then until the outbox is empty or cannot be emptied.
@@ -122,6 +130,9 @@ impl Relay {
                     () = self.outbox.woken() => {}
                     () = tokio::time::sleep(Self::POLL) => {}
                     () = stop.cancelled() => {}
+                }
+                if !self.linger.is_zero() {
+                    tokio::time::sleep(self.linger).await;
                 }
                 continue;
             }

@@ -262,7 +262,7 @@ pub(crate) mod samples {
     use super::*;
 
     pub(crate) fn subscription(module: &'static str, name: &'static str, events: EventSelector) -> Subscription {
-        Subscription { module, name, events, batch: 64, inbox: InboxMode::Rows }
+        Subscription { module, name, events, batch: 64, linger: std::time::Duration::ZERO, inbox: InboxMode::Rows }
     }
 
     pub(crate) fn manifest(
@@ -270,7 +270,15 @@ pub(crate) mod samples {
         publishes: &'static [&'static str],
         subscribes: Vec<Subscription>,
     ) -> Manifest {
-        Manifest { module, version: "1", purpose: "For tests.", publishes, subscribes, depends_on: &[] }
+        Manifest {
+            module,
+            version: "1",
+            purpose: "For tests.",
+            publishes,
+            subscribes,
+            depends_on: &[],
+            publish_linger: std::time::Duration::ZERO,
+        }
     }
 
     /// Two modules and an observer of everything.

@@ -24,6 +24,7 @@ pub fn manifests() -> Vec<Manifest> {
         name: "customers",
         events: EventSelector::Types(&[UPDATED]),
         batch: 64,
+        linger: std::time::Duration::ZERO,
         inbox: InboxMode::Rows,
     };
     let module = |module, publishes, subscribes| Manifest {
@@ -33,6 +34,7 @@ pub fn manifests() -> Vec<Manifest> {
         publishes,
         subscribes,
         depends_on: &[],
+        publish_linger: std::time::Duration::ZERO,
     };
     vec![module("auth", &[UPDATED, "auth.user-deleted.v1"], vec![]), module("account", &[], vec![customers])]
 }

@@ -86,18 +86,12 @@ impl Accounts {
         asked: Opening,
     ) -> Result<Account, AccountError> {
         let first = store::openings::find_in_tx(connection, asked.owner_id, &asked.request).await?;
-        let account_id = first.as_ref().map(|first| first.account_id);
-        match first {
-            Some(first) if first == (Opening { account_id: first.account_id, ..asked }) => {
-                let account = self.account(context, first.account_id).await?;
-                account.ok_or_else(|| AccountErrorCode::NotFound.into())
-            }
-            _ => {
-                debug_assert!(account_id.is_some(), "a claim that failed has a winner");
-                let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
-                Err(refusal.at(&["input", "idempotencyKey"]).into())
-            }
-        }
+        // The new account's id is the only thing in which a repetition differs.
+        let Some(first) = first.filter(|first| *first == Opening { account_id: first.account_id, ..asked }) else {
+            let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
+            return Err(refusal.at(&["input", "idempotencyKey"]).into());
+        };
+        self.account(context, first.account_id).await?.ok_or_else(|| AccountErrorCode::NotFound.into())
     }
 
     /// Forbids all debits and credits until somebody lifts it.
