@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use schemars::Schema;
+use serde_json::Value;
 
 use crate::command::CommandRefusedV1;
 use crate::{DomainEvent, account, auth, compliance, notification, transaction};
@@ -21,9 +24,26 @@ impl EventDescription {
         Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E), round_trip }
     }
 
+    /// The schema as it is committed: two spaces, keys in alphabetical order whatever else is built into the program.
+    pub fn schema_text(&self) -> String {
+        let sorted = sorted(serde_json::to_value(&self.schema).expect("a schema is JSON"));
+        format!("{}\n", serde_json::to_string_pretty(&sorted).expect("a value always serialises"))
+    }
+
     /// The module that owns and publishes it: the first word of the type.
     pub fn module(&self) -> &'static str {
         self.event_type.split('.').next().unwrap_or_default()
+    }
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> = fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
     }
 }
 

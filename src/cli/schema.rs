@@ -2,7 +2,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::json;
 
 use vostro_rabbitmq::Topology;
 
@@ -32,8 +31,7 @@ fn generate(root: &Path) -> anyhow::Result<()> {
         write(&root.join("schema/sdl").join(format!("{module}.graphql")), &sdl)?;
     }
     for event in vostro_events::catalog() {
-        let schema = serde_json::to_string_pretty(&json!(event.schema))?;
-        write(&root.join("events/schemas").join(format!("{}.json", event.event_type)), &format!("{schema}\n"))?;
+        write(&root.join("events/schemas").join(format!("{}.json", event.event_type)), &event.schema_text())?;
     }
     let topology = Topology::of(&app::manifests())?;
     write(&root.join("rabbitmq/definitions.json"), &topology.definitions("vostro"))?;

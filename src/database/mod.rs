@@ -46,7 +46,9 @@ pub fn module_pool(config: &DatabaseConfig, module: &str) -> Result<PgPool, Data
         .username(&role_name(module))
         .password(&roles::password(&config.module_secret, module))
         .application_name(&format!("vostro {module}"))
-        .options([("search_path", module)]);
+        // The tables of messaging are empty one moment and hold thousands of rows the next. A plan that was made when
+        // reading all of the table was cheapest would be kept and become a hundred times too dear.
+        .options([("search_path", module), ("enable_seqscan", "off")]);
     Ok(PgPoolOptions::new()
         .max_connections(config.connections_per_module)
         .min_connections(1)

@@ -16,7 +16,7 @@ pub(crate) const POSTINGS: Subscription = Subscription {
     name: "postings",
     events: EventSelector::Types(&[PostingAppliedV1::TYPE, PostingRejectedV1::TYPE]),
     batch: 500,
-    linger: Duration::ZERO,
+    linger: Duration::from_millis(2),
     // A transaction ends once: the guarded update is the memory of what was handled.
     inbox: InboxMode::Handler,
 };
@@ -27,7 +27,7 @@ pub(crate) const ACCOUNTS: Subscription = Subscription {
     name: "accounts",
     events: EventSelector::Types(&[AccountCreatedV1::TYPE, AccountUpdatedV1::TYPE, BalanceChangedV1::TYPE]),
     batch: 500,
-    linger: Duration::from_millis(5),
+    linger: Duration::from_millis(20),
     // The stored sequences say what is old.
     inbox: InboxMode::Handler,
 };
@@ -46,7 +46,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
         depends_on: &["account"],
-        publish_linger: Duration::ZERO,
+        publish_linger: Duration::from_millis(3),
     }
 }
 

@@ -6,7 +6,7 @@ create table outbox (
     id           bigint generated always as identity primary key,
     event_id     uuid        not null,
     event_type   text        not null,
-    slot         smallint    not null check (slot between 0 and 15),
+    slot         smallint    not null check (slot between 0 and 7),
     aggregate_id uuid        not null,
     occurred_at  timestamptz not null,
     -- The CloudEvent in structured mode: exactly the bytes that are published.
@@ -14,6 +14,8 @@ create table outbox (
 );
 -- Rows live for milliseconds: vacuum by count, not by share, and without pauses.
 alter table outbox set (
+    -- Giving empty pages back to the file system takes a lock that publishing would wait for.
+    vacuum_truncate = false,
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000

@@ -16,7 +16,8 @@ pub struct Manifest {
     pub subscribes: Vec<Subscription>,
     /// Modules whose events it cannot work without; they start first.
     pub depends_on: &'static [&'static str],
-    /// How long its events may wait in the outbox for company. Zero where somebody waits for what they lead to.
+    /// How long its events may wait in the outbox for company. A few milliseconds where somebody waits for what they
+    /// lead to, more where nobody does.
     pub publish_linger: Duration,
 }
 
@@ -29,8 +30,8 @@ pub struct Subscription {
     pub events: EventSelector,
     /// How many events one transaction handles at most.
     pub batch: usize,
-    /// How long a batch that is not full waits for more. Zero where somebody waits for the result; where nobody does, a
-    /// few milliseconds save most of the cost of a commit.
+    /// How long a batch that is not full waits for more. A few milliseconds save most of the cost of a
+    /// commit; more where nobody waits for the result.
     pub linger: Duration,
     pub inbox: InboxMode,
 }

@@ -48,7 +48,7 @@ enum RelayError {
 
 impl Relay {
     /// Windows that may wait for confirms at the same time.
-    const WINDOWS: usize = 2;
+    const WINDOWS: usize = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
