@@ -50,7 +50,7 @@ pub async fn transfers(config: &Config, file: Option<&Path>, options: &BenchOpti
         Ok(_) => None,
         Err(_) => {
             eprintln!("no bank is running at {}; starting one for the benchmark", config.http.address);
-            Some(BankProcess::start(config, file).await?)
+            Some(BankProcess::start(config, file, &[]).await?)
         }
     };
     let yardstick = if options.no_pgbench { None } else { Some(pgbench::run(config).await?) };

@@ -39,7 +39,7 @@ pub const MY_NOTIFICATIONS: &str = "query MyNotifications { unreadCount
 
 pub const AUDIT: &str = "query Audit { eventCounts { type count }
   auditVerification { ok checked firstBrokenPosition reason headPosition headHash }
-  violations(first: 5) { nodes { ruleId severity explanation } } eventGaps { aggregateId } }";
+  eventGaps { aggregateId } }";
 
 pub const TRIAL_BALANCE: &str =
     "query TrialBalance { trialBalance { currency debit { amount } credit { amount } balanced } }";

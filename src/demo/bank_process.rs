@@ -16,14 +16,19 @@ pub struct BankProcess {
 impl BankProcess {
     const READY_WITHIN: Duration = Duration::from_secs(120);
 
-    /// Starts `vostro serve` with this process's configuration and waits until it is ready.
-    pub async fn start(config: &Config, config_file: Option<&Path>) -> anyhow::Result<Self> {
+    /// Starts `vostro serve` with this process's configuration, overridden by `environment`, and waits until it is ready.
+    pub async fn start(
+        config: &Config,
+        config_file: Option<&Path>,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("finding the program itself")?);
         if let Some(file) = config_file {
             command.arg("--config").arg(file);
         }
         let child = command
             .arg("serve")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

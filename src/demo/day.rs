@@ -3,6 +3,8 @@
 //! The same seed gives the same business outcome, although payments of different people happen at the same time: within
 //! each part of the day, what one customer may spend depends on that customer's own payments only.
 
+use std::time::Instant;
+
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -52,11 +54,13 @@ pub async fn play(config: &Config, staff: &Staff, options: &DemoOptions) -> anyh
     ];
     let mut played: Vec<Played> = Vec::new();
     let mut connections = Lanes::to(config.http.address);
+    let started = Instant::now();
     for (title, lanes) in parts {
         let progress = bar(title, lanes.iter().map(|lane| lane.payments.len()).sum());
         played.extend(connections.play(lanes, &progress).await?.into_iter().flatten());
         progress.finish();
     }
+    let played_for = started.elapsed();
     let mut notifications = 0;
     for customer in &town.customers {
         let mut connection = Connection::open(config.http.address).await?;
@@ -69,6 +73,7 @@ pub async fn play(config: &Config, staff: &Staff, options: &DemoOptions) -> anyh
         customers: town.customers.len() + SHOPS + 2,
         accounts: town.customers.len() + SHOPS + 2,
         played,
+        played_for,
         notifications: Some(notifications),
         replay: None,
     })

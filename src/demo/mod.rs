@@ -56,10 +56,15 @@ pub async fn play(
 ) -> anyhow::Result<Report> {
     let started = Instant::now();
     let staff = staff::hire(config).await?;
-    let bank = bank_process::BankProcess::start(config, config_file).await?;
-    let scenario = match &options.data {
-        Some(folder) => berka::play(config, &staff, folder).await?,
-        None => day::play(config, &staff, options).await?,
+    let (bank, scenario) = match &options.data {
+        Some(folder) => {
+            let bank = BankProcess::start(config, config_file, &berka::ENVIRONMENT).await?;
+            (bank, berka::play(config, &staff, folder).await?)
+        }
+        None => {
+            let bank = BankProcess::start(config, config_file, &[]).await?;
+            (bank, day::play(config, &staff, options).await?)
+        }
     };
     let proofs = proofs::gather(config, config_file, &staff).await?;
     let stopped_cleanly = bank.stop(config.http.drain() + Duration::from_secs(10)).await?;

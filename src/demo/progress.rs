@@ -9,7 +9,7 @@ pub fn bar(title: &str, length: usize) -> ProgressBar {
         .progress_chars("=> ");
     bar.set_style(style);
     bar.set_message(title.to_owned());
-    if bar.is_hidden() {
+    if bar.is_hidden() && length > 0 {
         eprintln!("{title}: {length}");
     }
     bar

@@ -17,7 +17,6 @@ pub struct Proofs {
     pub audit: Value,
     /// Events by type, as the archive counted them after they came through the broker.
     pub events: Vec<(String, i64)>,
-    pub violations: usize,
     pub gaps: usize,
     /// Whether debits equal credits in every currency.
     pub balanced: bool,
@@ -52,7 +51,6 @@ pub async fn gather(config: &Config, config_file: Option<&Path>, staff: &Staff) 
         ledger: command(config_file, ["ledger", "verify", "--json"]).await?,
         audit: command(config_file, ["audit", "verify", "--json"]).await?,
         events,
-        violations: length(&audit["violations"]["nodes"]),
         gaps: length(&audit["eventGaps"]),
         balanced: trial["trialBalance"]
             .as_array()

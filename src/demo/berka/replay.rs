@@ -28,16 +28,15 @@ struct Counterparties {
 
 /// Replays the folder.
 pub async fn play(config: &Config, staff: &Staff, folder: &Path) -> anyhow::Result<Scenario> {
-    if config.account.default_currency.code() != "CZK" {
-        bail!("the data set is in CZK: set VOSTRO__ACCOUNT__DEFAULT_CURRENCY=CZK");
-    }
     let data = files::read(folder)?;
     for skipped in &data.skipped {
         eprintln!("skipped {} line {}: {}", skipped.file, skipped.line, skipped.reason);
     }
     let accounts = open_accounts(config, staff, &data).await?;
     arrange_overdrafts(config, staff, &data.bookings, &accounts).await?;
+    let started = Instant::now();
     let played = replay_days(config, staff, &data.bookings, &accounts).await?;
+    let played_for = started.elapsed();
 
     let not_completed = data.bookings.iter().zip(&played).filter_map(|(booking, played)| match &played.outcome {
         Outcome::Completed { .. } => None,
@@ -51,6 +50,7 @@ pub async fn play(config: &Config, staff: &Staff, folder: &Path) -> anyhow::Resu
         customers: data.clients.len(),
         accounts: accounts.len(),
         played,
+        played_for,
         notifications: None,
         replay: Some(comparison),
     })
