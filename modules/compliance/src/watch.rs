@@ -34,7 +34,7 @@ async fn look(foundation: &Foundation, grace: TimeDelta) -> sqlx::Result<i64> {
     let open = gaps::count_open_since(&foundation.pool, foundation.clock.now() - grace).await?;
     gauge!("vostro_event_gaps").set(as_gauge(open));
     if let Some(head) = head::read(&foundation.pool).await? {
-        gauge!("vostro_audit_position").set(as_gauge(head.position));
+        gauge!("vostro_audit_head_position").set(as_gauge(head.position));
     }
     Ok(open)
 }
