@@ -1,4 +1,5 @@
 mod banking;
+mod demo;
 mod operations;
 mod refusals;
 mod subscriptions;

@@ -61,6 +61,11 @@ impl World {
         &self.name
     }
 
+    /// Where this world keeps files.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// A bank in this process, ready.
     pub async fn open_bank(&self) -> Bank {
         let bank = Bank::start(self.config.clone()).await.expect("the bank starts");
