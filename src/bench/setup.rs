@@ -73,29 +73,20 @@ async fn open_account(connection: &mut Connection, currency: &str, number: usize
     Ok(id.with_context(|| format!("opening an account: {}", data["accountOpen"]["userErrors"]))?.to_owned())
 }
 
-/// A deposit on every account. The transaction module hears of new accounts a moment later than their owners do, so the
-/// deposits are asked for again, under the same keys, until all are accepted.
+/// A deposit on every account.
 async fn fund(config: &Config, counter: &str, accounts: &[String], amount: &Value) -> anyhow::Result<()> {
     let lane = |account: &String| {
         let input = json!({
             "idempotencyKey": format!("funds-{account}"), "accountId": account, "amount": amount, "waitFor": "COMPLETED",
         });
-        let payment = Payment { document: documents::DEPOSIT, field: "depositRecord", input };
+        let payment = Payment { document: documents::DEPOSIT, field: "depositRecord", input, until_known: true };
         Lane { token: counter.to_owned(), payments: vec![payment] }
     };
     let progress = bar("Accounts are funded", accounts.len());
-    let mut lanes = Lanes::to(config.http.address);
-    let mut missing: Vec<Lane> = accounts.iter().map(lane).collect();
-    for _ in 0..20 {
-        let played = lanes.play(missing.clone(), &progress).await?;
-        let unfunded =
-            missing.into_iter().zip(played).filter(|(_, played)| !played.iter().all(crate::demo::Played::completed));
-        missing = unfunded.map(|(lane, _)| lane).collect();
-        if missing.is_empty() {
-            progress.finish();
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let played = Lanes::to(config.http.address).play(accounts.iter().map(lane).collect(), &progress).await?;
+    progress.finish();
+    match played.iter().flatten().find(|payment| !payment.completed()) {
+        None => Ok(()),
+        Some(payment) => bail!("an account could not be funded: {:?}", payment.outcome),
     }
-    bail!("{} accounts could not be funded", missing.len())
 }

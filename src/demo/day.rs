@@ -134,7 +134,7 @@ impl Town {
             "idempotencyKey": key, "sourceAccountId": from, "destinationAccountId": to,
             "amount": amount, "reference": reference, "waitFor": "COMPLETED",
         });
-        Payment { document: documents::TRANSFER, field: "transferCreate", input }
+        Payment { document: documents::TRANSFER, field: "transferCreate", input, until_known: true }
     }
 
     /// One lane for each customer.
@@ -153,7 +153,7 @@ fn funding(town: &Town) -> Vec<Lane> {
         "idempotencyKey": "funding", "accountId": town.employer.account, "amount": town.money(needed),
         "reference": "capital", "waitFor": "COMPLETED",
     });
-    let payment = Payment { document: documents::DEPOSIT, field: "depositRecord", input };
+    let payment = Payment { document: documents::DEPOSIT, field: "depositRecord", input, until_known: true };
     vec![Lane { token: town.counter.clone(), payments: vec![payment] }]
 }
 
@@ -207,7 +207,7 @@ fn cash(town: &Town, random: &mut StdRng) -> Vec<Lane> {
             "idempotencyKey": format!("cash-{index}"), "accountId": customer.account,
             "amount": town.money(random.random_range(1..5) * 1_000), "waitFor": "COMPLETED",
         });
-        vec![Payment { document: documents::WITHDRAW, field: "withdrawalInitiate", input }]
+        vec![Payment { document: documents::WITHDRAW, field: "withdrawalInitiate", input, until_known: true }]
     })
 }
 
@@ -236,6 +236,7 @@ fn refusals(town: &Town) -> Vec<Lane> {
         town.transfer("rent-0".into(), rogue, &town.landlord, 95_000, "rent"),
         town.transfer("rent-0".into(), rogue, &town.landlord, 95_001, "rent"),
     ];
+    let payments = payments.into_iter().map(|payment| Payment { until_known: false, ..payment }).collect();
     vec![Lane { token: rogue.token.clone(), payments }]
 }
 

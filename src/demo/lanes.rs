@@ -17,7 +17,13 @@ pub struct Payment {
     /// The mutation's field, such as `transferCreate`.
     pub field: &'static str,
     pub input: Value,
+    /// An account that was just opened is known to the transaction module a moment later than to its owner. Whether to ask
+    /// again, under the same key, while the bank says that there is no such account.
+    pub until_known: bool,
 }
+
+/// How long an account may take to become known.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The payments one party makes, in order, with the party's access token.
 #[derive(Debug, Clone)]
@@ -119,14 +125,19 @@ async fn play_until_done(
 
 /// Makes one payment and waits until it is completed or refused.
 async fn pay(connection: &mut Connection, payment: &Payment) -> anyhow::Result<Played> {
-    let started = Instant::now();
-    let mut data = connection.data(payment.document, json!({"input": payment.input})).await?;
-    let waited = started.elapsed();
-    let answer = data[payment.field].take();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if let Some(error) = answer["userErrors"].get(0) {
-        return Ok(Played { outcome: Outcome::Refused { code: text(&error["code"]) }, waited });
-    }
+    let first_asked = Instant::now();
+    let (answer, waited) = loop {
+        let started = Instant::now();
+        let mut data = connection.data(payment.document, json!({"input": payment.input})).await?;
+        let (answer, waited) = (data[payment.field].take(), started.elapsed());
+        let Some(error) = answer["userErrors"].get(0) else { break (answer, waited) };
+        let code = text(&error["code"]);
+        if !payment.until_known || code != "TXN_ACCOUNT_NOT_FOUND" || first_asked.elapsed() > KNOWN_WITHIN {
+            return Ok(Played { outcome: Outcome::Refused { code }, waited });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     let transaction = &answer["transaction"];
     let outcome = match transaction["status"].as_str() {
         Some("COMPLETED") => Outcome::Completed {

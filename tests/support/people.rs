@@ -19,7 +19,7 @@ pub struct Person {
 pub const PASSWORD: &str = "correct horse battery staple 42";
 
 impl Person {
-    /// Registers, logs in, and waits for the account that the registration leads to.
+    /// Registers, logs in, and waits until everybody knows the account that the registration leads to.
     pub async fn join(world: &World, name: &str) -> Self {
         let address = world.config.http.address;
         let email = format!("{name}@example.org");
@@ -36,6 +36,14 @@ impl Person {
             let mut connection = connection.lock().await;
             let accounts = connection.data(documents::MY_ACCOUNTS, json!({"first": 10})).await.expect("an answer");
             accounts["accounts"]["nodes"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
+        let known = format!(
+            "select count(*) from transaction.account_view where id = '{}' and number is not null",
+            account.trim_start_matches("acc_")
+        );
+        eventually("the transaction module knows the account", || async {
+            (world.count(&known).await == 1).then_some(())
         })
         .await;
         Self { user, account, token, refresh_token, address }
@@ -102,19 +110,14 @@ impl Staff {
         connect(self.address, &self.admin).await
     }
 
-    /// Cash over the counter onto an account, completed. The transaction module hears of a new account a moment after its
-    /// owner, so the deposit is asked for until it is accepted, under one key.
+    /// Cash over the counter onto an account, completed.
     pub async fn deposit(&self, account: &str, amount: &str, key: &str) {
-        let connection = tokio::sync::Mutex::new(self.operator_connection().await);
+        let mut connection = self.operator_connection().await;
         let input = json!({"input": {
             "idempotencyKey": key, "accountId": account, "amount": {"amount": amount, "currency": "EUR"}, "waitFor": "COMPLETED",
         }});
-        eventually("the deposit is completed", || async {
-            let mut connection = connection.lock().await;
-            let data = connection.data(documents::DEPOSIT, input.clone()).await.expect("an answer");
-            (data["depositRecord"]["transaction"]["status"] == json!("COMPLETED")).then_some(())
-        })
-        .await;
+        let data = connection.data(documents::DEPOSIT, input).await.expect("an answer");
+        assert_eq!(data["depositRecord"]["transaction"]["status"], "COMPLETED", "{data}");
     }
 }
 

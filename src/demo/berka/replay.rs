@@ -155,14 +155,14 @@ fn payment(booking: &Booking, account: &str, counterparties: &Counterparties) ->
             "idempotencyKey": key, "accountId": account, "amount": amount,
             "reference": booking.day, "waitFor": "COMPLETED",
         });
-        Payment { document, field, input }
+        Payment { document, field, input, until_known: true }
     };
     let between = |source: &str, destination: &str| {
         let input = json!({
             "idempotencyKey": key, "sourceAccountId": source, "destinationAccountId": destination, "amount": amount,
             "reference": booking.day, "waitFor": "COMPLETED",
         });
-        Payment { document: documents::TRANSFER, field: "transferCreate", input }
+        Payment { document: documents::TRANSFER, field: "transferCreate", input, until_known: true }
     };
     let Counterparties { settlement, interest, fees } = counterparties;
     Ok(match booking.kind {
