@@ -37,7 +37,8 @@ pub async fn run(config: &Config, command: &StaffCommand) -> anyhow::Result<bool
     Ok(true)
 }
 
-/// Makes sure a person with this e-mail address exists, can log in with this password and holds the role.
+/// Makes sure a person with this e-mail address exists and holds the role. Somebody new can log in with this password;
+/// somebody who exists keeps the old one.
 ///
 /// # Errors
 /// When the password is too weak or the database cannot be reached.
