@@ -10,18 +10,21 @@ use vostro_rabbitmq::{AmqpBroker, AmqpPublisher, ConnectionHealth, Supervisor};
 use crate::proxy::Proxy;
 use crate::support::{QUEUE, UPDATED, assert_all_settled, eventually, frame, manifests, next, number, within};
 
-/// What the relay does, until told to stop: everything from the first failure on is published again. The number of
-/// frames that were confirmed.
+/// What the relay does: everything from the first failure on is published again, until something has been confirmed that
+/// was sent after `stop`, because an end to the disturbance is no proof yet that publishing goes on. The number of frames
+/// that were confirmed.
 async fn publish_until(publisher: &dyn Publisher, stop: &CancellationToken) -> i64 {
     let mut confirmed = 0;
-    while !stop.is_cancelled() {
+    loop {
+        let last = stop.is_cancelled();
         let frames = (confirmed..confirmed + 100).map(|index| frame(UPDATED, index)).collect();
-        if let Ok(confirms) = publisher.send(frames).await {
-            let results = confirms.await;
-            confirmed += i64::try_from(results.iter().take_while(|result| result.is_ok()).count()).expect("small");
+        let Ok(confirms) = publisher.send(frames).await else { continue };
+        let count = confirms.await.iter().take_while(|result| result.is_ok()).count();
+        confirmed += i64::try_from(count).expect("small");
+        if last && count > 0 {
+            return confirmed;
         }
     }
-    confirmed
 }
 
 /// What a consumer does, until it has seen all that was confirmed, which it learns when publishing has ended: a new one
@@ -55,9 +58,7 @@ async fn under_disturbance(publisher: &dyn Publisher, consumers: &AmqpBroker, di
         stop.cancel();
     };
     let publishing = async {
-        let count = publish_until(publisher, &stop).await;
-        assert!(count > 0);
-        confirmed.send_replace(Some(count));
+        confirmed.send_replace(Some(publish_until(publisher, &stop).await));
     };
     let working = async { tokio::join!(disturbing, publishing, consume_all(consumers, confirmed.subscribe())) };
     within("every confirmed frame to arrive", working).await;
