@@ -118,19 +118,21 @@ impl Outbox {
             .await
     }
 
-    /// Rows above `floor` that are not being published already, oldest first.
-    pub(crate) async fn waiting(
+    /// Deletes the rows that the broker has confirmed and returns the rows above `floor` that wait to be published, oldest
+    /// first: one statement, one commit.
+    pub(crate) async fn next(
         pool: &PgPool,
+        confirmed: &[i64],
         floor: i64,
-        in_flight: &[i64],
         limit: i64,
     ) -> sqlx::Result<Vec<OutboxRow>> {
         sqlx::query_as!(
             OutboxRow,
-            "select id, event_id, event_type, slot, aggregate_id, occurred_at, event
-             from outbox where id > $1 and id <> all($2) order by id limit $3",
+            "with published as (delete from outbox where id = any($1))
+             select id, event_id, event_type, slot, aggregate_id, occurred_at, event
+             from outbox where id > $2 and id <> all($1) order by id limit $3",
+            confirmed,
             floor,
-            in_flight,
             limit
         )
         .fetch_all(pool)

@@ -2,9 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
+use futures::FutureExt as _;
 use metrics::{counter, gauge, histogram};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -12,14 +10,14 @@ use tracing::{info, warn};
 
 use crate::dead_letter;
 use crate::fault::jitter;
-use crate::{Frame, Outbox, PublishError, Publisher, crash, frames};
+use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
 ///
-/// One relay per module keeps the order of every aggregate. Rows are read in windows; a window is published as frames,
-/// and up to [`Self::WINDOWS`] of them wait for their confirms at a time. A confirmed window is deleted with one
-/// statement. After a failure everything from the first failed frame on is published again: duplicates are the price
-/// of losing nothing, and every inbox expects them.
+/// One relay per module keeps the order of every aggregate. Rows are read in windows; a window is published as frames
+/// whose confirms are awaited together, and deleted by the statement that reads the next window, so that a window costs
+/// one transaction. After a failure everything from the first failed frame on is published again: duplicates are the
+/// price of losing nothing, and every inbox expects them.
 pub struct Relay {
     module: &'static str,
     pool: PgPool,
@@ -27,15 +25,6 @@ pub struct Relay {
     publisher: Arc<dyn Publisher>,
     linger: Duration,
 }
-
-/// A window whose confirms are awaited: its frames' rows and what became of each frame.
-struct Published {
-    frames: Vec<Vec<i64>>,
-    results: Vec<Result<(), PublishError>>,
-    sent: Instant,
-}
-
-type InFlight = FuturesOrdered<BoxFuture<'static, Published>>;
 
 /// Something kept the relay from publishing; the rows are still there.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +36,6 @@ enum RelayError {
 }
 
 impl Relay {
-    /// Windows that may wait for confirms at the same time.
-    const WINDOWS: usize = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
@@ -57,6 +44,8 @@ impl Relay {
     const LATECOMERS: i64 = 2_000;
     const SWEEP: Duration = Duration::from_secs(1);
     const POLL: Duration = Duration::from_millis(250);
+    /// How long confirmed rows may wait to be deleted together with the reading of newer ones.
+    const TIDY: Duration = Duration::from_millis(10);
     const SAMPLE: Duration = Duration::from_secs(2);
 
     /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`].
@@ -99,81 +88,70 @@ impl Relay {
     }
 
     async fn publish_until(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let mut in_flight = InFlight::new();
-        let mut in_flight_rows: Vec<i64> = Vec::new();
+        let mut confirmed: Vec<i64> = Vec::new();
         let mut newest = 0;
         let mut swept: Option<Instant> = None;
         loop {
-            let mut caught_up = false;
-            while in_flight.len() < Self::WINDOWS && !caught_up {
-                let sweep = swept.is_none_or(|at| at.elapsed() >= Self::SWEEP);
-                let floor = if sweep { 0 } else { newest - Self::LATECOMERS };
-                let rows = Outbox::waiting(&self.pool, floor, &in_flight_rows, Self::ROWS).await?;
-                if sweep {
-                    swept = Some(Instant::now());
-                }
-                caught_up = rows.is_empty();
-                if let Some(last) = rows.last() {
-                    newest = newest.max(last.id);
-                    in_flight_rows.extend(rows.iter().map(|row| row.id));
-                    crash::point(crash::COMMITTED, self.module);
-                    in_flight.push_back(self.send(frames(self.module, rows)).await?);
-                }
+            let sweep = swept.is_none_or(|at| at.elapsed() >= Self::SWEEP);
+            let floor = if sweep { 0 } else { newest - Self::LATECOMERS };
+            let rows = Outbox::next(&self.pool, &std::mem::take(&mut confirmed), floor, Self::ROWS).await?;
+            if sweep {
+                swept = Some(Instant::now());
             }
-            if in_flight.is_empty() {
-                gauge!("vostro_relay_blocked", "module" => self.module).set(0.0);
-                if stop.is_cancelled() {
-                    info!(module = self.module, "the outbox is empty");
-                    return Ok(());
-                }
-                tokio::select! {
-                    () = self.outbox.woken() => {}
-                    () = tokio::time::sleep(Self::POLL) => {}
-                    () = stop.cancelled() => {}
-                }
-                if !self.linger.is_zero() {
-                    tokio::time::sleep(self.linger).await;
-                }
-                continue;
+            gauge!("vostro_relay_blocked", "module" => self.module).set(0.0);
+            if let Some(last) = rows.last() {
+                newest = newest.max(last.id);
+                confirmed = self.publish(rows).await?;
+            } else if stop.is_cancelled() {
+                info!(module = self.module, "the outbox is empty");
+                return Ok(());
             }
-            tokio::select! {
-                Some(published) = in_flight.next() => {
-                    let window: Vec<i64> = published.frames.iter().flatten().copied().collect();
-                    self.settle(published).await?;
-                    in_flight_rows.retain(|row| !window.contains(row));
-                }
-                () = self.outbox.woken(), if in_flight.len() < Self::WINDOWS => {}
-            }
+            self.wait_for_more(if confirmed.is_empty() { Self::POLL } else { Self::TIDY }, stop).await;
         }
     }
 
-    async fn send(&self, frames: Vec<Frame>) -> Result<BoxFuture<'static, Published>, PublishError> {
-        let rows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
+    /// Until something is committed, and then a little longer so that what comes with it is published together.
+    async fn wait_for_more(&self, at_most: Duration, stop: &CancellationToken) {
+        if self.outbox.woken().now_or_never().is_some() {
+            return;
+        }
+        tokio::select! {
+            () = self.outbox.woken() => tokio::time::sleep(self.linger).await,
+            () = tokio::time::sleep(at_most) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Publishes a window and returns its rows, which the broker has then confirmed.
+    async fn publish(&self, rows: Vec<OutboxRow>) -> Result<Vec<i64>, RelayError> {
+        crash::point(crash::COMMITTED, self.module);
+        let frames = frames(self.module, rows);
+        self.observe(&frames);
+        let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
+        let sent = Instant::now();
+        let results = self.publisher.send(frames).await?.await;
+        crash::point(crash::CONFIRMED, self.module);
+        histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(sent.elapsed());
+        let confirmed = results.iter().take_while(|result| result.is_ok()).count();
+        let rows: Vec<i64> = windows.into_iter().take(confirmed).flatten().collect();
+        match results.into_iter().nth(confirmed) {
+            Some(Err(error)) => {
+                Outbox::delete(&self.pool, &rows).await?;
+                Err(error.into())
+            }
+            _ => Ok(rows),
+        }
+    }
+
+    fn observe(&self, frames: &[Frame]) {
         let now = Utc::now();
-        for frame in &frames {
+        for frame in frames {
             let lag = (now - frame.occurred_at).to_std().unwrap_or_default();
             histogram!("vostro_publish_lag_seconds", "module" => self.module).record(lag);
             let events = u64::try_from(frame.events.len()).unwrap_or(u64::MAX);
             counter!("vostro_published_total", "module" => self.module, "type" => frame.event_type.clone())
                 .increment(events);
-        }
-        let sent = Instant::now();
-        let confirms = self.publisher.send(frames).await?;
-        Ok(Box::pin(async move { Published { frames: rows, results: confirms.await, sent } }))
-    }
-
-    /// Deletes the rows of every frame before the first failure.
-    async fn settle(&self, published: Published) -> Result<(), RelayError> {
-        crash::point(crash::CONFIRMED, self.module);
-        histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(published.sent.elapsed());
-        let confirmed = published.results.iter().take_while(|result| result.is_ok()).count();
-        let rows = published.frames.iter().take(confirmed).flatten().copied().collect::<Vec<_>>();
-        if !rows.is_empty() {
-            Outbox::delete(&self.pool, &rows).await?;
-        }
-        match published.results.into_iter().nth(confirmed) {
-            Some(Err(error)) => Err(error.into()),
-            _ => Ok(()),
+            counter!("vostro_published_messages_total", "module" => self.module).increment(1);
         }
     }
 
