@@ -127,7 +127,7 @@ mod tests {
     fn a_type_names_its_module() {
         let event_type = EventType::parse("account.balance-changed.v1").expect("well formed");
         assert_eq!(event_type.module(), "account");
-        assert_eq!(event_type.routing_key(Slot::of(Uuid::nil())), "account.balance-changed.v1.s05");
+        assert_eq!(event_type.routing_key(Slot::of(Uuid::nil())), "account.balance-changed.v1.s21");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn manifest() -> Manifest {
         subscribes: vec![postings(), registrations()],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
-        publish_linger: Duration::from_millis(3),
+        publish_linger: Duration::from_millis(5),
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn postings() -> Subscription {
         name: "postings",
         events: EventSelector::Types(&[TransactionInitiatedV1::TYPE]),
         batch: 500,
-        linger: Duration::from_millis(2),
+        linger: Duration::from_millis(5),
         inbox: InboxMode::Handler,
     }
 }

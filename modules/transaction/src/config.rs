@@ -11,13 +11,15 @@ pub struct Config {
     pub group_workers: usize,
     /// How many commands share a commit at most (1 to 1000).
     pub group_size: usize,
+    /// How long a group is waited for while there is traffic, in milliseconds (0 to 50). A lone command never waits.
+    pub group_linger_ms: u64,
     /// How long a caller who waits for the outcome is kept waiting, in milliseconds (1 to 60000).
     pub wait_ms: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { group_workers: 1, group_size: 200, wait_ms: 5_000 }
+        Self { group_workers: 1, group_size: 200, group_linger_ms: 3, wait_ms: 5_000 }
     }
 }
 
@@ -29,7 +31,12 @@ impl Config {
     pub fn validate(&self) -> Result<(), String> {
         within("group_workers", self.group_workers, 1, 16)?;
         within("group_size", self.group_size, 1, 1_000)?;
+        within("group_linger_ms", self.group_linger_ms, 0, 50)?;
         within("wait_ms", self.wait_ms, 1, 60_000)
+    }
+
+    pub(crate) fn group_linger(&self) -> Duration {
+        Duration::from_millis(self.group_linger_ms)
     }
 
     pub(crate) fn wait(&self) -> Duration {
@@ -63,6 +70,7 @@ mod tests {
         let broken = [
             (serde_json::json!({"grup_size": 1}), "grup_size"),
             (serde_json::json!({"group_size": 0}), "group_size"),
+            (serde_json::json!({"group_linger_ms": 51}), "group_linger_ms"),
             (serde_json::json!({"group_workers": 17}), "group_workers"),
             (serde_json::json!({"wait_ms": 60_001}), "wait_ms"),
         ];

@@ -16,7 +16,7 @@ pub(crate) const POSTINGS: Subscription = Subscription {
     name: "postings",
     events: EventSelector::Types(&[PostingAppliedV1::TYPE, PostingRejectedV1::TYPE]),
     batch: 500,
-    linger: Duration::from_millis(2),
+    linger: Duration::from_millis(5),
     // A transaction ends once: the guarded update is the memory of what was handled.
     inbox: InboxMode::Handler,
 };
@@ -46,7 +46,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
         depends_on: &["account"],
-        publish_linger: Duration::from_millis(3),
+        publish_linger: Duration::from_millis(5),
     }
 }
 

@@ -16,9 +16,10 @@ fn every_refusal_event_and_default_is_described() {
         let EventSelector::Types(types) = subscription.events else { panic!("it names its events") };
         facts.extend(types.iter().map(|event_type| format!("`{event_type}`")));
     }
-    let Config { group_workers, group_size, wait_ms } = Config::default();
+    let Config { group_workers, group_size, group_linger_ms, wait_ms } = Config::default();
     facts.push(format!("`transaction.group_workers` ({group_workers})"));
     facts.push(format!("`transaction.group_size` ({group_size})"));
+    facts.push(format!("`transaction.group_linger_ms` ({group_linger_ms})"));
     facts.push(format!("`transaction.wait_ms` ({wait_ms})"));
     for fact in facts {
         assert!(README.contains(&fact), "the README does not mention {fact}");

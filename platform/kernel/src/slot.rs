@@ -3,8 +3,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// How many slots keys are spread over. Fixed for ever: it is part of every routing key and every outbox row.
-pub const SLOTS: u8 = 8;
+/// How many slots keys are spread over. Fixed for ever: it is part of every outbox row, and every lane is made of slots.
+pub const SLOTS: u8 = 64;
 
 /// The part of the key space an aggregate belongs to. All its messages carry the same slot, so a partition of the
 /// consumers, and later a shard of the data, is a set of slots.
@@ -31,7 +31,7 @@ impl Slot {
 }
 
 impl fmt::Display for Slot {
-    /// The routing key's last word: `s00` … `s07`.
+    /// `s00` … `s63`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s{:02}", self.0)
     }
@@ -45,15 +45,15 @@ mod tests {
     #[test]
     fn slots_match_the_published_vectors() {
         let slot = |text: &str| Slot::of(Uuid::parse_str(text).expect("a UUID")).to_string();
-        assert_eq!(slot("00000000-0000-0000-0000-000000000000"), "s05");
-        assert_eq!(slot("01890a5d-ac96-774b-bcce-b302099a8057"), "s01");
-        assert_eq!(slot("ffffffff-ffff-ffff-ffff-ffffffffffff"), "s01");
+        assert_eq!(slot("00000000-0000-0000-0000-000000000000"), "s21");
+        assert_eq!(slot("01890a5d-ac96-774b-bcce-b302099a8057"), "s49");
+        assert_eq!(slot("ffffffff-ffff-ffff-ffff-ffffffffffff"), "s09");
     }
 
     #[test]
     fn keys_spread_evenly() {
         let mut counts = [0_u32; SLOTS as usize];
-        for number in 0..16_000_u128 {
+        for number in 0..128_000_u128 {
             counts[usize::from(Slot::of(Uuid::from_u128(number)).number())] += 1;
         }
         assert!(counts.iter().all(|count| (1800..2200).contains(count)), "{counts:?}");

@@ -6,7 +6,7 @@ create table outbox (
     id           bigint generated always as identity primary key,
     event_id     uuid        not null,
     event_type   text        not null,
-    slot         smallint    not null check (slot between 0 and 7),
+    slot         smallint    not null check (slot between 0 and 63),
     aggregate_id uuid        not null,
     occurred_at  timestamptz not null,
     -- The CloudEvent in structured mode: exactly the bytes that are published.

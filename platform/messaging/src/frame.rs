@@ -8,7 +8,7 @@ use crate::OutboxRow;
 /// One message on the wire: one or more events with the same routing key.
 ///
 /// A quorum-queue message costs the machine 60–110 µs whatever is in it; under load the relay finds many events of the
-/// same type and slot waiting and sends them as one CloudEvents batch. A lone event travels alone, in binary mode.
+/// same type and lane waiting and sends them as one CloudEvents batch. A lone event travels alone, in binary mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub exchange: String,
@@ -23,6 +23,11 @@ pub struct Frame {
     pub rows: Vec<i64>,
 }
 
+/// Into how many lanes the slots are gathered on the wire: a slot travels in the lane `slot mod LANES`, which is the last
+/// word of the routing key. Only events of one lane share a frame, so more lanes than the partitions of the most divided
+/// queue cost messages and give nothing.
+const LANES: i16 = 1;
+
 /// At most this many events travel in one frame, so that one consumer transaction can take a frame whole.
 const MOST_EVENTS: usize = 64;
 /// A frame stays under the message size cap of 64 KiB; a single larger event still travels, alone.
@@ -30,7 +35,7 @@ const MOST_BYTES: usize = 48 * 1024;
 
 /// Packs outbox rows (in id order) into as few frames as possible without changing the order of any aggregate.
 ///
-/// Rows of different types and slots go to different frames, so a row may only join the open frame of its routing key if
+/// Rows of different types and lanes go to different frames, so a row may only join the open frame of its routing key if
 /// no later frame already holds an event of the same aggregate.
 pub fn frames(module: &str, rows: Vec<OutboxRow>) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
@@ -38,7 +43,7 @@ pub fn frames(module: &str, rows: Vec<OutboxRow>) -> Vec<Frame> {
     let mut open: HashMap<(String, i16), usize> = HashMap::new();
     let mut last_of_aggregate: HashMap<Uuid, usize> = HashMap::new();
     for row in rows {
-        let key = (row.event_type, row.slot);
+        let key = (row.event_type, row.slot % LANES);
         let latest = last_of_aggregate.get(&row.aggregate_id).copied().unwrap_or(0);
         let joinable = open.get(&key).copied().filter(|index| {
             *index >= latest
@@ -85,8 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn events_of_one_type_and_slot_share_a_frame() {
-        let rows = vec![row(1, "a.x.v1", 0, 1), row(2, "a.x.v1", 1, 2), row(3, "a.x.v1", 0, 3)];
+    fn events_of_one_type_and_lane_share_a_frame() {
+        let rows = vec![row(1, "a.x.v1", 0, 1), row(2, "a.y.v1", 1, 2), row(3, "a.x.v1", LANES, 3)];
         let frames = frames("a", rows);
         assert_eq!(frames.iter().map(|frame| frame.events.len()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(frames[0].routing_key, "a.x.v1.s00");

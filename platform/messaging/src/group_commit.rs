@@ -1,10 +1,12 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Commands that share a commit. A group is whatever has queued while the previous group was being committed: no timer,
-/// so a lone command waits for nobody, and under load a commit is shared by dozens.
+/// Commands that share a commit. A group is whatever has queued while the previous group was being committed, and, when
+/// that one had company too, what comes within a moment more: a lone command waits for nobody, and under load a commit is
+/// shared by dozens.
 #[derive(Debug)]
 pub struct GroupCommit<C, R> {
     queue: mpsc::Sender<Asked<C, R>>,
@@ -19,8 +21,8 @@ pub struct Closed;
 
 impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
     /// Starts `workers` tasks that each take up to `most` commands at a time and commit them with `commit`, which answers
-    /// in the order it was asked.
-    pub fn spawn<F, Fut>(workers: usize, most: usize, commit: F) -> Self
+    /// in the order it was asked. `linger` is how long a group may be waited for when there is traffic.
+    pub fn spawn<F, Fut>(workers: usize, most: usize, linger: Duration, commit: F) -> Self
     where
         F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
@@ -29,7 +31,7 @@ impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
         let receiver = Arc::new(Mutex::new(receiver));
         let commit = Arc::new(commit);
         for _ in 0..workers {
-            tokio::spawn(work(Arc::clone(&receiver), Arc::clone(&commit), most));
+            tokio::spawn(work(Arc::clone(&receiver), Arc::clone(&commit), most, linger));
         }
         Self { queue }
     }
@@ -46,16 +48,33 @@ impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
     }
 }
 
-async fn work<C, R, F, Fut>(receiver: Arc<Mutex<mpsc::Receiver<Asked<C, R>>>>, commit: Arc<F>, most: usize)
-where
+async fn work<C, R, F, Fut>(
+    receiver: Arc<Mutex<mpsc::Receiver<Asked<C, R>>>>,
+    commit: Arc<F>,
+    most: usize,
+    linger: Duration,
+) where
     F: Fn(Vec<C>) -> Fut,
     Fut: Future<Output = Vec<R>>,
 {
+    let mut traffic = false;
     loop {
         let mut group = Vec::with_capacity(most);
-        if receiver.lock().await.recv_many(&mut group, most).await == 0 {
-            return;
+        {
+            let mut receiver = receiver.lock().await;
+            if receiver.recv_many(&mut group, most).await == 0 {
+                return;
+            }
+            if traffic && group.len() < most && !linger.is_zero() {
+                tokio::time::sleep(linger).await;
+                while group.len() < most
+                    && let Ok(asked) = receiver.try_recv()
+                {
+                    group.push(asked);
+                }
+            }
         }
+        traffic = group.len() > 1;
         let (commands, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = commit(commands).await;
         debug_assert_eq!(results.len(), answers.len(), "one answer per command");
@@ -76,7 +95,7 @@ mod tests {
     async fn commands_that_arrive_during_a_commit_share_the_next_one() {
         let commits = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
-        let group = Arc::new(GroupCommit::spawn(1, 100, {
+        let group = Arc::new(GroupCommit::spawn(1, 100, Duration::ZERO, {
             let (commits, gate) = (Arc::clone(&commits), Arc::clone(&gate));
             move |commands: Vec<usize>| {
                 let (commits, gate) = (Arc::clone(&commits), Arc::clone(&gate));
@@ -105,5 +124,36 @@ mod tests {
             assert_eq!(submitted.await.expect("joined"), Ok(command * 2));
         }
         assert_eq!(commits.load(Ordering::SeqCst), 2);
+    }
+
+    /// Commits at once and tells the sizes of the groups.
+    fn sizes_of_groups(linger: Duration) -> (GroupCommit<(), usize>, mpsc::UnboundedReceiver<usize>) {
+        let (told, sizes) = mpsc::unbounded_channel();
+        let group = GroupCommit::spawn(1, 100, linger, move |commands: Vec<()>| {
+            told.send(commands.len()).expect("somebody listens");
+            async move { commands.iter().map(|()| commands.len()).collect() }
+        });
+        (group, sizes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_there_is_traffic_a_group_is_waited_for() {
+        let (group, mut sizes) = sizes_of_groups(Duration::from_millis(5));
+        assert_eq!(futures::join!(group.submit(()), group.submit(())), (Ok(2), Ok(2)));
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            group.submit(()).await
+        };
+        assert_eq!(futures::join!(group.submit(()), later), (Ok(2), Ok(2)));
+        assert_eq!((sizes.try_recv(), sizes.try_recv()), (Ok(2), Ok(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lone_command_waits_for_nobody() {
+        let (group, _sizes) = sizes_of_groups(Duration::from_secs(1));
+        let started = tokio::time::Instant::now();
+        assert_eq!(group.submit(()).await, Ok(1));
+        assert_eq!(group.submit(()).await, Ok(1));
+        assert!(started.elapsed() < Duration::from_millis(100));
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tracing::warn;
@@ -27,7 +28,7 @@ impl Receipts {
 
     pub fn new(foundation: Foundation) -> Self {
         let foundation = Arc::new(foundation);
-        Self(GroupCommit::spawn(1, Self::MOST, move |receipts: Vec<Receipt>| {
+        Self(GroupCommit::spawn(1, Self::MOST, Duration::ZERO, move |receipts: Vec<Receipt>| {
             let foundation = Arc::clone(&foundation);
             async move {
                 let at = match commit(&foundation, &receipts).await {

@@ -105,8 +105,9 @@ impl Transactions {
     pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
         config.validate().map_err(|reason| StartError { module: MODULE, reason })?;
         let (workers, size) = (config.group_workers, config.group_size);
+        let linger = config.group_linger();
         let shared = Arc::new(Shared { foundation, config, feed: LiveFeed::new(), waiting: Waiting::default() });
-        let group = GroupCommit::spawn(workers, size, {
+        let group = GroupCommit::spawn(workers, size, linger, {
             let shared = Arc::clone(&shared);
             move |group| {
                 let shared = Arc::clone(&shared);
