@@ -119,6 +119,25 @@ impl World {
         assert!(status.success(), "the audit chain is broken: {audit}");
     }
 
+    /// Nothing waits anywhere: no event in an outbox, no parked key, no message in a queue or with a consumer.
+    pub async fn leaves_nothing_behind(&self) {
+        eventually("every outbox is empty", || async {
+            let (_, outboxes) = self.json_command(&["outbox", "status", "--json"]).await;
+            outboxes.as_array()?.iter().all(|outbox| outbox["rows"] == 0).then_some(())
+        })
+        .await;
+        let (status, parked) = self.json_command(&["parked", "list", "--json"]).await;
+        assert!(status.success(), "messages are parked: {parked}");
+        let management = self.management();
+        eventually("every delivery is acknowledged", || async {
+            let queues = management.queues(&self.name).await.ok()?;
+            // What nobody subscribes to ends in ev.unrouted, and tests bind queues of their own.
+            let mut used = queues.iter().filter(|queue| queue.consumers > 0);
+            used.all(|queue| queue.messages == 0).then_some(())
+        })
+        .await;
+    }
+
     /// The owner's view of the database: what tests look into, never what the bank does.
     pub async fn pool(&self) -> PgPool {
         let options = self.server.clone().database(&self.name);
