@@ -255,6 +255,8 @@ mod tests {
     fn a_broken_value_is_refused_with_its_key() {
         let error = load(MINIMAL, &[("VOSTRO__HTTP__ADDRESS", "nowhere")]).expect_err("refused").to_string();
         assert!(error.contains("address"), "{error}");
+        let error = load(&format!("{MINIMAL}\n[messaging]\nretry_attempts = 0"), &[]).expect_err("refused").to_string();
+        assert!(error.contains("retry_attempts"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");

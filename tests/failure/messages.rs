@@ -118,6 +118,7 @@ async fn every_message_again_and_in_reverse_order_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobody() {
     let world = World::create().await;
+    world.expects_parked();
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
@@ -162,6 +163,7 @@ async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobo
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_with_impossible_data_is_quarantined_alone() {
     let world = World::create().await;
+    world.expects_parked();
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "100.00").await;

@@ -192,6 +192,14 @@ async fn events_the_broker_lost_are_published_once_more_and_take_effect_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "the test leaves 1 parked keys behind")]
+async fn a_test_that_leaves_a_parked_key_behind_fails() {
+    let world = World::create().await;
+    let parked = "insert into auth.parked_key values ('auth.people', gen_random_uuid(), 'WAITING', 0, now(), 'BLOCKED', 'x', now())";
+    statement(&world, parked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_module_takes_nothing_until_it_is_resumed() {
     let world = World::create().await;
     let bank = world.open_bank().await;
