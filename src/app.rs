@@ -15,7 +15,11 @@ use vostro_account::Accounts;
 use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
-use vostro_messaging::{Consumer, ContactKey, DeadLetterDrain, Foundation, Manifest, Module, Outbox, Relay};
+use vostro_messaging::parking::ParkingDesk;
+use vostro_messaging::{
+    Consumer, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module, Outbox, Relay,
+    RetryWorker,
+};
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{AmqpBroker, AmqpPublisher, Difference, Endpoint, ManagementClient, Supervisor, Topology};
@@ -149,6 +153,28 @@ pub fn auth_for_commands(config: &Config) -> anyhow::Result<Auth> {
     Ok(Auth::new(foundation(config, "auth")?, config.auth.clone())?)
 }
 
+/// What a module stands on, for commands that work on its messaging.
+///
+/// # Errors
+/// When no module has the name.
+pub fn foundation_for_commands(config: &Config, module: &str) -> anyhow::Result<(&'static str, Foundation)> {
+    let known = manifests().into_iter().map(|manifest| manifest.module).find(|name| *name == module);
+    let module = known.with_context(|| format!("no module is called {module}"))?;
+    Ok((module, foundation(config, module)?))
+}
+
+/// Where operators decide about parked messages, one desk per module.
+///
+/// # Errors
+/// When the configuration names no usable database.
+pub fn parking_desks(config: &Config) -> anyhow::Result<Vec<ParkingDesk>> {
+    let desk = |manifest: Manifest| {
+        let module = manifest.module;
+        Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
+    };
+    manifests().into_iter().map(desk).collect()
+}
+
 /// A running bank.
 pub struct Bank {
     address: SocketAddr,
@@ -221,7 +247,8 @@ impl Bank {
         let verified = CancellationToken::new();
         for module in modules.all() {
             let Manifest { module: name, publish_linger, .. } = module.manifest();
-            let Foundation { pool, outbox, .. } = modules.foundation(name)?.clone();
+            let foundation = modules.foundation(name)?.clone();
+            let Foundation { pool, outbox, .. } = foundation.clone();
             let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
             let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
             self.connections.extend([publishing.clone(), consuming.clone()]);
@@ -229,11 +256,16 @@ impl Bank {
             let broker = Arc::new(AmqpBroker::new(consuming));
             let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher, publish_linger);
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
+            let switch = ConsumptionSwitch::paused_until_read();
+            self.consuming.spawn(switch.clone().watch(name, pool, self.stop_consuming.clone()));
             for bound in module.handlers() {
-                let drain = DeadLetterDrain::new(bound.subscription.clone(), pool.clone(), broker.clone());
-                let consumer =
-                    Consumer::new(bound.subscription, bound.handler, pool.clone(), outbox.clone(), broker.clone());
+                let intake =
+                    Intake::new(bound.subscription, &foundation, config.messaging.retry_schedule(), switch.clone());
+                let drain = DeadLetterDrain::new(Arc::clone(&intake), broker.clone());
+                let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&bound.handler));
+                let consumer = Consumer::new(intake, bound.handler, broker.clone());
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| consumer.run(stop)));
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| worker.run(stop)));
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| drain.run(stop)));
             }
             for work in module.background(self.stop_consuming.clone()) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use vostro_messaging::RetrySchedule;
+use vostro_messaging::parking::ApprovalPolicy;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +22,8 @@ pub struct Config {
     pub http: HttpConfig,
     #[serde(default)]
     pub log: LogConfig,
+    #[serde(default)]
+    pub messaging: MessagingConfig,
     #[serde(default)]
     pub auth: vostro_auth::Config,
     #[serde(default)]
@@ -104,6 +108,51 @@ impl Default for LogConfig {
     }
 }
 
+/// What happens to events that cannot be handled.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MessagingConfig {
+    /// The pause before each attempt to handle a parked event, in seconds; the last repeats.
+    pub retry_pauses_seconds: Vec<u64>,
+    /// After this many attempts it is left to an operator.
+    pub retry_attempts: u32,
+    /// Where a second person has to agree before parked messages are skipped or discarded: `<module>.<subscription>`, or
+    /// `<module>.*` for all of a module.
+    pub approval: Vec<String>,
+    /// Whether that holds for trying them again too.
+    pub approval_of_redrive: bool,
+}
+
+impl Default for MessagingConfig {
+    fn default() -> Self {
+        let (schedule, policy) = (RetrySchedule::default(), ApprovalPolicy::default());
+        Self {
+            retry_pauses_seconds: schedule.pauses.iter().map(Duration::as_secs).collect(),
+            retry_attempts: schedule.attempts,
+            approval: policy.subscriptions,
+            approval_of_redrive: policy.redrive,
+        }
+    }
+}
+
+impl MessagingConfig {
+    pub fn retry_schedule(&self) -> RetrySchedule {
+        let pauses = self.retry_pauses_seconds.iter().copied().map(Duration::from_secs).collect();
+        RetrySchedule { pauses, attempts: self.retry_attempts }
+    }
+
+    pub fn approval_policy(&self) -> ApprovalPolicy {
+        ApprovalPolicy { subscriptions: self.approval.clone(), redrive: self.approval_of_redrive }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.retry_pauses_seconds.is_empty() || self.retry_attempts == 0 {
+            return Err("retry_pauses_seconds and retry_attempts: at least one".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// The configuration cannot be used; the text names the key and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration: {0}")]
@@ -147,6 +196,7 @@ impl Config {
             ("transaction", self.transaction.validate()),
             ("notification", self.notification.validate()),
             ("compliance", self.compliance.validate()),
+            ("messaging", self.messaging.validate()),
         ];
         for (section, check) in checks {
             check.map_err(|problem| ConfigError(format!("{section}: {problem}")))?;
@@ -205,6 +255,8 @@ mod tests {
     fn a_broken_value_is_refused_with_its_key() {
         let error = load(MINIMAL, &[("VOSTRO__HTTP__ADDRESS", "nowhere")]).expect_err("refused").to_string();
         assert!(error.contains("address"), "{error}");
+        let error = load(&format!("{MINIMAL}\n[messaging]\nretry_attempts = 0"), &[]).expect_err("refused").to_string();
+        assert!(error.contains("retry_attempts"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");

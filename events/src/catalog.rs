@@ -4,6 +4,7 @@ use schemars::Schema;
 use serde_json::Value;
 
 use crate::command::CommandRefusedV1;
+use crate::operator::OperatorActedV1;
 use crate::{DomainEvent, account, auth, compliance, notification, transaction};
 
 /// What is known about one event version without having one.
@@ -50,6 +51,7 @@ fn sorted(value: Value) -> Value {
 /// Every event version of every module, in the order of the modules and of their declaration.
 pub fn catalog() -> Vec<EventDescription> {
     let refusals = CommandRefusedV1::TYPES.map(EventDescription::of::<CommandRefusedV1>);
+    let operations = OperatorActedV1::TYPES.map(EventDescription::of::<OperatorActedV1>);
     let modules = [
         auth::describe(),
         account::describe(),
@@ -57,5 +59,5 @@ pub fn catalog() -> Vec<EventDescription> {
         notification::describe(),
         compliance::describe(),
     ];
-    modules.into_iter().flatten().chain(refusals).collect()
+    modules.into_iter().flatten().chain(refusals).chain(operations).collect()
 }

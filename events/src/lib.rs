@@ -15,6 +15,7 @@ pub mod compliance;
 mod domain_event;
 mod envelope;
 pub mod notification;
+pub mod operator;
 mod structured;
 pub mod transaction;
 

@@ -5,12 +5,15 @@
 
 mod audit;
 mod config_check;
-mod dead_letter;
 mod doctor;
 mod ledger;
 mod migrate;
+mod module;
+mod operator;
 mod outbox;
 pub mod output;
+mod parked;
+mod republish;
 mod schema;
 mod serve;
 pub mod staff;
@@ -61,10 +64,13 @@ enum Command {
     /// The audit chain's proof.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Messages that could not be handled.
+    /// Messages that could not be handled, and what waits behind them: look, try again, give up.
     #[command(subcommand)]
-    DeadLetter(dead_letter::DeadLetterCommand),
-    /// Events that wait to be published.
+    Parked(parked::ParkedCommand),
+    /// A module's consumers: pause, resume, drain.
+    #[command(subcommand)]
+    Module(module::ModuleCommand),
+    /// Events that wait to be published, and publishing once more.
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     /// The GraphQL schema.
@@ -116,7 +122,8 @@ pub async fn run() -> ExitCode {
         Command::Bench(BenchCommand::Transfers(options)) => crate::bench::transfers(&config, file, &options).await,
         Command::Ledger(command) => ledger::run(&config, &command).await,
         Command::Audit(command) => audit::run(&config, &command).await,
-        Command::DeadLetter(command) => dead_letter::run(&config, &command).await,
+        Command::Parked(command) => parked::run(&config, &command).await,
+        Command::Module(command) => module::run(&config, &command).await,
         Command::Outbox(command) => outbox::run(&config, &command).await,
         Command::Staff(command) => staff::run(&config, &command).await,
         Command::Config(command) => config_check::run(&config, &command),

@@ -3,7 +3,8 @@ use clap::Subcommand;
 use serde_json::json;
 use vostro_messaging::Outbox;
 
-use super::output;
+use super::republish::RepublishArgs;
+use super::{output, republish};
 use crate::app;
 use crate::config::Config;
 use crate::database;
@@ -16,10 +17,17 @@ pub enum OutboxCommand {
         #[arg(long)]
         json: bool,
     },
+    Republish(RepublishArgs),
 }
 
 pub async fn run(config: &Config, command: &OutboxCommand) -> anyhow::Result<bool> {
-    let OutboxCommand::Status { json: as_json } = command;
+    match command {
+        OutboxCommand::Status { json } => status(config, *json).await,
+        OutboxCommand::Republish(arguments) => republish::run(config, arguments).await,
+    }
+}
+
+async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     for manifest in app::manifests() {
@@ -30,7 +38,7 @@ pub async fn run(config: &Config, command: &OutboxCommand) -> anyhow::Result<boo
         rows.push([manifest.module.to_owned(), status.rows.to_string(), waiting]);
         values.push(json!({"module": manifest.module, "rows": status.rows, "oldestAgeMillis": age}));
     }
-    if *as_json {
+    if as_json {
         output::json(&json!(values));
     } else {
         output::text(&output::table(["module", "events waiting", "oldest"], &rows));

@@ -118,6 +118,7 @@ async fn every_message_again_and_in_reverse_order_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobody() {
     let world = World::create().await;
+    world.expects_parked();
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
@@ -133,18 +134,18 @@ async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobo
     for subscription in &subscriptions {
         let module = subscription.module;
         let group = subscription.group();
-        let letters = |code: &str| {
+        let parked = |code: &str| {
             format!(
-                "select count(*) from {module}.dead_letter where subscription = '{group}' and reason_code = '{code}' and reason <> ''"
+                "select count(*) from {module}.parked_key where subscription = '{group}' and reason_code = '{code}' and reason <> ''"
             )
         };
-        let undecodable = letters("UNDECODABLE");
+        let undecodable = parked("UNDECODABLE");
         eventually(&format!("{group} keeps the unreadable message"), || async {
             (world.count(&undecodable).await == 1).then_some(())
         })
         .await;
         if !subscription.takes("transaction.initiated.v9") {
-            let unknown = letters("UNKNOWN_EVENT");
+            let unknown = parked("UNKNOWN_EVENT");
             eventually(&format!("{group} keeps the event of an unknown version"), || async {
                 (world.count(&unknown).await == 1).then_some(())
             })
@@ -153,15 +154,16 @@ async fn a_poison_message_on_any_queue_is_kept_with_its_reason_and_disturbs_nobo
     }
     let transfer = ada.transfer("after-the-poison", &bob.account, "1.00").await;
     assert_eq!(transfer["transaction"]["status"], "COMPLETED");
-    let (status, letters) = world.json_command(&["dead-letter", "list", "--json"]).await;
+    let (status, parked) = world.json_command(&["parked", "list", "--json"]).await;
     assert_eq!(status.code(), Some(1));
-    assert!(letters.as_array().is_some_and(|letters| letters.len() >= subscriptions.len()), "{letters}");
+    assert!(parked.as_array().is_some_and(|parked| parked.len() >= subscriptions.len()), "{parked}");
     bank.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_with_impossible_data_is_set_aside_alone() {
+async fn an_event_with_impossible_data_is_quarantined_alone() {
     let world = World::create().await;
+    world.expects_parked();
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
@@ -169,9 +171,9 @@ async fn an_event_with_impossible_data_is_set_aside_alone() {
     let (_connection, channel) = channel(&world).await;
     let event = structured("transaction.initiated.v1", &json!({"transactionId": "not a uuid"}));
     publish(&channel, "", "q.account.postings", structured_properties(), event.as_bytes()).await;
-    eventually("the event is set aside", || async {
-        let letters = world.count("select count(*) from account.dead_letter where reason_code = 'INVALID'").await;
-        (letters == 1).then_some(())
+    eventually("the event is quarantined", || async {
+        let parked = "select count(*) from account.parked_key where reason_code = 'INVALID' and state = 'QUARANTINED'";
+        (world.count(parked).await == 1).then_some(())
     })
     .await;
     let transfer = ada.transfer("after-it", &bob.account, "1.00").await;

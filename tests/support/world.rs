@@ -1,5 +1,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
@@ -21,6 +22,7 @@ pub struct World {
     name: String,
     server: PgConnectOptions,
     folder: std::path::PathBuf,
+    expects_parked: AtomicBool,
 }
 
 impl World {
@@ -40,7 +42,7 @@ impl World {
         let folder = std::env::temp_dir().join(&name);
         let config = configuration(servers, &name, &folder);
         database::migrate(&config.database, &app::schemas(), |_| ()).await.expect("the database can be migrated");
-        let world = Self { config, name, server, folder };
+        let world = Self { config, name, server, folder, expects_parked: AtomicBool::new(false) };
         world.provision_broker().await;
         world
     }
@@ -119,6 +121,30 @@ impl World {
         assert!(status.success(), "the audit chain is broken: {audit}");
     }
 
+    /// Nothing waits anywhere: no event in an outbox, no parked key, no message in a queue or with a consumer.
+    pub async fn leaves_nothing_behind(&self) {
+        eventually("every outbox is empty", || async {
+            let (_, outboxes) = self.json_command(&["outbox", "status", "--json"]).await;
+            outboxes.as_array()?.iter().all(|outbox| outbox["rows"] == 0).then_some(())
+        })
+        .await;
+        let (status, parked) = self.json_command(&["parked", "list", "--json"]).await;
+        assert!(status.success(), "messages are parked: {parked}");
+        let management = self.management();
+        eventually("every delivery is acknowledged", || async {
+            let queues = management.queues(&self.name).await.ok()?;
+            // What nobody subscribes to ends in ev.unrouted, and tests bind queues of their own.
+            let mut used = queues.iter().filter(|queue| queue.consumers > 0);
+            used.all(|queue| queue.messages == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// The test means to leave keys parked. Without this a test that leaves one fails when it ends.
+    pub fn expects_parked(&self) {
+        self.expects_parked.store(true, Ordering::Relaxed);
+    }
+
     /// The owner's view of the database: what tests look into, never what the bank does.
     pub async fn pool(&self) -> PgPool {
         let options = self.server.clone().database(&self.name);
@@ -147,14 +173,28 @@ impl Drop for World {
             runtime.block_on(async move {
                 // A broker that a test has stopped cannot forget the virtual host; the next `make test` starts afresh.
                 let _ = management.delete_vhost(&name).await;
+                let parked = parked_keys(&server.clone().database(&name)).await.unwrap_or(0);
                 let mut connection =
                     PgConnection::connect_with(&server).await.expect("the test database server answers");
                 run(&mut connection, &format!("drop database if exists {name} with (force)")).await;
-            });
+                parked
+            })
         });
-        let _ = dropping.join();
+        // Servers that are gone already have nothing to say.
+        let parked = dropping.join().unwrap_or(0);
         let _ = std::fs::remove_dir_all(&self.folder);
+        let is_meant = self.expects_parked.load(Ordering::Relaxed) || std::thread::panicking();
+        assert!(parked == 0 || is_meant, "the test leaves {parked} parked keys behind");
     }
+}
+
+async fn parked_keys(database: &PgConnectOptions) -> sqlx::Result<i64> {
+    let mut connection = PgConnection::connect_with(database).await?;
+    let tables = app::manifests().into_iter().map(|manifest| format!("select key from {}.parked_key", manifest.module));
+    let query = format!("select count(*) from ({}) parked", tables.collect::<Vec<_>>().join(" union all "));
+    let parked = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(parked)
 }
 
 /// A bank as a process, ended when dropped.

@@ -20,6 +20,7 @@ pub fn manifest() -> Manifest {
             PostingAppliedV1::TYPE,
             PostingRejectedV1::TYPE,
             "account.command-refused.v1",
+            "account.operator-acted.v1",
         ],
         subscribes: vec![postings(), registrations()],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.

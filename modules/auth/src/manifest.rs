@@ -23,6 +23,7 @@ pub fn manifest() -> Manifest {
             SessionRefreshedV1::TYPE,
             SessionRevokedV1::TYPE,
             CommandRefusedV1::TYPES[0],
+            "auth.operator-acted.v1",
         ],
         subscribes: Vec::new(),
         depends_on: &[],

@@ -17,6 +17,7 @@ use crate::error::{ComplianceError, ComplianceErrorCode};
 use crate::manifest::{ARCHIVE, MODULE, manifest};
 use crate::proof::{self, AuditProof};
 use crate::publish;
+use crate::replay::{self, ArchivePoint, ArchivedEvent};
 use crate::store::counts::{self, EventCount};
 use crate::store::events::StoredRow;
 use crate::store::gaps::{self, EventGap};
@@ -234,6 +235,23 @@ impl Compliance {
     /// Database faults. A broken chain is no error but the answer.
     pub async fn verify_audit(&self, progress: impl FnMut(u64, u64)) -> sqlx::Result<AuditProof> {
         proof::verify(&self.inner.foundation.pool, progress).await
+    }
+
+    /// Archived events after a position, oldest first, as their producers wrote them. For the bank itself: it shows
+    /// everything.
+    ///
+    /// # Errors
+    /// Database faults, and a row that holds no event.
+    pub async fn archived_after(&self, position: i64, limit: i64) -> sqlx::Result<Vec<ArchivedEvent>> {
+        replay::page(&self.inner.foundation.pool, position, limit).await
+    }
+
+    /// The position of a point in the archive; one behind the last for a time after it.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn archive_position(&self, point: ArchivePoint) -> sqlx::Result<i64> {
+        replay::position(&self.inner.foundation.pool, point).await
     }
 
     /// Lets officers, administrators and the bank itself pass. That somebody else tried is written into the audit log.

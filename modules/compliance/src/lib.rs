@@ -16,6 +16,7 @@ mod facade;
 mod manifest;
 mod proof;
 mod publish;
+mod replay;
 mod store;
 mod watch;
 
@@ -25,6 +26,7 @@ pub use error::{ComplianceError, ComplianceErrorCode};
 pub use facade::{AuditEntry, AuditFilter, Compliance, Page};
 pub use manifest::manifest;
 pub use proof::AuditProof;
+pub use replay::{ArchivePoint, ArchivedEvent};
 pub use store::counts::EventCount;
 pub use store::gaps::EventGap;
 pub use store::violations::Violation;

@@ -24,7 +24,7 @@ pub fn manifest() -> Manifest {
         module: MODULE,
         version: env!("CARGO_PKG_VERSION"),
         purpose: "Keeps every event once, in a chain that shows tampering, and looks at them with its rules.",
-        publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4]],
+        publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4], "compliance.operator-acted.v1"],
         subscribes: vec![ARCHIVE],
         depends_on: &[],
         publish_linger: Duration::from_millis(20),

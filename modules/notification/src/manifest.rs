@@ -41,6 +41,7 @@ pub fn manifest() -> Manifest {
             NotificationReadV1::TYPE,
             PreferenceChangedV1::TYPE,
             "notification.command-refused.v1",
+            "notification.operator-acted.v1",
         ],
         subscribes: vec![BUSINESS_EVENTS],
         depends_on: &[],

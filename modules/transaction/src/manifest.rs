@@ -43,6 +43,7 @@ pub fn manifest() -> Manifest {
             TransactionCompletedV1::TYPE,
             TransactionFailedV1::TYPE,
             CommandRefusedV1::TYPES[2],
+            "transaction.operator-acted.v1",
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
         depends_on: &["account"],

@@ -4,68 +4,77 @@ use std::time::Duration;
 
 use chrono::Utc;
 use metrics::{Histogram, counter, histogram};
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use crate::dead_letter::{self, NewDeadLetter, ReasonCode};
 use crate::fault::{Fault, classify, jitter, until_database_answers};
-use crate::{
-    Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Outbox, Subscription, crash, decode,
-    inbox, wire,
-};
+use crate::parking::{ReasonCode, reason_of};
+use crate::{Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Intake, crash, decode, inbox};
 
 /// Runs one subscription: takes messages from its queue in batches, has the handler apply them, acknowledges after the
 /// commit.
 ///
 /// What can go wrong, and what becomes of it:
 /// - a duplicate is dropped by the inbox;
-/// - a message that cannot be read goes to the dead-letter queue;
-/// - an event that is not for this subscription, or that the handler calls invalid, is set aside with the reason, and the
-///   rest of the batch goes on;
-/// - a failure that may pass is tried three times; then the batch is taken apart, so that one bad event is set aside alone;
+/// - a message that cannot be read goes to the dead-letter queue, and from there to the parked messages;
+/// - an event that is not for this subscription, or that the handler calls invalid or blocked, is parked with its key
+///   ([`crate::parking`]), and the other keys of the batch go on;
+/// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked alone;
+/// - an event of a parked key is kept behind it;
 /// - while the database is away the batch is held, unacknowledged, until it answers.
 pub struct Consumer {
-    subscription: Subscription,
-    group: String,
+    intake: Arc<Intake>,
     handler: Arc<dyn Handler>,
-    pool: PgPool,
-    outbox: Outbox,
     broker: Arc<dyn Broker>,
     latencies: Mutex<HashMap<String, Histogram>>,
+}
+
+/// Why a batch was not applied.
+enum Failure {
+    /// It took too long; a second try would too.
+    DeadlineExceeded,
+    Handler(HandlerError),
+}
+
+/// Events of one key that wait to be parked, the one that failed first.
+struct Failed {
+    events: Vec<Incoming>,
+    code: ReasonCode,
+    reason: String,
 }
 
 impl Consumer {
     const ATTEMPTS: u32 = 3;
     /// A handler that takes longer is cancelled and rolled back, long before the broker would give up on it.
     const DEADLINE: Duration = Duration::from_secs(30);
+    /// The same for one event alone, which has to do with much less.
+    const DEADLINE_ALONE: Duration = Duration::from_secs(10);
 
-    /// `outbox` is the module's own: it is woken after each commit, as handlers write events too.
-    pub fn new(
-        subscription: Subscription,
-        handler: Arc<dyn Handler>,
-        pool: PgPool,
-        outbox: Outbox,
-        broker: Arc<dyn Broker>,
-    ) -> Self {
-        let group = subscription.group();
-        Self { subscription, group, handler, pool, outbox, broker, latencies: Mutex::default() }
+    pub fn new(intake: Arc<Intake>, handler: Arc<dyn Handler>, broker: Arc<dyn Broker>) -> Self {
+        Self { intake, handler, broker, latencies: Mutex::default() }
     }
 
     /// Consumes until `stop` is cancelled; a batch in progress is finished first.
     pub async fn run(self, stop: CancellationToken) {
-        let prefetch = u16::try_from(self.subscription.batch.clamp(32, 512)).unwrap_or(512);
+        let subscription = &self.intake.subscription;
+        let prefetch = u16::try_from(subscription.batch.clamp(32, 512)).unwrap_or(512);
         let mut pause = Duration::from_millis(100);
         while !stop.is_cancelled() {
-            match self.broker.consume(&self.subscription.queue(), prefetch).await {
+            if self.intake.switch.is_paused() {
+                tokio::select! {
+                    () = self.intake.switch.resumed() => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+            match self.broker.consume(&subscription.queue(), prefetch).await {
                 Ok(deliveries) => {
                     pause = Duration::from_millis(100);
                     self.take_from(deliveries, &stop).await;
                 }
                 Err(error) => {
-                    debug!(subscription = self.group, %error, "waiting for the broker");
+                    debug!(subscription = self.intake.group, %error, "waiting for the broker");
                     tokio::select! {
                         () = tokio::time::sleep(jitter(pause)) => {}
                         () = stop.cancelled() => {}
@@ -77,19 +86,26 @@ impl Consumer {
     }
 
     async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) {
+        let mut is_first = true;
         loop {
             let first = tokio::select! {
                 delivery = deliveries.next() => delivery,
                 () = stop.cancelled() => None,
+                // Dropping the deliveries returns what was not begun to the queue.
+                () = self.intake.switch.paused() => None,
             };
             let Some(first) = first else { return };
+            if std::mem::take(&mut is_first) {
+                // Whoever had the queue before has it no more, and may have parked some of its keys.
+                self.intake.parked.forget();
+            }
             let settled = tokio::select! {
                 settled = self.take_batch(first, deliveries.as_mut()) => settled,
                 // Only reached when a batch is held because the database is away: the broker keeps it.
                 () = self.held_when_stopping(stop) => return,
             };
             if let Err(error) = settled {
-                debug!(subscription = self.group, error, "the connection is gone; its messages will come again");
+                debug!(subscription = self.intake.group, error, "the connection is gone; its messages will come again");
                 return;
             }
         }
@@ -106,14 +122,14 @@ impl Consumer {
         // After a crash the culprit is unknown: events that were delivered before are handled one by one.
         let mut suspicious = first.delivery_count >= 2;
         let mut events = self.read(first, deliveries).await?;
-        let full_by = Instant::now() + self.subscription.linger;
-        while events.len() < self.subscription.batch {
+        let full_by = Instant::now() + self.intake.subscription.linger;
+        while events.len() < self.intake.subscription.batch {
             let Some(delivery) = next_until(deliveries, full_by).await else { break };
             last = delivery.tag;
             suspicious |= delivery.delivery_count >= 2;
             events.extend(self.read(delivery, deliveries).await?);
         }
-        crash::point(crash::DELIVERED, &self.group);
+        crash::point(crash::DELIVERED, &self.intake.group);
         if suspicious {
             for event in events {
                 self.handle(vec![event]).await;
@@ -129,7 +145,7 @@ impl Consumer {
         match decode(&delivery.message) {
             Ok(events) => Ok(events),
             Err(reason) => {
-                error!(subscription = self.group, %reason, "an unreadable message goes to the dead-letter queue");
+                error!(subscription = self.intake.group, %reason, "an unreadable message goes to the dead-letter queue");
                 self.count("undecodable", 1);
                 deliveries.reject(delivery.tag).await.map_err(|error| error.to_string())?;
                 Ok(Vec::new())
@@ -137,68 +153,87 @@ impl Consumer {
         }
     }
 
-    /// Handles every event or sets it aside; returns only when each has had one of the two.
+    /// Handles every event or parks it; returns only when each has had one of the two.
     async fn handle(&self, events: Vec<Incoming>) {
-        let (mut events, foreign): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|event| self.subscription.takes(event.envelope.event_type.as_str()));
-        for event in foreign {
-            let reason = format!("{} does not take {}", self.group, event.envelope.event_type);
-            self.set_aside(&event, ReasonCode::UnknownEvent, &reason).await;
-        }
+        let mut events = self.intake.keep_behind_parked(events).await;
+        let mut failed = self.split_off_foreign(&mut events);
         let mut attempt = 1;
         while !events.is_empty() {
-            match self.apply(&events).await {
-                Ok(()) => return,
-                Err(HandlerError::Invalid { event, reason })
-                    if events.iter().any(|candidate| candidate.envelope.id == event) =>
-                {
-                    let (invalid, rest): (Vec<_>, Vec<_>) =
-                        events.into_iter().partition(|candidate| candidate.envelope.id == event);
-                    for event in &invalid {
-                        self.set_aside(event, ReasonCode::Invalid, &reason).await;
-                    }
-                    events = rest;
+            let error = match self.apply(&events).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            match error {
+                Failure::Handler(HandlerError::Database(error)) if classify(&error) == Fault::DatabaseDown => {
+                    warn!(subscription = self.intake.group, %error, "the database is away; holding the batch");
+                    until_database_answers(&self.intake.pool).await;
                 }
-                Err(HandlerError::Database(error)) if classify(&error) == Fault::DatabaseDown => {
-                    warn!(subscription = self.group, %error, "the database is away; holding the batch");
-                    until_database_answers(&self.pool).await;
-                }
-                Err(error) if attempt < Self::ATTEMPTS => {
-                    debug!(subscription = self.group, %error, attempt, "trying again");
+                Failure::Handler(
+                    ref error @ (HandlerError::Invalid { event, .. } | HandlerError::Blocked { event, .. }),
+                ) if contains(&events, event) => failed.extend(split_off(&mut events, event, error)),
+                Failure::Handler(error) if attempt < Self::ATTEMPTS => {
+                    debug!(subscription = self.intake.group, %error, attempt, "trying again");
                     tokio::time::sleep(jitter(Duration::from_millis(50) * 3_u32.pow(attempt))).await;
                     attempt += 1;
                 }
-                Err(error) => return self.take_apart(events, &error).await,
+                Failure::Handler(error) => {
+                    self.take_apart(std::mem::take(&mut events), &error).await;
+                }
+                Failure::DeadlineExceeded => {
+                    let error = HandlerError::Transient("the handler exceeded its deadline".to_owned());
+                    self.take_apart(std::mem::take(&mut events), &error).await;
+                }
             }
         }
+        // Only now: what came before them in their keys is applied.
+        for Failed { events, code, reason } in failed {
+            self.park(&events, code, &reason).await;
+        }
+    }
+
+    /// Takes events out that are not for this subscription, each with what is behind it in its key.
+    fn split_off_foreign(&self, events: &mut Vec<Incoming>) -> Vec<Failed> {
+        let Intake { subscription, group, .. } = &*self.intake;
+        let mut failed = Vec::new();
+        while let Some(first) = events.iter().position(|event| !subscription.takes(event.envelope.event_type.as_str()))
+        {
+            let reason = format!("{group} does not take {}", events[first].envelope.event_type);
+            let events = split_off_key(events, first);
+            failed.push(Failed { events, code: ReasonCode::UnknownEvent, reason });
+        }
+        failed
     }
 
     /// The batch failed again and again: find out which event it is.
     async fn take_apart(&self, events: Vec<Incoming>, error: &HandlerError) {
-        if let [event] = events.as_slice() {
-            let reason = match error {
-                HandlerError::Database(source) => source.to_string(),
-                other => other.to_string(),
-            };
-            return self.set_aside(event, ReasonCode::RetriesExhausted, &reason).await;
+        if events.len() == 1 {
+            // The database is there, or this batch would be held.
+            let (code, reason) = reason_of(error).unwrap_or((ReasonCode::RetriesExhausted, error.to_string()));
+            return self.park(&events, code, &reason).await;
         }
         for event in events {
             Box::pin(self.handle(vec![event])).await;
         }
     }
 
+    async fn park(&self, events: &[Incoming], code: ReasonCode, reason: &str) {
+        self.intake.park(events, code, reason).await;
+        self.count("parked", events.len());
+    }
+
     /// One transaction: claim, apply, commit.
-    async fn apply(&self, events: &[Incoming]) -> Result<(), HandlerError> {
-        match tokio::time::timeout(Self::DEADLINE, self.apply_unbounded(events)).await {
-            Ok(result) => result,
-            Err(_) => Err(HandlerError::Transient("the handler exceeded its deadline".to_owned())),
+    async fn apply(&self, events: &[Incoming]) -> Result<(), Failure> {
+        let deadline = if events.len() == 1 { Self::DEADLINE_ALONE } else { Self::DEADLINE };
+        match tokio::time::timeout(deadline, self.apply_unbounded(events)).await {
+            Ok(result) => result.map_err(Failure::Handler),
+            Err(_) => Err(Failure::DeadlineExceeded),
         }
     }
 
     async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), HandlerError> {
-        let mut transaction = self.pool.begin().await?;
-        let fresh = match self.subscription.inbox {
-            InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.group, &ids(events)).await?),
+        let mut transaction = self.intake.pool.begin().await?;
+        let fresh = match self.intake.subscription.inbox {
+            InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),
             InboxMode::Handler => None,
         };
         let new = fresh.as_ref().map_or(events.len(), std::collections::HashSet::len);
@@ -212,10 +247,10 @@ impl Consumer {
             }
             _ => self.handler.handle_in_tx(&mut transaction, events).await?,
         };
-        crash::point(crash::HANDLED, &self.group);
+        crash::point(crash::HANDLED, &self.intake.group);
         transaction.commit().await?;
-        crash::point(crash::APPLIED, &self.group);
-        self.outbox.committed();
+        crash::point(crash::APPLIED, &self.intake.group);
+        self.intake.outbox.committed();
         if let Some(effect) = after_commit {
             effect();
         }
@@ -225,35 +260,9 @@ impl Consumer {
         Ok(())
     }
 
-    async fn set_aside(&self, event: &Incoming, code: ReasonCode, reason: &str) {
-        let event_type = event.envelope.event_type.as_str();
-        error!(subscription = self.group, event = %event.envelope.id, event_type, code = code.as_str(), reason,
-            "an event is set aside");
-        while let Err(error) = self.write_dead_letter(event, code, reason).await {
-            warn!(subscription = self.group, %error, "cannot set an event aside yet; holding it");
-            until_database_answers(&self.pool).await;
-            tokio::time::sleep(jitter(Duration::from_millis(200))).await;
-        }
-        self.count("dead_lettered", 1);
-    }
-
-    async fn write_dead_letter(&self, event: &Incoming, code: ReasonCode, reason: &str) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
-        inbox::claim_in_tx(&mut transaction, &self.group, &[event.envelope.id]).await?;
-        let letter = NewDeadLetter {
-            subscription: &self.group,
-            event: Some((event.envelope.id, event.envelope.event_type.as_str())),
-            code,
-            reason,
-            message: &wire::alone(event),
-        };
-        dead_letter::insert_in_tx(&mut transaction, letter).await?;
-        transaction.commit().await
-    }
-
     fn count(&self, outcome: &'static str, events: usize) {
         if events > 0 {
-            counter!("vostro_consumed_total", "subscription" => self.group.clone(), "outcome" => outcome)
+            counter!("vostro_consumed_total", "subscription" => self.intake.group.clone(), "outcome" => outcome)
                 .increment(u64::try_from(events).unwrap_or(u64::MAX));
         }
     }
@@ -265,7 +274,7 @@ impl Consumer {
         for event in events {
             let event_type = event.envelope.event_type.as_str();
             if !latencies.contains_key(event_type) {
-                let (subscription, label) = (self.group.clone(), event_type.to_owned());
+                let (subscription, label) = (self.intake.group.clone(), event_type.to_owned());
                 let histogram =
                     histogram!("vostro_end_to_end_seconds", "subscription" => subscription, "type" => label);
                 latencies.insert(event_type.to_owned(), histogram);
@@ -286,4 +295,28 @@ async fn next_until(deliveries: &mut dyn Deliveries, deadline: Instant) -> Optio
 
 fn ids(events: &[Incoming]) -> Vec<Uuid> {
     events.iter().map(|event| event.envelope.id).collect()
+}
+
+fn contains(events: &[Incoming], id: Uuid) -> bool {
+    events.iter().any(|event| event.envelope.id == id)
+}
+
+/// Takes the event that failed out of the batch, with what is behind it in its key.
+fn split_off(events: &mut Vec<Incoming>, id: Uuid, error: &HandlerError) -> Option<Failed> {
+    let first = events.iter().position(|event| event.envelope.id == id)?;
+    let (code, reason) = reason_of(error)?;
+    Some(Failed { events: split_off_key(events, first), code, reason })
+}
+
+/// Takes the event at `first` out, and all later ones of its key.
+fn split_off_key(events: &mut Vec<Incoming>, first: usize) -> Vec<Incoming> {
+    let key = events[first].envelope.partition_key;
+    let mut index = 0;
+    events
+        .extract_if(.., |event| {
+            let behind = index >= first && event.envelope.partition_key == key;
+            index += 1;
+            behind
+        })
+        .collect()
 }

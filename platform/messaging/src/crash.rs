@@ -13,6 +13,12 @@ pub const DELIVERED: &str = "consumer.delivered";
 pub const HANDLED: &str = "consumer.handled";
 /// After the effects were committed, before the delivery is acknowledged.
 pub const APPLIED: &str = "consumer.committed";
+/// After events were parked, or put behind a parked key, before their delivery is acknowledged.
+pub const PARKED: &str = "parking.parked";
+/// After the effects of a parked event were written, before they are committed with its release.
+pub const RETRIED: &str = "parking.retried";
+/// After a parked event was handled and taken out.
+pub const RELEASED: &str = "parking.released";
 
 /// Ends the process here if a test asked for it. `scope` is the module or subscription, so that a test can aim:
 /// `VOSTRO_CRASH_AT=consumer.committed@account.postings:3`.

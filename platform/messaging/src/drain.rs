@@ -1,34 +1,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::debug;
 
-use crate::dead_letter::{self, NewDeadLetter, ReasonCode};
-use crate::fault::{jitter, until_database_answers};
-use crate::{Broker, Deliveries, InboundMessage, InboxMode, Subscription, decode, inbox, wire};
+use crate::fault::jitter;
+use crate::parking::ReasonCode;
+use crate::{Broker, Deliveries, InboundMessage, Intake, decode};
 
-/// Moves what the broker has dead-lettered for one subscription into the module's own dead-letter table, so that there
-/// is one place to look, with a reason to read.
+/// Moves what the broker has dead-lettered for one subscription to the parked messages, quarantined, so that there is one
+/// place to look, with a reason to read. Two kinds of messages come this way: those nobody can read, and those that ended
+/// the process each time they were handled.
 pub struct DeadLetterDrain {
-    subscription: Subscription,
-    pool: PgPool,
+    intake: Arc<Intake>,
     broker: Arc<dyn Broker>,
 }
 
 impl DeadLetterDrain {
     const PREFETCH: u16 = 16;
 
-    pub fn new(subscription: Subscription, pool: PgPool, broker: Arc<dyn Broker>) -> Self {
-        Self { subscription, pool, broker }
+    pub fn new(intake: Arc<Intake>, broker: Arc<dyn Broker>) -> Self {
+        Self { intake, broker }
     }
 
     /// Drains until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = Duration::from_millis(200);
         while !stop.is_cancelled() {
-            match self.broker.consume(&self.subscription.dead_letter_queue(), Self::PREFETCH).await {
+            match self.broker.consume(&self.intake.subscription.dead_letter_queue(), Self::PREFETCH).await {
                 Ok(deliveries) => {
                     pause = Duration::from_millis(200);
                     tokio::select! {
@@ -37,7 +36,7 @@ impl DeadLetterDrain {
                     }
                 }
                 Err(error) => {
-                    debug!(subscription = self.subscription.group(), %error, "waiting for the broker");
+                    debug!(subscription = self.intake.group, %error, "waiting for the broker");
                     tokio::select! {
                         () = tokio::time::sleep(jitter(pause)) => {}
                         () = stop.cancelled() => return,
@@ -51,9 +50,7 @@ impl DeadLetterDrain {
     async fn drain(&self, mut deliveries: Box<dyn Deliveries>) {
         while let Some(delivery) = deliveries.next().await {
             while let Err(error) = self.keep(&delivery.message).await {
-                warn!(subscription = self.subscription.group(), %error, "cannot keep a dead letter yet; holding it");
-                until_database_answers(&self.pool).await;
-                tokio::time::sleep(jitter(Duration::from_millis(200))).await;
+                self.intake.hold(&error).await;
             }
             if deliveries.ack_through(delivery.tag).await.is_err() {
                 return;
@@ -62,37 +59,21 @@ impl DeadLetterDrain {
     }
 
     /// A message that can be read came here because handling it ended the process: of its events, those that were
-    /// applied meanwhile are done, the others are kept.
+    /// applied meanwhile are done, the others are kept, each under its key.
     async fn keep(&self, message: &InboundMessage) -> sqlx::Result<()> {
-        let group = self.subscription.group();
-        let mut transaction = self.pool.begin().await?;
+        const REASON: &str = "delivered again and again without being handled to the end";
+        self.intake.parked.adding();
+        let mut transaction = self.intake.pool.begin().await?;
         match decode(message) {
             Err(reason) => {
-                let reason = reason.to_string();
-                error!(subscription = group, reason, "an unreadable message is kept as a dead letter");
-                let letter = NewDeadLetter {
-                    subscription: &group,
-                    event: None,
-                    code: ReasonCode::Undecodable,
-                    reason: &reason,
-                    message,
-                };
-                dead_letter::insert_in_tx(&mut transaction, letter).await?;
+                self.intake.park_unreadable_in_tx(&mut transaction, message, &reason.to_string()).await?;
             }
-            Ok(events) => {
-                let ids = events.iter().map(|event| event.envelope.id).collect::<Vec<_>>();
-                let open = inbox::claim_in_tx(&mut transaction, &group, &ids).await?;
-                let unknown_state = self.subscription.inbox == InboxMode::Handler;
-                for event in events.iter().filter(|event| unknown_state || open.contains(&event.envelope.id)) {
-                    error!(subscription = group, event = %event.envelope.id, "an event that ends the process is set aside");
-                    let letter = NewDeadLetter {
-                        subscription: &group,
-                        event: Some((event.envelope.id, event.envelope.event_type.as_str())),
-                        code: ReasonCode::CrashLoop,
-                        reason: "delivered again and again without being handled to the end",
-                        message: &wire::alone(event),
-                    };
-                    dead_letter::insert_in_tx(&mut transaction, letter).await?;
+            Ok(mut events) => {
+                // Keys are locked in order, as everywhere. The sort is stable: a key's events keep theirs.
+                events.sort_by_key(|event| event.envelope.partition_key);
+                for events in events.chunk_by(|a, b| a.envelope.partition_key == b.envelope.partition_key) {
+                    let events = events.iter().collect();
+                    self.intake.park_in_tx(&mut transaction, events, ReasonCode::CrashLoop, REASON).await?;
                 }
             }
         }

@@ -28,6 +28,13 @@ pub(crate) fn classify(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// Whether the database refused the values themselves (a constraint, a number out of range): the same event will be
+/// refused again.
+pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
 /// SQLSTATE classes of the PostgreSQL manual, appendix A.
 fn by_sqlstate(code: &str) -> Fault {
     match code {

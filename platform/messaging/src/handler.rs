@@ -21,7 +21,7 @@ impl Incoming {
     /// Reads the data as the event it should be.
     ///
     /// # Errors
-    /// [`HandlerError::Invalid`] naming this event: it will be set aside and the rest of the batch goes on.
+    /// [`HandlerError::Invalid`] naming this event: its key will be quarantined and the rest of the batch goes on.
     pub fn decode<E: DomainEvent>(&self) -> Result<E, HandlerError> {
         serde_json::from_str(self.data.get()).map_err(|error| self.invalid(error.to_string()))
     }
@@ -30,18 +30,28 @@ impl Incoming {
     pub fn invalid(&self, reason: impl Into<String>) -> HandlerError {
         HandlerError::Invalid { event: self.envelope.id, reason: reason.into() }
     }
+
+    /// This event cannot be handled yet: something it needs is not there.
+    pub fn blocked(&self, reason: impl Into<String>) -> HandlerError {
+        HandlerError::Blocked { event: self.envelope.id, reason: reason.into() }
+    }
 }
 
 /// Why a batch was not handled. The transaction is rolled back in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// One event of the batch can never be handled. It is set aside with the reason, the others are tried again.
+    /// Permanent: one event of the batch can never be handled. Its key is quarantined with the reason, the other keys are
+    /// tried again at once.
     #[error("event {event} is invalid: {reason}")]
     Invalid { event: Uuid, reason: String },
-    /// The database did not do its part; tried again.
+    /// One event of the batch needs something that is not there yet. Its key is parked and tried again later, the other
+    /// keys at once.
+    #[error("event {event} is blocked: {reason}")]
+    Blocked { event: Uuid, reason: String },
+    /// The database did not do its part; tried again, and parked when that does not help.
     #[error("database")]
     Database(#[from] sqlx::Error),
-    /// Anything else that may pass by itself; tried again.
+    /// Anything else that may pass by itself; tried again, and parked when that does not help.
     #[error("{0}")]
     Transient(String),
 }

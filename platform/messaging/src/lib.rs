@@ -6,6 +6,8 @@
 //! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
 //! [`Consumer`] acknowledges after its commit.
 //!
+//! What cannot be handled waits in the subscriber's database, in order per key: [`parking`].
+//!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
 //! To consume events, a module
@@ -15,7 +17,6 @@
 
 mod consumer;
 pub mod crash;
-pub mod dead_letter;
 mod drain;
 mod fault;
 mod feed;
@@ -23,11 +24,15 @@ mod frame;
 mod group_commit;
 mod handler;
 pub mod inbox;
+mod intake;
 mod manifest;
 mod module;
+mod operation;
 mod outbox;
+pub mod parking;
 mod relay;
 mod seal;
+mod switch;
 mod transport;
 mod wire;
 
@@ -37,11 +42,15 @@ pub use feed::LiveFeed;
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};
+pub use intake::Intake;
 pub use manifest::{EventSelector, InboxMode, Manifest, Subscription};
 pub use module::{BoundHandler, Foundation, Module, StartError};
+pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
+pub use parking::{RetrySchedule, RetryWorker};
 pub use relay::Relay;
 pub use seal::{Contact, ContactKey, Unsealable};
+pub use switch::{Consumption, ConsumptionSwitch};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
 pub use wire::{InboundMessage, OutboundMessage, decode, encode};
 

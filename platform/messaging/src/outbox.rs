@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -28,6 +29,12 @@ impl NewEvent {
         };
         let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
         let bytes = write_structured(&envelope, &data);
+        Self { envelope, bytes }
+    }
+
+    /// An event that was committed before and is published once more: the same id, sequence and data.
+    pub fn again(envelope: Envelope, data: &RawValue) -> Self {
+        let bytes = write_structured(&envelope, data);
         Self { envelope, bytes }
     }
 
@@ -120,12 +127,7 @@ impl Outbox {
 
     /// Deletes the rows that the broker has confirmed and returns the rows above `floor` that wait to be published, oldest
     /// first: one statement, one commit.
-    pub(crate) async fn next(
-        pool: &PgPool,
-        confirmed: &[i64],
-        floor: i64,
-        limit: i64,
-    ) -> sqlx::Result<Vec<OutboxRow>> {
+    pub(crate) async fn next(pool: &PgPool, confirmed: &[i64], floor: i64, limit: i64) -> sqlx::Result<Vec<OutboxRow>> {
         sqlx::query_as!(
             OutboxRow,
             "with published as (delete from outbox where id = any($1))

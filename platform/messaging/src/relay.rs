@@ -8,7 +8,6 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dead_letter;
 use crate::fault::jitter;
 use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
 
@@ -155,8 +154,7 @@ impl Relay {
         }
     }
 
-    /// Depth and age of the outbox and the number of dead letters as metrics, so that an operator sees a stuck relay
-    /// before customers do.
+    /// Depth and age of the outbox as metrics, so that an operator sees a stuck relay before customers do.
     async fn sample_until(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Ok(status) = Outbox::status(&self.pool).await {
@@ -164,10 +162,6 @@ impl Relay {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the depth is far below 2^52")]
                 gauge!("vostro_outbox_rows", "module" => self.module).set(status.rows as f64);
                 gauge!("vostro_outbox_oldest_age_seconds", "module" => self.module).set(age);
-            }
-            if let Ok(letters) = dead_letter::count(&self.pool).await {
-                #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the number is far below 2^52")]
-                gauge!("vostro_dead_letters", "module" => self.module).set(letters as f64);
             }
             tokio::select! {
                 () = tokio::time::sleep(Self::SAMPLE) => {}

@@ -15,7 +15,7 @@ const PREFIX: &str = "cloudEvents_";
 const OTHER_PREFIX: &str = "cloudEvents:";
 const JSON: &str = "application/json";
 const BATCH: &str = "application/cloudevents-batch+json";
-const STRUCTURED: &str = "application/cloudevents+json";
+pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 
 /// A message to publish, apart from its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn decode(message: &InboundMessage) -> Result<Vec<Incoming>, Undecodable> {
     Ok(events.into_iter().map(|(envelope, data)| Incoming { envelope, data }).collect())
 }
 
-/// A single event as a message of its own, for setting it aside when it came in a frame with others.
+/// A single event as a message of its own, for parking it when it came in a frame with others.
 pub(crate) fn alone(event: &Incoming) -> InboundMessage {
     let body = write_structured(&event.envelope, &event.data);
     InboundMessage { content_type: STRUCTURED.to_owned(), headers: BTreeMap::new(), body }

@@ -81,6 +81,17 @@ impl Database {
             .collect()
     }
 
+    /// The data of the outbox events of one type, in order, and takes them out as the relay would.
+    pub async fn take_published(&self, event_type: &str) -> Vec<serde_json::Value> {
+        let taken = self.published(event_type).await;
+        sqlx::query("delete from outbox where event_type = $1")
+            .bind(event_type)
+            .execute(&self.pool)
+            .await
+            .expect("the outbox can be emptied");
+        taken
+    }
+
     /// Runs one statement as the owner, for what a test does behind the module's back.
     ///
     /// # Panics

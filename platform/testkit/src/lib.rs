@@ -1,9 +1,14 @@
-//! What tests of modules stand on: a database of their own, events to feed a handler, and the outbox to look into.
+//! What tests of modules stand on: a database of their own, events to feed a handler or a whole consumer, and the outbox
+//! to look into.
 //!
 //! Needs a PostgreSQL server in `VOSTRO_TEST_DATABASE_URL` whose role may create databases; `make test` provides it.
 
+mod consuming;
 mod database;
 mod delivery;
+mod queue;
 
+pub use consuming::Consuming;
 pub use database::Database;
 pub use delivery::{deliver, incoming, incoming_caused_by, reason_for_refusing};
+pub use queue::Queue;

@@ -9,7 +9,7 @@ use vostro_events::account::AccountCreatedV1;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::transaction::{RouteV1, TransactionInitiatedV1, TransactionKind};
 use vostro_kernel::{Actor, Currency, Money, RequestContext, Role, SystemIds};
-use vostro_messaging::{Handler, HandlerError, Incoming, Module};
+use vostro_messaging::{BoundHandler, Handler, HandlerError, Incoming, Module};
 use vostro_testkit::{Database, deliver, incoming};
 
 pub struct Bank {
@@ -86,10 +86,13 @@ impl Bank {
         Self { database, accounts }
     }
 
-    pub fn handler(&self, subscription: &str) -> Arc<dyn Handler> {
+    pub fn subscription(&self, name: &str) -> BoundHandler {
         let handlers = self.accounts.handlers();
-        let bound = handlers.into_iter().find(|bound| bound.subscription.name == subscription);
-        bound.expect("the subscription exists").handler
+        handlers.into_iter().find(|bound| bound.subscription.name == name).expect("the subscription exists")
+    }
+
+    pub fn handler(&self, subscription: &str) -> Arc<dyn Handler> {
+        self.subscription(subscription).handler
     }
 
     /// Delivers a batch of accepted transfers.

@@ -7,7 +7,7 @@ use vostro_account::{Accounts, Config};
 use vostro_events::account::AccountStatus;
 use vostro_kernel::{ActorKind, RequestContext, Role, SystemIds};
 use vostro_messaging::Module;
-use vostro_testkit::{deliver, incoming, reason_for_refusing};
+use vostro_testkit::{Consuming, deliver, incoming, reason_for_refusing};
 
 use crate::fixture::{Bank, CREATED, asked, code, currency, customer, registered};
 
@@ -44,6 +44,16 @@ async fn a_registration_that_is_delivered_again_opens_nothing_more() {
     bank.register(&[user]).await;
     assert_eq!(bank.accounts_of(user).await.len(), 1);
     assert_eq!(bank.database.published(CREATED).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_registration_that_comes_twice_opens_one_account() {
+    let bank = Bank::open().await;
+    let consuming = Consuming::start(&bank.database, &bank.subscription("registrations"));
+    let registered = incoming(&registered(Uuid::now_v7(), &[Role::Customer]), 1);
+    consuming.take(&[registered.clone(), registered]).await;
+    assert_eq!(bank.database.take_published(CREATED).await.len(), 1);
+    consuming.leaves_nothing_behind(&bank.database).await;
 }
 
 #[tokio::test]

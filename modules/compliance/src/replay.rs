@@ -1,0 +1,65 @@
+//! The archive as a source: events as their producers wrote them, for publishing them once more.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::PgPool;
+use vostro_events::{Cause, Envelope, EventType};
+
+use crate::domain::Record;
+use crate::store::{events, names, search};
+
+/// An event out of the archive. Its data are the producer's bytes; its trace context is not archived.
+#[derive(Debug, Clone)]
+pub struct ArchivedEvent {
+    pub position: i64,
+    pub envelope: Envelope,
+    pub data: Box<RawValue>,
+}
+
+/// Where in the archive something begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchivePoint {
+    Position(i64),
+    /// The first event that was recorded then or later.
+    Time(DateTime<Utc>),
+}
+
+/// At most `limit` events after a position, oldest first. Empty at the end.
+pub(crate) async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<ArchivedEvent>> {
+    let names = names::load(&mut *pool.acquire().await?).await?;
+    let rows = events::page(pool, after, limit).await?;
+    let unreadable = |position: i64| sqlx::Error::Decode(format!("position {position} holds no event").into());
+    rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
+}
+
+/// The position of a point; one behind the last for a time after it.
+pub(crate) async fn position(pool: &PgPool, point: ArchivePoint) -> sqlx::Result<i64> {
+    match point {
+        ArchivePoint::Position(position) => Ok(position),
+        ArchivePoint::Time(time) => search::first_position_at(&mut *pool.acquire().await?, time).await,
+    }
+}
+
+fn archived(record: Record<'_>) -> Option<ArchivedEvent> {
+    let envelope = Envelope {
+        id: record.event_id,
+        event_type: EventType::parse(record.event_type).ok()?,
+        occurred_at: record.occurred_at,
+        aggregate_type: Cow::Owned(record.aggregate_type.to_owned()),
+        aggregate_id: record.aggregate_id,
+        sequence: record.sequence,
+        partition_key: record.partition_key.unwrap_or(record.aggregate_id),
+        cause: Cause {
+            correlation_id: record.correlation_id,
+            causation_id: record.causation_id,
+            command: record.command.map(|command| Cow::Owned(command.to_owned())),
+            actor_kind: record.actor_kind,
+            actor_id: record.actor_id,
+            traceparent: None,
+        },
+    };
+    let data = RawValue::from_string(record.data.to_owned()).ok()?;
+    Some(ArchivedEvent { position: record.position, envelope, data })
+}

@@ -1,0 +1,207 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use metrics::{counter, gauge};
+use sqlx::{PgConnection, PgPool};
+use tracing::{error, warn};
+use uuid::Uuid;
+use vostro_kernel::Clock;
+
+use crate::fault::{jitter, until_database_answers};
+use crate::parking::store::{self, Verdict};
+use crate::parking::{KnownParked, ParkedCounts, ParkedState, ReasonCode, RetrySchedule};
+use crate::{ConsumptionSwitch, Foundation, InboundMessage, InboxMode, Incoming, Outbox, Subscription, crash, inbox};
+
+/// What the consumer, the retry worker and the dead-letter drain of one subscription share: where its events go that
+/// cannot be handled, and whether it may consume at all.
+pub struct Intake {
+    pub(crate) subscription: Subscription,
+    /// `<module>.<name>`.
+    pub(crate) group: String,
+    pub(crate) pool: PgPool,
+    pub(crate) outbox: Outbox,
+    pub(crate) schedule: RetrySchedule,
+    pub(crate) switch: ConsumptionSwitch,
+    pub(crate) parked: KnownParked,
+    clock: Arc<dyn Clock>,
+}
+
+impl Intake {
+    /// `foundation` is the module's own.
+    pub fn new(
+        subscription: Subscription,
+        foundation: &Foundation,
+        schedule: RetrySchedule,
+        switch: ConsumptionSwitch,
+    ) -> Arc<Self> {
+        let Foundation { pool, outbox, clock, .. } = foundation.clone();
+        let group = subscription.group();
+        Arc::new(Self { subscription, group, pool, outbox, schedule, switch, parked: KnownParked::default(), clock })
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Of these events, those whose keys are parked are put behind them; returns the others. Nothing is asked of the
+    /// database while nothing is parked.
+    pub(crate) async fn keep_behind_parked(&self, mut events: Vec<Incoming>) -> Vec<Incoming> {
+        loop {
+            match self.try_keep_behind(&events).await {
+                Ok(kept) if kept.is_empty() => return events,
+                Ok(kept) => {
+                    events.retain(|event| !kept.contains(&event.envelope.partition_key));
+                    return events;
+                }
+                Err(error) => self.hold(&error).await,
+            }
+        }
+    }
+
+    /// The keys of these events that are parked. A transaction of its own, before that of the batch: a key that is
+    /// released meanwhile has its effects committed, and one that is not gets what is behind it.
+    async fn try_keep_behind(&self, events: &[Incoming]) -> sqlx::Result<HashSet<Uuid>> {
+        while self.parked.anything().is_none() {
+            self.look().await?;
+        }
+        if self.parked.anything() == Some(false) {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<Uuid> =
+            events.iter().map(|event| event.envelope.partition_key).collect::<HashSet<_>>().into_iter().collect();
+        let mut transaction = self.pool.begin().await?;
+        let parked: HashSet<Uuid> =
+            store::lock_in_tx(&mut transaction, &self.group, &keys).await?.into_iter().collect();
+        if parked.is_empty() {
+            return Ok(parked);
+        }
+        let behind: Vec<&Incoming> =
+            events.iter().filter(|event| parked.contains(&event.envelope.partition_key)).collect();
+        let behind = self.unhandled_in_tx(&mut transaction, behind).await?;
+        let added = store::append_in_tx(&mut transaction, &self.group, &behind, self.now()).await?;
+        transaction.commit().await?;
+        crash::point(crash::PARKED, &self.group);
+        self.count_parked("BEHIND", added);
+        Ok(parked)
+    }
+
+    /// Parks events of one key, the one that failed first. Returns when it is committed; while the database is away that
+    /// is later.
+    pub(crate) async fn park(&self, events: &[Incoming], code: ReasonCode, reason: &str) {
+        while let Err(error) = self.try_park(events, code, reason).await {
+            self.hold(&error).await;
+        }
+        crash::point(crash::PARKED, &self.group);
+        self.parked.added();
+    }
+
+    async fn try_park(&self, events: &[Incoming], code: ReasonCode, reason: &str) -> sqlx::Result<()> {
+        self.parked.adding();
+        let mut transaction = self.pool.begin().await?;
+        self.park_in_tx(&mut transaction, events.iter().collect(), code, reason).await?;
+        transaction.commit().await
+    }
+
+    pub(crate) async fn park_in_tx(
+        &self,
+        connection: &mut PgConnection,
+        events: Vec<&Incoming>,
+        code: ReasonCode,
+        reason: &str,
+    ) -> sqlx::Result<()> {
+        let events = self.unhandled_in_tx(&mut *connection, events).await?;
+        let Some(first) = events.first() else { return Ok(()) };
+        let envelope = &first.envelope;
+        let (event, event_type) = (envelope.id, envelope.event_type.as_str());
+        error!(subscription = self.group, %event, event_type, key = %envelope.partition_key, code = code.as_str(),
+            reason, "an event is parked, and its key with it");
+        let (now, verdict) = (self.now(), self.verdict(code, reason, 0));
+        store::park_in_tx(&mut *connection, &self.group, envelope.partition_key, &verdict, now).await?;
+        let added = store::append_in_tx(connection, &self.group, &events, now).await?;
+        self.count_parked(code.as_str(), 1);
+        self.count_parked("BEHIND", added.saturating_sub(1));
+        Ok(())
+    }
+
+    /// Keeps a message that nobody can read, quarantined under a digest of its bytes: the same message is kept once.
+    pub(crate) async fn park_unreadable_in_tx(
+        &self,
+        connection: &mut PgConnection,
+        message: &InboundMessage,
+        reason: &str,
+    ) -> sqlx::Result<()> {
+        let key = digest_key(message);
+        let (now, verdict) = (self.now(), self.verdict(ReasonCode::Undecodable, reason, 0));
+        error!(subscription = self.group, %key, reason, "an unreadable message is quarantined");
+        store::park_in_tx(&mut *connection, &self.group, key, &verdict, now).await?;
+        store::append_unreadable_in_tx(connection, &self.group, key, message, now).await?;
+        self.count_parked(ReasonCode::Undecodable.as_str(), 1);
+        Ok(())
+    }
+
+    /// What to do with a key that failed with `code` after `attempts` attempts of the worker.
+    pub(crate) fn verdict<'a>(&self, code: ReasonCode, reason: &'a str, attempts: u32) -> Verdict<'a> {
+        let exhausted = attempts >= self.schedule.attempts;
+        let state = if exhausted { ParkedState::Quarantined } else { code.state() };
+        Verdict { code, reason, state, next_attempt_at: self.schedule.next(attempts, self.now()) }
+    }
+
+    /// Those events this subscription has not taken responsibility for yet, as far as inbox rows tell; they get theirs.
+    async fn unhandled_in_tx<'a>(
+        &self,
+        connection: &mut PgConnection,
+        events: Vec<&'a Incoming>,
+    ) -> sqlx::Result<Vec<&'a Incoming>> {
+        if self.subscription.inbox == InboxMode::Handler {
+            return Ok(events);
+        }
+        let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
+        let mut fresh = inbox::claim_in_tx(connection, &self.group, &ids).await?;
+        Ok(events.into_iter().filter(|event| fresh.remove(&event.envelope.id)).collect())
+    }
+
+    /// Asks the database what is parked, for metrics and for the consumer.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn look(&self) -> sqlx::Result<ParkedCounts> {
+        let asked_at = self.parked.changes();
+        let counts = store::counts(&self.pool, &self.group).await?;
+        self.parked.learn(asked_at, counts.waiting + counts.quarantined > 0);
+        self.measure(&counts);
+        Ok(counts)
+    }
+
+    fn measure(&self, counts: &ParkedCounts) {
+        let age = counts.oldest.map_or(0.0, |oldest| (self.now() - oldest).as_seconds_f64().max(0.0));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the number is far below 2^52")]
+        for (state, keys) in [(ParkedState::Waiting, counts.waiting), (ParkedState::Quarantined, counts.quarantined)] {
+            gauge!("vostro_parked_keys", "subscription" => self.group.clone(), "state" => state.as_str().to_lowercase())
+                .set(keys as f64);
+        }
+        gauge!("vostro_parked_oldest_age_seconds", "subscription" => self.group.clone()).set(age);
+    }
+
+    /// Waits for the database: nothing is parked and nothing acknowledged while it is away.
+    pub(crate) async fn hold(&self, error: &sqlx::Error) {
+        warn!(subscription = self.group, %error, "cannot park yet; holding what came");
+        until_database_answers(&self.pool).await;
+        tokio::time::sleep(jitter(std::time::Duration::from_millis(200))).await;
+    }
+
+    fn count_parked(&self, reason: &'static str, messages: u64) {
+        if messages > 0 {
+            counter!("vostro_parked_total", "subscription" => self.group.clone(), "reason" => reason)
+                .increment(messages);
+        }
+    }
+}
+
+/// Stands in for the key of a message that has none.
+fn digest_key(message: &InboundMessage) -> Uuid {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &message.body);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    Uuid::new_v8(bytes)
+}

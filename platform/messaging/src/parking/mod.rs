@@ -1,0 +1,44 @@
+//! Sequenced parking: an event that cannot be handled waits in the subscriber's database, and everything of its key waits
+//! behind it, in order. Other keys go on.
+//!
+//! - The [`Consumer`](crate::Consumer) parks the key of an event that fails and keeps later events of parked keys behind it.
+//! - The [`RetryWorker`] tries the first event of each key again, less and less often, and at last quarantines the key.
+//! - An operator looks and decides at the [`ParkingDesk`].
+//!
+//! A key is the events' partition key: what a producer keeps together travels in one slot, in order, and so it is parked
+//! together. Presence of a `parked_message` row is the state: it goes in the transaction that holds the effect. With
+//! [`InboxMode::Rows`](crate::InboxMode::Rows) the inbox row is written when the event is parked, so that a redelivery is
+//! recognised from then on.
+//!
+//! What keeps the order while a key is released: adding behind a key and releasing it both lock the key's row. Whoever
+//! adds first makes the release see one more message; whoever releases first has the effect committed.
+
+mod desk;
+mod known;
+mod reason;
+mod redact;
+mod request;
+mod schedule;
+mod select;
+pub(crate) mod store;
+mod worker;
+
+pub use desk::{ApprovalPolicy, Decision, DeskError, ParkedMessage, ParkedPayload, ParkingDesk, Selection};
+pub(crate) use known::KnownParked;
+pub(crate) use reason::reason_of;
+pub use reason::{ParkedState, ReasonCode};
+pub use redact::redacted;
+pub use request::{ParkingAction, ParkingRequest, RequestState};
+pub use schedule::RetrySchedule;
+pub use worker::RetryWorker;
+
+/// What is parked in one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParkedCounts {
+    /// Keys that are tried again by themselves.
+    pub waiting: i64,
+    /// Keys that wait for somebody to decide.
+    pub quarantined: i64,
+    /// When the oldest of them was parked.
+    pub oldest: Option<chrono::DateTime<chrono::Utc>>,
+}

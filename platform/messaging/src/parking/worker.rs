@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+use uuid::Uuid;
+
+use super::reason::reason_of;
+use super::store::{self, Finished, Head};
+use super::{ParkedState, ReasonCode};
+use crate::fault::until_database_answers;
+use crate::{Handler, HandlerError, InboxMode, Incoming, Intake, crash, decode, inbox};
+
+/// Tries the parked keys of one subscription again when their time has come, each from its first message on, and
+/// releases those that come to their end. Several instances may do it side by side.
+pub struct RetryWorker {
+    intake: Arc<Intake>,
+    handler: Arc<dyn Handler>,
+}
+
+/// Why the first message of a key is still there.
+enum Failure {
+    /// The database is away; nothing is wrong with the message.
+    DatabaseDown,
+    Because(ReasonCode, String),
+}
+
+impl From<HandlerError> for Failure {
+    fn from(error: HandlerError) -> Self {
+        reason_of(&error).map_or(Self::DatabaseDown, |(code, reason)| Self::Because(code, reason))
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        HandlerError::from(error).into()
+    }
+}
+
+impl RetryWorker {
+    const POLL: Duration = Duration::from_secs(1);
+    /// Keys that are tried at the same time, so that one whose handler hangs does not hold up all others.
+    const LANES: usize = 2;
+    const DEADLINE: Duration = Duration::from_secs(30);
+    /// How long a key belongs to whoever took it. Longer than the deadline: two never work on one key.
+    const CLAIM: Duration = Duration::from_secs(90);
+
+    pub fn new(intake: Arc<Intake>, handler: Arc<dyn Handler>) -> Self {
+        Self { intake, handler }
+    }
+
+    /// Works until `stop` is cancelled, and not while consuming is paused. An attempt that is cut off is rolled back.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.turn() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Self::POLL) => {}
+                () = self.intake.parked.woken() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn turn(&self) {
+        let turn = async {
+            if !self.intake.switch.is_paused() && self.intake.look().await?.waiting > 0 {
+                self.retry_due().await?;
+            }
+            self.intake.look().await
+        };
+        if let Err(error) = turn.await {
+            debug!(subscription = self.intake.group, %error, "parked keys wait for the database");
+        }
+    }
+
+    /// Tries every key whose time has come, and says how many attempts that were.
+    ///
+    /// # Errors
+    /// Database faults; what was released before stays so.
+    pub async fn retry_due(&self) -> sqlx::Result<usize> {
+        let lanes = (0..Self::LANES).map(|_| self.lane());
+        Ok(futures::future::try_join_all(lanes).await?.into_iter().sum())
+    }
+
+    async fn lane(&self) -> sqlx::Result<usize> {
+        let mut attempts = 0;
+        let Intake { pool, group, .. } = &*self.intake;
+        loop {
+            let now = self.intake.now();
+            let Some((key, nth)) = store::claim_due(pool, group, now, now + Self::CLAIM).await? else {
+                return Ok(attempts);
+            };
+            attempts += 1;
+            self.retry(key, nth).await?;
+        }
+    }
+
+    /// From the first message of the key as far as it goes.
+    async fn retry(&self, key: Uuid, mut attempt: u32) -> sqlx::Result<()> {
+        let Intake { pool, group, schedule, .. } = &*self.intake;
+        if attempt > schedule.attempts {
+            let reason = "each attempt ended the process";
+            return self.postpone(key, attempt, ReasonCode::CrashLoop, reason).await;
+        }
+        loop {
+            let Some(head) = store::head(pool, group, key).await? else { return Ok(()) };
+            match self.apply_within_deadline(key, &head).await {
+                Ok(Finished::More) => attempt = 1,
+                Ok(Finished::Released) => {
+                    info!(subscription = group, %key, "a parked key is released");
+                    return Ok(());
+                }
+                Ok(Finished::Gone) => return Ok(()),
+                Err(Failure::DatabaseDown) => {
+                    until_database_answers(pool).await;
+                    return store::give_back(pool, group, key, self.intake.now()).await;
+                }
+                Err(Failure::Because(code, reason)) => return self.postpone(key, attempt, code, &reason).await,
+            }
+        }
+    }
+
+    async fn postpone(&self, key: Uuid, attempt: u32, code: ReasonCode, reason: &str) -> sqlx::Result<()> {
+        let verdict = self.intake.verdict(code, reason, attempt);
+        let (subscription, code) = (&self.intake.group, code.as_str());
+        match verdict.state {
+            ParkedState::Quarantined => {
+                error!(subscription, %key, attempt, code, reason, "a parked key is quarantined: an operator has to decide");
+            }
+            ParkedState::Waiting => debug!(subscription, %key, attempt, code, reason, "a parked key has to wait on"),
+        }
+        store::postpone(&self.intake.pool, subscription, key, &verdict).await
+    }
+
+    async fn apply_within_deadline(&self, key: Uuid, head: &Head) -> Result<Finished, Failure> {
+        let deadline = HandlerError::Transient("the handler exceeded its deadline".to_owned());
+        tokio::time::timeout(Self::DEADLINE, self.apply(key, head)).await.unwrap_or_else(|_| Err(deadline.into()))
+    }
+
+    /// One transaction: the effect, the message gone, the key free if it was the last.
+    async fn apply(&self, key: Uuid, head: &Head) -> Result<Finished, Failure> {
+        let intake = &*self.intake;
+        let events = self.read(head)?;
+        let mut transaction = intake.pool.begin().await?;
+        let events = if head.event_id.is_none() && intake.subscription.inbox == InboxMode::Rows {
+            // It could not be read when it was parked, so its events have no inbox rows yet.
+            let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
+            let mut fresh = inbox::claim_in_tx(&mut transaction, &intake.group, &ids).await?;
+            events.into_iter().filter(|event| fresh.remove(&event.envelope.id)).collect()
+        } else {
+            events
+        };
+        let after_commit =
+            if events.is_empty() { None } else { self.handler.handle_in_tx(&mut transaction, &events).await? };
+        crash::point(crash::RETRIED, &intake.group);
+        let until = intake.now() + Self::CLAIM;
+        let finished = store::finish_in_tx(&mut transaction, &intake.group, key, head.position, until).await?;
+        if finished == Finished::Gone {
+            return Ok(finished);
+        }
+        transaction.commit().await?;
+        crash::point(crash::RELEASED, &intake.group);
+        intake.outbox.committed();
+        if let Some(effect) = after_commit {
+            effect();
+        }
+        Ok(finished)
+    }
+
+    fn read(&self, head: &Head) -> Result<Vec<Incoming>, Failure> {
+        let events =
+            decode(&head.message).map_err(|reason| Failure::Because(ReasonCode::Undecodable, reason.to_string()))?;
+        let Intake { subscription, group, .. } = &*self.intake;
+        match events.iter().find(|event| !subscription.takes(event.envelope.event_type.as_str())) {
+            Some(event) => {
+                let reason = format!("{group} does not take {}", event.envelope.event_type);
+                Err(Failure::Because(ReasonCode::UnknownEvent, reason))
+            }
+            None => Ok(events),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What operators decide about parked messages, and what is on record of it.
+
+mod rig;
+
+use chrono::TimeDelta;
+use rig::{Mood, Rig};
+use uuid::Uuid;
+use vostro_events::operator::{OperatorActedV1, OperatorAction, OperatorStep};
+use vostro_kernel::{Actor, RequestContext, Role, Roles, SystemIds};
+use vostro_messaging::parking::{ApprovalPolicy, Decision, DeskError, ParkingAction, ParkingDesk, Selection};
+use vostro_messaging::{InboxMode, Incoming};
+use vostro_testkit::Consuming;
+
+struct Scene {
+    rig: Rig,
+    consuming: Consuming,
+    desk: ParkingDesk,
+    /// Three events of one key, the first of which is invalid.
+    key: Vec<Incoming>,
+}
+
+impl Scene {
+    async fn set(policy: ApprovalPolicy) -> Self {
+        let rig = Rig::create(InboxMode::Rows).await;
+        let key = rig.key(3);
+        rig.handler.set(&key[0], Mood::Invalid);
+        let consuming = rig.start();
+        consuming.take(&key).await;
+        let desk = ParkingDesk::new("account", rig.database.foundation_at(rig.clock.clone()), policy);
+        Self { rig, consuming, desk, key }
+    }
+
+    async fn of_one_person() -> Self {
+        Self::set(ApprovalPolicy { subscriptions: Vec::new(), redrive: false }).await
+    }
+
+    async fn of_two_people() -> Self {
+        Self::set(ApprovalPolicy { subscriptions: vec!["account.*".to_owned()], redrive: false }).await
+    }
+
+    fn whole_key(&self) -> Selection {
+        Selection { key: Some(self.key[0].envelope.partition_key), ..Selection::default() }
+    }
+
+    /// Action, step and named messages of everything on record.
+    async fn record(&self) -> Vec<(OperatorAction, OperatorStep, usize)> {
+        let events = self.rig.database.published(OperatorActedV1::TYPES[1]).await;
+        let read = |event| serde_json::from_value::<OperatorActedV1>(event).expect("it fits");
+        events.into_iter().map(read).map(|event| (event.action, event.step, event.messages.len())).collect()
+    }
+}
+
+fn operator() -> RequestContext {
+    person(&[Role::Operator])
+}
+
+fn person(roles: &[Role]) -> RequestContext {
+    let roles: Roles = roles.iter().copied().collect();
+    RequestContext::of(Actor::person(Uuid::now_v7(), roles, None), &SystemIds)
+}
+
+#[tokio::test]
+async fn a_redriven_key_is_handled_in_order_and_redriving_twice_does_nothing_more() {
+    let scene = Scene::of_one_person().await;
+    let redrive = async || scene.desk.order(&operator(), ParkingAction::Redrive, &scene.whole_key(), "").await;
+    assert_eq!(redrive().await.expect("redriven"), Decision::Done(1));
+    assert_eq!(redrive().await.expect("taken"), Decision::Done(0));
+    scene.rig.handler.set(&scene.key[0], Mood::Fine);
+    assert_eq!(scene.consuming.retry_due().await, 1);
+    assert_eq!(scene.rig.effects().await, Rig::ids(&scene.key));
+    assert!(matches!(redrive().await, Err(DeskError::NothingSelected)));
+    assert_eq!(scene.record().await, [(OperatorAction::Redrive, OperatorStep::Done, 3)]);
+    scene.consuming.leaves_parked(0, 0).await;
+}
+
+#[tokio::test]
+async fn skipping_the_first_message_lets_those_behind_it_go_on() {
+    let scene = Scene::of_one_person().await;
+    let skipped = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "booked by hand").await;
+    assert_eq!(skipped.expect("skipped"), Decision::Done(1));
+    assert_eq!(scene.consuming.retry_due().await, 1);
+    assert_eq!(scene.rig.effects().await, Rig::ids(&scene.key[1..]));
+    scene.consuming.take(&scene.key[..1]).await;
+    assert_eq!(
+        scene.rig.effects().await,
+        Rig::ids(&scene.key[1..]),
+        "what was skipped stays skipped when it comes again"
+    );
+    assert_eq!(scene.record().await, [(OperatorAction::Skip, OperatorStep::Done, 1)]);
+    scene.consuming.leaves_parked(0, 0).await;
+}
+
+#[tokio::test]
+async fn only_the_first_message_of_a_key_can_be_skipped_but_any_can_be_discarded() {
+    let scene = Scene::of_one_person().await;
+    let second = Selection { ids: vec![scene.key[1].envelope.id], ..Selection::default() };
+    let refused = scene.desk.order(&operator(), ParkingAction::Skip, &second, "why not").await;
+    assert!(matches!(refused, Err(DeskError::NotFirst(_))));
+    let discarded = scene.desk.order(&operator(), ParkingAction::Discard, &second, "sent by mistake").await;
+    assert_eq!(discarded.expect("discarded"), Decision::Done(1));
+    assert_eq!(scene.consuming.retry_due().await, 0, "the first is still there, and so is its quarantine");
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn giving_up_what_moves_money_takes_a_second_person() {
+    let scene = Scene::of_two_people().await;
+    let (ann, bob) = (operator(), person(&[Role::Admin]));
+    let asked = scene.desk.order(&ann, ParkingAction::Discard, &scene.whole_key(), "sent twice").await.expect("asked");
+    let Decision::Requested(request) = asked else { panic!("nobody was asked: {asked:?}") };
+    assert_eq!(scene.rig.parked_events().await, Rig::ids(&scene.key), "nothing is done yet");
+    assert!(matches!(scene.desk.decide(&ann, request, true).await, Err(DeskError::SamePerson)));
+
+    // What comes meanwhile is not part of what was asked for.
+    let late = scene.rig.next_of(&scene.key, 4);
+    scene.consuming.take(std::slice::from_ref(&late)).await;
+    assert_eq!(scene.desk.decide(&bob, request, true).await.expect("agreed"), Decision::Done(3));
+    assert_eq!(scene.rig.parked_events().await, Rig::ids(std::slice::from_ref(&late)));
+    assert!(matches!(scene.desk.decide(&bob, request, true).await, Err(DeskError::RequestDecided(_))));
+
+    scene.consuming.retry_due().await;
+    assert_eq!(scene.rig.effects().await, [late.envelope.id]);
+    assert_eq!(
+        scene.record().await,
+        [(OperatorAction::Discard, OperatorStep::Requested, 3), (OperatorAction::Discard, OperatorStep::Approved, 3)]
+    );
+    let envelopes = scene.rig.database.outbox_events().await.into_iter().map(|(envelope, _)| envelope);
+    let on_record: Vec<_> = envelopes.map(|envelope| (envelope.sequence, envelope.cause.actor_id)).collect();
+    assert_eq!(on_record, [(1, ann.actor.id), (2, bob.actor.id)]);
+    scene.consuming.leaves_parked(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_rejected_changes_nothing() {
+    let scene = Scene::of_two_people().await;
+    let asked = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "impatience").await;
+    let Ok(Decision::Requested(request)) = asked else { panic!("nobody was asked: {asked:?}") };
+    assert_eq!(scene.desk.requests(true, 10).await.expect("readable").len(), 1);
+    assert_eq!(scene.desk.decide(&operator(), request, false).await.expect("rejected"), Decision::Done(0));
+    assert_eq!(scene.desk.requests(true, 10).await.expect("readable"), []);
+    assert_eq!(scene.rig.parked_events().await, Rig::ids(&scene.key));
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn the_database_too_refuses_that_one_person_asks_and_agrees() {
+    let scene = Scene::of_two_people().await;
+    let asked = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "x").await.expect("asked");
+    assert!(matches!(asked, Decision::Requested(_)));
+    let both = "update parking_request set state = 'APPROVED', decided_by = requested_by, decided_at = now()";
+    let refused = sqlx::query(both).execute(scene.rig.database.pool()).await.expect_err("refused");
+    assert_eq!(refused.as_database_error().and_then(|error| error.constraint()), Some("four_eyes"));
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn redriving_needs_no_second_person_unless_the_policy_says_so() {
+    let scene = Scene::of_two_people().await;
+    let redriven = scene.desk.order(&operator(), ParkingAction::Redrive, &scene.whole_key(), "").await;
+    assert_eq!(redriven.expect("redriven"), Decision::Done(1));
+    let policy = ApprovalPolicy { subscriptions: vec!["account.parking-test".to_owned()], redrive: true };
+    let strict = ParkingDesk::new("account", scene.rig.database.foundation(), policy);
+    let asked = strict.order(&operator(), ParkingAction::Redrive, &scene.whole_key(), "fixed").await;
+    assert!(matches!(asked, Ok(Decision::Requested(_))), "{asked:?}");
+    scene.consuming.leaves_parked(1, 0).await;
+}
+
+#[tokio::test]
+async fn customers_and_those_without_a_reason_are_refused() {
+    let scene = Scene::of_one_person().await;
+    let whole = scene.whole_key();
+    for roles in [&[Role::Customer][..], &[Role::ComplianceOfficer]] {
+        let refused = scene.desk.order(&person(roles), ParkingAction::Redrive, &whole, "").await;
+        assert!(matches!(refused, Err(DeskError::Forbidden)), "{roles:?}");
+    }
+    for action in [ParkingAction::Skip, ParkingAction::Discard] {
+        let refused = scene.desk.order(&operator(), action, &whole, "  ").await;
+        assert!(matches!(refused, Err(DeskError::ReasonMissing)), "{action}");
+    }
+    assert_eq!(scene.record().await, []);
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_message_is_shown_without_what_is_personal() {
+    let scene = Scene::of_one_person().await;
+    let shown = scene.desk.show(scene.key[0].envelope.id).await.expect("readable").expect("found");
+    assert!(shown.message.is_first);
+    assert_eq!(shown.message.reason_code, "INVALID");
+    assert_eq!(shown.data[0]["name"], "[redacted]");
+    assert_eq!(shown.data[0]["accountId"], scene.key[0].envelope.aggregate_id.to_string());
+    assert_eq!(scene.desk.show(Uuid::now_v7()).await.expect("readable"), None);
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_decision_about_many_messages_is_on_record_in_parts() {
+    let scene = Scene::of_one_person().await;
+    let many = scene.rig.key(250);
+    scene.rig.handler.set(&many[0], Mood::Invalid);
+    scene.consuming.take(&many).await;
+    let selection = Selection { key: Some(many[0].envelope.partition_key), ..Selection::default() };
+    let discarded = scene.desk.order(&operator(), ParkingAction::Discard, &selection, "a flood").await;
+    assert_eq!(discarded.expect("discarded"), Decision::Done(250));
+    let named: Vec<usize> = scene.record().await.into_iter().map(|(_, _, messages)| messages).collect();
+    assert_eq!(named, [100, 100, 50]);
+    scene.rig.clock.advance(TimeDelta::days(1));
+    scene.consuming.leaves_parked(0, 1).await;
+}

@@ -1,0 +1,314 @@
+//! Sequenced parking: order per key survives failure, and other keys do not notice.
+
+mod rig;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use rig::{Mood, Rig};
+use uuid::Uuid;
+use vostro_messaging::{InboundMessage, InboxMode, RetrySchedule};
+use vostro_testkit::{Consuming, Queue};
+
+#[tokio::test]
+async fn a_blocked_event_holds_back_its_key_and_no_other() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let (a, b) = (rig.key(3), rig.key(2));
+    rig.handler.set(&a[0], Mood::Blocked);
+    let consuming = rig.start();
+    consuming.take(&[a[0].clone(), b[0].clone(), a[1].clone()]).await;
+    consuming.take(&[b[1].clone(), a[2].clone()]).await;
+    assert_eq!(rig.effects().await, Rig::ids(&b), "the other key went on, this one waits");
+    assert_eq!(consuming.parked().await.waiting, 1);
+    assert_eq!(consuming.retry_due().await, 0, "not due yet");
+
+    rig.handler.set(&a[0], Mood::Fine);
+    rig.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(consuming.retry_due().await, 1);
+    assert_eq!(rig.effects().await, Rig::ids(&[b, a].concat()));
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_poison_event_in_its_key_is_applied_and_what_comes_after_waits() {
+    let rig = Rig::create(InboxMode::Handler).await;
+    let (a, b) = (rig.key(3), rig.key(1));
+    rig.handler.set(&a[1], Mood::Invalid);
+    let mut consuming = rig.start();
+    consuming.pause().await;
+    for event in [&a[0], &a[1], &b[0], &a[2]] {
+        consuming.queue().publish(event);
+    }
+    consuming.go_on();
+    consuming.queue().settled().await;
+    assert_eq!(rig.effects().await, Rig::ids(&[a[0].clone(), b[0].clone()]));
+    rig.clock.advance(TimeDelta::days(30));
+    assert_eq!(consuming.retry_due().await, 0, "time does not heal what is invalid");
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_soon_parks_nothing() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::FailsTimes(2));
+    let consuming = rig.start();
+    consuming.take(&a).await;
+    assert_eq!(rig.effects().await, Rig::ids(&a));
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+async fn a_failure_of_one_event_that_stays_parks_its_key_alone() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let (a, b) = (rig.key(2), rig.key(2));
+    rig.handler.set(&a[0], Mood::Fails);
+    let mut consuming = rig.start();
+    consuming.pause().await;
+    for event in [&b[0], &a[0], &a[1], &b[1]] {
+        consuming.queue().publish(event);
+    }
+    consuming.go_on();
+    consuming.queue().settled().await;
+    assert_eq!(rig.effects().await, Rig::ids(&b));
+    assert_eq!(rig.reasons().await, ["RETRIES_EXHAUSTED"]);
+    consuming.leaves_parked(1, 0).await;
+}
+
+#[tokio::test]
+async fn an_effect_the_database_refuses_is_quarantined_at_once() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::BreaksAConstraint);
+    let consuming = rig.start();
+    consuming.take(&a).await;
+    assert_eq!(rig.reasons().await, ["EFFECT_REFUSED"]);
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn after_twelve_attempts_a_key_is_quarantined() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::Blocked);
+    let consuming = rig.start();
+    consuming.take(&a).await;
+    for attempt in 1..=RetrySchedule::default().attempts {
+        assert_eq!(consuming.parked().await.waiting, 1, "before attempt {attempt}");
+        rig.clock.advance(TimeDelta::hours(8));
+        assert_eq!(consuming.retry_due().await, 1, "attempt {attempt}");
+    }
+    rig.clock.advance(TimeDelta::days(30));
+    assert_eq!(consuming.retry_due().await, 0);
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_the_process_counts() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::Blocked);
+    let consuming = rig.start();
+    consuming.take(&a).await;
+    // As if twelve processes had taken the key and none had come back from it.
+    rig.database.tamper("update parked_key set attempts = 12").await;
+    rig.clock.advance(TimeDelta::hours(1));
+    rig.handler.set(&a[0], Mood::Fine);
+    assert_eq!(consuming.retry_due().await, 1);
+    assert_eq!(rig.effects().await, Vec::<Uuid>::new(), "it is not tried once more");
+    assert_eq!(rig.reasons().await, ["CRASH_LOOP"]);
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_after_it_was_parked_lies_there_once() {
+    for mode in [InboxMode::Rows, InboxMode::Handler] {
+        let rig = Rig::create(mode).await;
+        let a = rig.key(2);
+        rig.handler.set(&a[0], Mood::Blocked);
+        let consuming = rig.start();
+        consuming.take(&a).await;
+        consuming.take(&a).await;
+        assert_eq!(rig.parked_events().await, Rig::ids(&a), "{mode:?}");
+        rig.handler.set(&a[0], Mood::Fine);
+        rig.clock.advance(TimeDelta::seconds(2));
+        consuming.retry_due().await;
+        consuming.take(&a).await;
+        assert_eq!(rig.effects().await, Rig::ids(&a), "{mode:?}");
+        consuming.leaves_nothing_behind(&rig.database).await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_gets_the_queue_knows_what_the_other_parked() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(3);
+    let mut second = rig.start();
+    second.pause().await;
+    assert_eq!(second.parked().await.waiting, 0, "it has learned that nothing is parked");
+
+    rig.handler.set(&a[0], Mood::Blocked);
+    let first = rig.on(second.queue().clone());
+    first.take(&a[..1]).await;
+    first.leaves_parked(1, 0).await;
+
+    second.go_on();
+    second.take(&a[1..]).await;
+    assert_eq!(rig.effects().await, Vec::<Uuid>::new(), "nothing overtook the parked event");
+    rig.handler.set(&a[0], Mood::Fine);
+    rig.clock.advance(TimeDelta::seconds(2));
+    second.retry_due().await;
+    assert_eq!(rig.effects().await, Rig::ids(&a));
+    second.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_release_that_races_with_new_messages_of_its_key_lets_none_slip_past() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let keys: Vec<_> = (0..4).map(|_| rig.key(40)).collect();
+    // Every fifth event fails once: keys are parked and released again and again while their events keep coming.
+    for event in keys.iter().flat_map(|key| key.iter().step_by(5)) {
+        rig.handler.set(event, Mood::BlockedOnce);
+    }
+    let consuming = Arc::new(rig.start());
+    let retrying = {
+        let (consuming, clock) = (Arc::clone(&consuming), Arc::clone(&rig.clock));
+        tokio::spawn(async move {
+            loop {
+                clock.advance(TimeDelta::seconds(2));
+                consuming.retry_due().await;
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for nth in 0..40 {
+        for key in &keys {
+            consuming.queue().publish(&key[nth]);
+        }
+        tokio::task::yield_now().await;
+    }
+    consuming.queue().settled().await;
+    let all: usize = keys.iter().map(Vec::len).sum();
+    rig.until("every event has had its effect", async || rig.effects().await.len() >= all).await;
+    retrying.abort();
+    let _ = retrying.await;
+    let effects = rig.effects().await;
+    assert_eq!(effects.len(), all, "each once");
+    for key in &keys {
+        let ids = Rig::ids(key);
+        let in_order: Vec<Uuid> = effects.iter().copied().filter(|id| ids.contains(id)).collect();
+        assert_eq!(in_order, ids);
+    }
+    let consuming = Arc::into_inner(consuming).expect("the worker is gone");
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_workers_never_try_one_key_at_the_same_time() {
+    let rig = Rig::create(InboxMode::Handler).await;
+    let keys: Vec<_> = (0..12).map(|_| rig.key(2)).collect();
+    for key in &keys {
+        rig.handler.set(&key[0], Mood::Blocked);
+    }
+    let first = rig.start();
+    first.take(&keys.concat()).await;
+    for key in &keys {
+        rig.handler.set(&key[0], Mood::Fine);
+    }
+    let second = rig.on(Queue::default());
+    rig.clock.advance(TimeDelta::seconds(2));
+    let (one, other) = tokio::join!(first.retry_due(), second.retry_due());
+    assert_eq!(one + other, keys.len());
+    assert_eq!(rig.effects().await.len(), keys.len() * 2);
+    second.leaves_nothing_behind(&rig.database).await;
+    first.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_quarantined_in_the_same_place_once() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(2);
+    let consuming = rig.start();
+    let dead_letters = Queue::default();
+    let garbage =
+        InboundMessage { content_type: "application/json".into(), body: b"\xff".to_vec(), ..Default::default() };
+    for _ in 0..2 {
+        dead_letters.publish_message(garbage.clone());
+        dead_letters.publish(&a[0]);
+    }
+    consuming.drain(&dead_letters).await;
+    assert_eq!(rig.reasons().await, ["CRASH_LOOP", "UNDECODABLE"]);
+    consuming.take(&a[1..]).await;
+    assert_eq!(rig.effects().await, Vec::<Uuid>::new(), "it waits behind the event that ends the process");
+    consuming.leaves_parked(0, 2).await;
+}
+
+#[tokio::test]
+async fn an_unreadable_message_is_rejected_and_the_rest_is_settled() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    let consuming = rig.start();
+    let garbage = InboundMessage { content_type: "text/plain".into(), ..Default::default() };
+    consuming.queue().publish_message(garbage.clone());
+    consuming.take(&a).await;
+    assert_eq!(consuming.queue().rejected(), [garbage]);
+    assert_eq!(rig.effects().await, Rig::ids(&a));
+    consuming.leaves_parked(0, 0).await;
+}
+
+#[tokio::test]
+async fn an_event_the_subscription_does_not_take_is_quarantined_with_its_key() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let (a, foreign) = (rig.key(1), rig.foreign());
+    let consuming = rig.start();
+    consuming.take(&[foreign, a[0].clone()]).await;
+    assert_eq!(rig.reasons().await, ["UNKNOWN_EVENT"]);
+    assert_eq!(rig.effects().await, Rig::ids(&a));
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_before_the_acknowledgement_doubles_nothing() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let (a, b) = (rig.key(2), rig.key(2));
+    rig.handler.set(&a[0], Mood::Blocked);
+    let mut consuming = rig.start();
+    consuming.pause().await;
+    for event in [&a[0], &b[0], &a[1], &b[1]] {
+        consuming.queue().publish(event);
+    }
+    rig.handler.cut_when_handling(&b[0], consuming.queue().clone());
+    consuming.go_on();
+    rig.until("everything is settled although the connection went", async || consuming.queue().unsettled() == 0).await;
+    assert_eq!(rig.effects().await, Rig::ids(&b));
+    assert_eq!(rig.parked_events().await, Rig::ids(&a));
+    consuming.leaves_parked(1, 0).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "keys are parked")]
+async fn a_test_that_leaves_a_parked_key_behind_fails() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::Invalid);
+    let consuming = rig.start();
+    consuming.take(&a).await;
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "deliveries are not acknowledged")]
+async fn a_test_that_leaves_a_delivery_behind_fails() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let mut consuming: Consuming = rig.start();
+    consuming.pause().await;
+    consuming.queue().publish(&rig.key(1)[0]);
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "end the test with leaves_nothing_behind")]
+async fn a_test_that_does_not_look_at_what_it_leaves_fails() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    drop(rig.start());
+}

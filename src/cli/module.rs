@@ -1,0 +1,157 @@
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use chrono::TimeDelta;
+use clap::Subcommand;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use vostro_events::operator::{OperatorAction, OperatorStep};
+use vostro_kernel::{Ids as _, SystemIds};
+use vostro_messaging::{ConsumptionSwitch, Operation};
+use vostro_rabbitmq::{Endpoint, ManagementClient};
+
+use super::operator::OperatorArgs;
+use super::output;
+use crate::app;
+use crate::config::Config;
+
+#[derive(Debug, Subcommand)]
+pub enum ModuleCommand {
+    /// Whether each module consumes, and what its queues hold.
+    Status {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a module's consumers in every running instance. Its queues keep what comes; commands are still accepted.
+    #[command(
+        after_help = "Example:\n  vostro module pause notification --reason 'mail server is replaced' --operator ann@bank.example"
+    )]
+    Pause(SwitchArgs),
+    /// Let a module's consumers go on.
+    #[command(after_help = "Example:\n  vostro module resume notification --operator ann@bank.example")]
+    Resume(SwitchArgs),
+    /// Stop a module's consumers and wait until no instance holds a delivery any more. Exit status 1 when that does not
+    /// happen in time.
+    #[command(
+        after_help = "Example:\n  vostro module drain account --reason 'maintenance' --operator ann@bank.example --seconds 120"
+    )]
+    Drain {
+        #[command(flatten)]
+        switch: SwitchArgs,
+        /// How long to wait; seven seconds it takes in any case, until the broker's counts are newer than the pause.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SwitchArgs {
+    module: String,
+    /// Why. Goes to the audit log.
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+pub async fn run(config: &Config, command: &ModuleCommand) -> anyhow::Result<bool> {
+    match command {
+        ModuleCommand::Status { json } => status(config, *json).await,
+        ModuleCommand::Pause(switch) => set(config, switch, true).await,
+        ModuleCommand::Resume(switch) => set(config, switch, false).await,
+        ModuleCommand::Drain { switch, seconds } => {
+            set(config, switch, true).await?;
+            drained(config, &switch.module, Duration::from_secs(*seconds)).await
+        }
+    }
+}
+
+async fn set(config: &Config, switch: &SwitchArgs, paused: bool) -> anyhow::Result<bool> {
+    let (module, foundation) = app::foundation_for_commands(config, &switch.module)?;
+    let context = switch.operator.sign_in(config).await?;
+    let (action, command) =
+        if paused { (OperatorAction::Pause, "modulePause") } else { (OperatorAction::Resume, "moduleResume") };
+    let mut transaction = foundation.pool.begin().await?;
+    let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, foundation.clock.now()).await?;
+    if changed {
+        let mut operation = Operation::new(SystemIds.next(), module, action, command);
+        operation.reason.clone_from(&switch.reason);
+        operation.tell_in_tx(&foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
+    }
+    transaction.commit().await?;
+    let state = if paused { "paused" } else { "consuming" };
+    let already = if changed { "" } else { " already" };
+    output::text(&format!("{module} is{already} {state}; running instances follow within a second."));
+    Ok(true)
+}
+
+/// What a module's queues hold: waiting, with a consumer, consumers.
+async fn held(config: &Config, module: &str) -> anyhow::Result<(u64, u64, u64)> {
+    let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
+    let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
+    let prefix = format!("q.{module}.");
+    let queues = management.queues(endpoint.vhost()).await.context("asking the broker about its queues")?;
+    let queues = queues.into_iter().filter(|queue| queue.name.starts_with(&prefix));
+    Ok(queues.fold((0, 0, 0), |(ready, held, consumers), queue| {
+        (ready + queue.ready, held + queue.unacknowledged, consumers + queue.consumers)
+    }))
+}
+
+/// What the broker says is up to five seconds old, and an instance notices the switch within one. Only what it says later
+/// than this after the pause is about the time after the pause.
+const SETTLED: TimeDelta = TimeDelta::seconds(7);
+
+async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Result<bool> {
+    let (_, foundation) = app::foundation_for_commands(config, module)?;
+    let paused_at = ConsumptionSwitch::read(&foundation.pool).await?.changed_at;
+    let progress = crate::demo::bar("Deliveries are finished", 0);
+    let waiting = async {
+        loop {
+            let (_, held, consumers) = held(config, module).await?;
+            progress.set_length(held);
+            let settled = foundation.clock.now() >= paused_at + SETTLED;
+            if settled && held == 0 && consumers == 0 {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let result = tokio::time::timeout(within, waiting).await;
+    progress.finish_and_clear();
+    match result {
+        Ok(result) => result?,
+        Err(_) => bail!("{module} is paused, but deliveries are still not acknowledged; see vostro module status"),
+    }
+    output::text(&format!("{module} is drained: no delivery is unacknowledged."));
+    Ok(true)
+}
+
+async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for manifest in app::manifests() {
+        let (module, foundation) = app::foundation_for_commands(config, manifest.module)?;
+        let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
+        let (ready, held, consumers) = held(config, module).await?;
+        let state = if consumption.paused { "paused" } else { "consuming" };
+        let since = consumption.changed_at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+        rows.push([
+            module.to_owned(),
+            state.to_owned(),
+            since,
+            consumers.to_string(),
+            ready.to_string(),
+            held.to_string(),
+        ]);
+        values.push(json!({
+            "module": module, "paused": consumption.paused, "changedAt": consumption.changed_at,
+            "consumers": consumers, "ready": ready, "unacknowledged": held,
+        }));
+    }
+    if as_json {
+        output::json(&json!(values));
+    } else {
+        output::text(&output::table(["module", "state", "since", "consumers", "ready", "unacknowledged"], &rows));
+    }
+    Ok(true)
+}
