@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod config;

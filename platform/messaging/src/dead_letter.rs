@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
+use vostro_events::Undecodable;
 
 use crate::InboundMessage;
 
@@ -11,6 +12,8 @@ use crate::InboundMessage;
 pub enum ReasonCode {
     /// Not a CloudEvent, or not one this release can read.
     Undecodable,
+    /// It says it is an event of a module that did not send it.
+    ForeignSender,
     /// An event type the subscription does not know, such as a version from the future.
     UnknownEvent,
     /// The data does not fit the event's schema, or contradicts what the module knows.
@@ -25,10 +28,20 @@ impl ReasonCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecodable => "UNDECODABLE",
+            Self::ForeignSender => "FOREIGN_SENDER",
             Self::UnknownEvent => "UNKNOWN_EVENT",
             Self::Invalid => "INVALID",
             Self::RetriesExhausted => "RETRIES_EXHAUSTED",
             Self::CrashLoop => "CRASH_LOOP",
+        }
+    }
+}
+
+impl From<&Undecodable> for ReasonCode {
+    fn from(reason: &Undecodable) -> Self {
+        match reason {
+            Undecodable::ForeignSender { .. } => Self::ForeignSender,
+            _ => Self::Undecodable,
         }
     }
 }

@@ -68,15 +68,10 @@ impl DeadLetterDrain {
         let mut transaction = self.pool.begin().await?;
         match decode(message) {
             Err(reason) => {
+                let code = ReasonCode::from(&reason);
                 let reason = reason.to_string();
                 error!(subscription = group, reason, "an unreadable message is kept as a dead letter");
-                let letter = NewDeadLetter {
-                    subscription: &group,
-                    event: None,
-                    code: ReasonCode::Undecodable,
-                    reason: &reason,
-                    message,
-                };
+                let letter = NewDeadLetter { subscription: &group, event: None, code, reason: &reason, message };
                 dead_letter::insert_in_tx(&mut transaction, letter).await?;
             }
             Ok(events) => {

@@ -120,12 +120,7 @@ impl Outbox {
 
     /// Deletes the rows that the broker has confirmed and returns the rows above `floor` that wait to be published, oldest
     /// first: one statement, one commit.
-    pub(crate) async fn next(
-        pool: &PgPool,
-        confirmed: &[i64],
-        floor: i64,
-        limit: i64,
-    ) -> sqlx::Result<Vec<OutboxRow>> {
+    pub(crate) async fn next(pool: &PgPool, confirmed: &[i64], floor: i64, limit: i64) -> sqlx::Result<Vec<OutboxRow>> {
         sqlx::query_as!(
             OutboxRow,
             "with published as (delete from outbox where id = any($1))
