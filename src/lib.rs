@@ -1,6 +1,7 @@
 //! The application: configuration, wiring, HTTP and the command line. No business rule lives here.
 
 pub mod app;
+pub mod asyncapi;
 pub mod bench;
 pub mod broker;
 pub mod cli;

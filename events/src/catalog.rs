@@ -24,16 +24,20 @@ impl EventDescription {
         Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E), round_trip }
     }
 
-    /// The schema as it is committed: two spaces, keys in alphabetical order whatever else is built into the program.
+    /// The schema as it is committed.
     pub fn schema_text(&self) -> String {
-        let sorted = sorted(serde_json::to_value(&self.schema).expect("a schema is JSON"));
-        format!("{}\n", serde_json::to_string_pretty(&sorted).expect("a value always serialises"))
+        canonical_text(serde_json::to_value(&self.schema).expect("a schema is JSON"))
     }
 
     /// The module that owns and publishes it: the first word of the type.
     pub fn module(&self) -> &'static str {
         self.event_type.split('.').next().unwrap_or_default()
     }
+}
+
+/// JSON as generated files hold it: two spaces, keys in alphabetical order whatever else is built into the program.
+pub fn canonical_text(value: Value) -> String {
+    format!("{}\n", serde_json::to_string_pretty(&sorted(value)).expect("a value always serialises"))
 }
 
 fn sorted(value: Value) -> Value {

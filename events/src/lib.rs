@@ -18,7 +18,7 @@ pub mod notification;
 mod structured;
 pub mod transaction;
 
-pub use catalog::{EventDescription, catalog};
+pub use catalog::{EventDescription, canonical_text, catalog};
 pub use domain_event::DomainEvent;
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};
