@@ -5,6 +5,7 @@
 #   schema/sdl                 the modules' GraphQL schemas, and the supergraph composed from them (needs Node)
 #   events/schemas             the JSON Schema of each event version
 #   rabbitmq/definitions.json  the broker's topology
+#   docs/asyncapi              the AsyncAPI document of each module
 #   docs/events.md             the map of events
 #
 # Usage: scripts/gen.sh [--check]
@@ -21,7 +22,7 @@ PROFILE=dev
 # shellcheck source=scripts/lib/postgresql.sh
 . "$ROOT/scripts/lib/postgresql.sh"
 
-GENERATED=(.sqlx schema/sdl events/schemas rabbitmq/definitions.json docs/events.md)
+GENERATED=(.sqlx schema/sdl events/schemas rabbitmq/definitions.json docs/asyncapi docs/events.md)
 
 # owner_sql ARGUMENT...: psql as the database's owner.
 owner_sql() {
@@ -84,7 +85,8 @@ write_event_map() {
 # Who tells whom
 
 Which module publishes which event, and through which queue others hear it. Generated from the modules' manifests by
-\`make gen\`; the fields of each event are in [events/schemas](../events/schemas).
+\`make gen\`; the fields of each event are in [events/schemas](../events/schemas), and the same in a form that tools read is
+each module's AsyncAPI document in [asyncapi](asyncapi).
 
 \`\`\`mermaid
 $("$(bank_program)" topology flow)

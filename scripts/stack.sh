@@ -32,7 +32,8 @@ load_secrets() {
     die "$file is missing, but there are data that were made with it" \
       "put it back, or start afresh with 'scripts/stack.sh clean' (which deletes the data)"
   fi
-  add_missing_secrets "$file" POSTGRES_PASSWORD OWNER_PASSWORD BROKER_PASSWORD MODULE_SECRET AUTH_SECRET CONTACT_SECRET
+  add_missing_secrets "$file" POSTGRES_PASSWORD OWNER_PASSWORD BROKER_PASSWORD BROKER_MODULE_SECRET MODULE_SECRET \
+    AUTH_SECRET CONTACT_SECRET
   # shellcheck source=/dev/null
   . "$file"
 }
@@ -105,6 +106,7 @@ export VOSTRO__DATABASE__URL=$database
 export VOSTRO__DATABASE__MODULE_SECRET=$MODULE_SECRET
 export VOSTRO__BROKER__URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT/vostro
 export VOSTRO__BROKER__MANAGEMENT_URL=$management
+export VOSTRO__BROKER__MODULE_SECRET=$BROKER_MODULE_SECRET
 export VOSTRO__AUTH__SECRET=$AUTH_SECRET
 export VOSTRO__AUTH__CONTACT_SECRET=$CONTACT_SECRET
 export VOSTRO__NOTIFICATION__EMAIL__FOLDER=$VOSTRO_LOCAL/mail

@@ -22,9 +22,12 @@ use vostro_messaging::{
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
-use vostro_rabbitmq::{AmqpBroker, AmqpPublisher, Difference, Endpoint, ManagementClient, Supervisor, Topology};
+use vostro_rabbitmq::{
+    AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
+};
 use vostro_transaction::Transactions;
 
+use crate::broker;
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
 use crate::http::{self, Component, Health, Operations};
@@ -243,12 +246,15 @@ impl Bank {
     /// Relays, consumers and background work, each behind the topology check: until the broker has every queue, an event
     /// could be published into nothing.
     fn move_messages(&mut self, config: &Config, modules: &Modules) -> anyhow::Result<()> {
-        let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
+        let (management, vhost) = broker::management(&config.broker)?;
+        let topology = Topology::of(&manifests())?;
+        broker::passwords(&config.broker, &topology)?;
         let verified = CancellationToken::new();
         for module in modules.all() {
             let Manifest { module: name, publish_linger, .. } = module.manifest();
             let foundation = modules.foundation(name)?.clone();
             let Foundation { pool, outbox, .. } = foundation.clone();
+            let endpoint = broker::endpoint_of(&config.broker, name)?;
             let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
             let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
             self.connections.extend([publishing.clone(), consuming.clone()]);
@@ -272,13 +278,11 @@ impl Bank {
                 self.consuming.spawn(work);
             }
         }
-        let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
-        let topology = Topology::of(&manifests())?;
-        let (health, vhost) = (Arc::clone(&self.health), endpoint.vhost().to_owned());
+        let (health, connections) = (Arc::clone(&self.health), self.connections.clone());
         let stop = self.stop_consuming.clone();
         self.consuming.spawn(async move {
             tokio::select! {
-                () = verify_topology(&topology, &management, &vhost, &health) => {
+                () = verify_broker(&topology, &management, &vhost, &connections, &health) => {
                     health.serving();
                     verified.cancel();
                 }
@@ -331,20 +335,30 @@ async fn after<F: Future<Output = ()>>(
     work(stop).await;
 }
 
-/// Compares the broker with the manifests until there is no difference, and says each time what differs.
-async fn verify_topology(topology: &Topology, management: &ManagementClient, vhost: &str, health: &Health) {
+/// Compares the broker with the manifests, and tries whether every module can log in, until nothing is wrong; says each
+/// time what is.
+async fn verify_broker(
+    topology: &Topology,
+    management: &ManagementClient,
+    vhost: &str,
+    connections: &[Supervisor],
+    health: &Health,
+) {
     let mut said = String::new();
     loop {
         let detail = match read_live(management, vhost).await.map(|live| diff(topology, &live)) {
-            Ok(differences) if !differences.iter().any(Difference::is_harmful) => {
-                health.set_broker(Component { ok: true, detail: "the topology is right".to_owned() });
-                info!("the broker's topology is right");
-                return;
-            }
-            Ok(differences) => {
+            Ok(differences) if differences.iter().any(Difference::is_harmful) => {
                 let names = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 format!("the topology differs (run `vostro topology apply`): {names}")
             }
+            Ok(_) => match connections.iter().find_map(not_connected) {
+                None => {
+                    health.set_broker(Component { ok: true, detail: "the topology is right".to_owned() });
+                    info!("the broker's topology is right");
+                    return;
+                }
+                Some(reason) => reason,
+            },
             Err(error) => format!("the broker's topology cannot be read: {error}"),
         };
         if detail != said {
@@ -353,6 +367,15 @@ async fn verify_topology(topology: &Topology, management: &ManagementClient, vho
         }
         health.set_broker(Component { ok: false, detail });
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn not_connected(connection: &Supervisor) -> Option<String> {
+    match connection.health() {
+        ConnectionHealth::Connected | ConnectionHealth::Blocked(_) => None,
+        ConnectionHealth::Down(reason) => {
+            Some(format!("{} cannot connect as {}: {reason}", connection.name(), connection.endpoint().user()))
+        }
     }
 }
 

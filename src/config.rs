@@ -3,6 +3,7 @@
 //!
 //! In the environment a key is written `VOSTRO__<SECTION>__<KEY>`, such as `VOSTRO__HTTP__ADDRESS=127.0.0.1:8080`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -57,10 +58,17 @@ impl DatabaseConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerConfig {
-    /// `amqp://user:password@host:port/vhost`.
+    /// `amqp://host:port/vhost`. Each module logs in as a user of its own; a user in the address is not used.
     pub url: SecretString,
-    /// Base URL of the management API with its credentials: the topology is checked and applied through it.
+    /// Base URL of the management API with its credentials: the topology is checked and applied through it. `serve` is
+    /// content with the user `<vhost>.monitor`, `topology apply` needs an administrator.
     pub management_url: SecretString,
+    /// The secret from which the password of each user follows that `passwords` does not have.
+    #[serde(default)]
+    pub module_secret: Option<SecretString>,
+    /// Passwords by role: a module's name, `monitor` or `operator`.
+    #[serde(default)]
+    pub passwords: BTreeMap<String, SecretString>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,9 @@
 //! The application: configuration, wiring, HTTP and the command line. No business rule lives here.
 
 pub mod app;
+pub mod asyncapi;
 pub mod bench;
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod config;

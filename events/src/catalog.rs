@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use serde_json::Value;
 
 use crate::command::CommandRefusedV1;
@@ -13,8 +15,10 @@ pub struct EventDescription {
     pub event_type: &'static str,
     /// The aggregate kind its sequence counts in.
     pub aggregate: &'static str,
-    /// JSON Schema of the data.
+    /// JSON Schema of the data as the owner writes them: closed, so that whatever is not in it is never written.
     pub schema: Schema,
+    /// JSON Schema of what reading them needs: open, so that fields of a later minor version do no harm.
+    pub reader: Schema,
     /// Reads data as this event and writes it again: what a reader understands of a sample.
     pub round_trip: fn(&str) -> serde_json::Result<serde_json::Value>,
 }
@@ -22,19 +26,39 @@ pub struct EventDescription {
 impl EventDescription {
     pub(crate) fn of<E: DomainEvent>(event_type: &'static str) -> Self {
         let round_trip = |text: &str| serde_json::to_value(serde_json::from_str::<E>(text)?);
-        Self { event_type, aggregate: E::AGGREGATE, schema: schemars::schema_for!(E), round_trip }
+        let settings = SchemaSettings::draft2020_12;
+        let writer = settings().for_serialize().with_transform(RecursiveTransform(close));
+        let reader = settings().for_deserialize();
+        Self {
+            event_type,
+            aggregate: E::AGGREGATE,
+            schema: writer.into_generator().into_root_schema_for::<E>(),
+            reader: reader.into_generator().into_root_schema_for::<E>(),
+            round_trip,
+        }
     }
 
-    /// The schema as it is committed: two spaces, keys in alphabetical order whatever else is built into the program.
+    /// The schema as it is committed.
     pub fn schema_text(&self) -> String {
-        let sorted = sorted(serde_json::to_value(&self.schema).expect("a schema is JSON"));
-        format!("{}\n", serde_json::to_string_pretty(&sorted).expect("a value always serialises"))
+        canonical_text(serde_json::to_value(&self.schema).expect("a schema is JSON"))
     }
 
     /// The module that owns and publishes it: the first word of the type.
     pub fn module(&self) -> &'static str {
         self.event_type.split('.').next().unwrap_or_default()
     }
+}
+
+/// Nothing but the properties it names.
+fn close(schema: &mut Schema) {
+    if schema.get("properties").is_some() {
+        schema.insert("additionalProperties".to_owned(), false.into());
+    }
+}
+
+/// JSON as generated files hold it: two spaces, keys in alphabetical order whatever else is built into the program.
+pub fn canonical_text(value: Value) -> String {
+    format!("{}\n", serde_json::to_string_pretty(&sorted(value)).expect("a value always serialises"))
 }
 
 fn sorted(value: Value) -> Value {

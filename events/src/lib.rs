@@ -1,8 +1,11 @@
 //! The published language: every fact one module tells the others, one struct per event version.
 //!
 //! An event is frozen once released. A new optional field is a minor change of the same struct; anything else is a new
-//! struct with the next version, published beside the old one until nobody subscribes to it. The golden files under
-//! `schemas/` (what a reader can rely on) and `samples/` (what must parse for ever) make a forgotten version visible.
+//! struct with the next version, published beside the old one until nobody subscribes to it. What keeps it so:
+//!
+//! - `schemas/`: what the owner writes today, closed; `samples/`: what must parse for ever;
+//! - `released/<type>/<major>.<minor>.json`: what any release has written, never edited. A test proves that whatever this
+//!   release needs for reading covers each of them.
 //!
 //! On the wire an event is a [CloudEvent 1.0](https://cloudevents.io): the attributes are an [`Envelope`], the data is
 //! one of these structs as JSON. `rabbitmq` maps both to AMQP.
@@ -19,7 +22,7 @@ pub mod operator;
 mod structured;
 pub mod transaction;
 
-pub use catalog::{EventDescription, catalog};
+pub use catalog::{EventDescription, canonical_text, catalog};
 pub use domain_event::DomainEvent;
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};

@@ -24,6 +24,9 @@ pub enum Undecodable {
     ContentType(String),
     #[error("attribute {0} is missing or malformed")]
     Attribute(&'static str),
+    /// Readable, and not to be believed: the authenticated sender (empty: nobody) is not the module that owns the type.
+    #[error("{event_type} was sent by {sender:?}, which does not own it")]
+    ForeignSender { event_type: String, sender: String },
 }
 
 /// The attributes in the order they are written. Names are lower-case letters and digits, as CloudEvents demands.

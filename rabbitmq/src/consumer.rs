@@ -61,7 +61,7 @@ impl AmqpBroker {
         let consume = channel.basic_consume(name.clone(), name, BasicConsumeOptions::default(), FieldTable::default());
         let consumer = found(&session, queue, session.attempt(consume).await)?;
         Ok(AmqpDeliveries {
-            _supervisor: self.supervisor.clone(),
+            supervisor: self.supervisor.clone(),
             session,
             channel,
             consumer,
@@ -98,8 +98,8 @@ impl Broker for AmqpBroker {
 ///
 /// lapin buffers what has arrived without a limit of its own; the prefetch is the limit.
 struct AmqpDeliveries {
-    /// Keeps the connection open when the [`AmqpBroker`] is dropped first.
-    _supervisor: Supervisor,
+    /// Also keeps the connection open when the [`AmqpBroker`] is dropped first.
+    supervisor: Supervisor,
     session: Arc<Session>,
     channel: Channel,
     consumer: Consumer,
@@ -111,7 +111,7 @@ impl AmqpDeliveries {
     /// the connection is going down, and one way of starting over serves them all.
     fn received(&self, item: Option<lapin::Result<lapin::message::Delivery>>) -> Option<Delivery> {
         let reason = match item {
-            Some(Ok(delivery)) => return Some(incoming(delivery)),
+            Some(Ok(delivery)) => return Some(incoming(delivery, self.supervisor.endpoint().vhost())),
             Some(Err(error)) => error.to_string(),
             None => "cancelled by the broker".to_owned(),
         };

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPUri, AMQPUserInfo};
 
 /// Where the broker is and who we are there. Its `Debug` output holds no password.
 #[derive(Clone)]
@@ -40,6 +40,18 @@ impl Endpoint {
         self
     }
 
+    /// The same broker, somebody else.
+    #[must_use]
+    pub fn with_login(mut self, user: &str, password: &str) -> Self {
+        self.uri.authority.userinfo = AMQPUserInfo { username: user.to_owned(), password: password.to_owned() };
+        self
+    }
+
+    /// Who we are there.
+    pub fn user(&self) -> &str {
+        &self.uri.authority.userinfo.username
+    }
+
     pub fn vhost(&self) -> &str {
         &self.uri.vhost
     }
@@ -68,7 +80,8 @@ mod tests {
     fn an_address_names_host_port_and_virtual_host() {
         let endpoint = Endpoint::parse("amqp://u:p@broker:5673/vostro").expect("valid");
         assert_eq!((endpoint.address().as_str(), endpoint.vhost()), ("broker:5673", "vostro"));
-        assert_eq!(Endpoint::parse("amqp://u:p@broker").expect("valid").with_vhost("x").vhost(), "x");
+        let elsewhere = endpoint.with_vhost("x").with_login("v", "q");
+        assert_eq!((elsewhere.address().as_str(), elsewhere.vhost(), elsewhere.user()), ("broker:5673", "x", "v"));
     }
 
     #[test]

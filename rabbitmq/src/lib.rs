@@ -2,7 +2,7 @@
 //!
 //! - [`Supervisor`] keeps one connection to the broker alive and throws it away whole when anything about it is in doubt;
 //! - [`AmqpPublisher`] and [`AmqpBroker`] are what `vostro-messaging` publishes to and consumes from;
-//! - [`topology`] derives exchanges, queues, bindings and policies from the module manifests, applies them and names
+//! - [`topology`] derives exchanges, queues, bindings, policies and users from the module manifests, applies them and names
 //!   every difference between what should be there and what is;
 //! - [`ManagementClient`] talks to the broker's management API for the topology, for queue figures and for tests.
 //!
@@ -21,6 +21,7 @@ mod endpoint;
 mod line;
 mod management;
 mod message;
+mod passwords;
 mod publisher;
 mod session;
 mod supervisor;
@@ -30,6 +31,7 @@ pub mod topology;
 pub use consumer::{AmqpBroker, QueueDepth};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use management::{BrokerConnection, ManagementClient, ManagementError, QueueStatistics};
+pub use passwords::Passwords;
 pub use publisher::AmqpPublisher;
 pub use supervisor::{ConnectionHealth, Supervisor};
 pub use topology::{Difference, Topology};

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::topology::role;
+
 /// A client of the broker's management API (plain HTTP; keep it on a private network). Its `Debug` output holds no password.
 #[derive(Clone)]
 pub struct ManagementClient {
@@ -169,12 +171,23 @@ impl ManagementClient {
         self.put(&what, &["permissions", vhost, user], &permissions).await
     }
 
-    /// Deletes a virtual host with everything in it; one that does not exist is fine.
+    /// Deletes a virtual host with everything in it, and the users that were made for it; what does not exist is fine.
     ///
     /// # Errors
     /// [`ManagementError`]
     pub async fn delete_vhost(&self, vhost: &str) -> Result<(), ManagementError> {
-        self.delete(&format!("delete the virtual host {vhost}"), &["vhosts", vhost]).await
+        #[derive(Deserialize)]
+        struct User {
+            name: String,
+        }
+        self.delete(&format!("delete the virtual host {vhost}"), &["vhosts", vhost]).await?;
+        let users: Vec<User> = self.get("list the users", &["users"], "").await?;
+        let ours: Vec<_> = users.iter().map(|user| &user.name).filter(|name| role(vhost, name).is_some()).collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let what = format!("delete the users of {vhost}");
+        self.post(&what, &["users", "bulk-delete"], &json!({ "users": ours })).await
     }
 
     /// Every queue of a virtual host, by name.

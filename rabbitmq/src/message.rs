@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use lapin::BasicProperties;
 use lapin::message;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use vostro_messaging::{Delivery, Frame, InboundMessage, encode};
+use vostro_messaging::{Delivery, Frame, InboundMessage, SENDER, encode};
+
+use crate::topology::role;
 
 /// Survives a restart of the broker, and dead-lettering keeps it.
 const PERSISTENT: u8 = 2;
@@ -20,8 +22,8 @@ pub(crate) struct Outgoing {
     pub(crate) body: Vec<u8>,
 }
 
-/// Puts a frame into AMQP terms; `app_id` names the publisher. The error names a text that AMQP cannot carry.
-pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString) -> Result<Outgoing, String> {
+/// Puts a frame into AMQP terms; `app_id` names the publisher and `user_id` its login. The error names a text that AMQP cannot carry.
+pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString, user_id: &ShortString) -> Result<Outgoing, String> {
     let message = encode(frame);
     let mut headers = FieldTable::default();
     for (name, value) in message.headers {
@@ -35,7 +37,8 @@ pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString) -> Result<Outgoing, 
         .with_message_id(short(&frame.message_id.to_string())?)
         .with_timestamp(seconds)
         .with_type(short(&frame.event_type)?)
-        .with_app_id(app_id.clone());
+        .with_app_id(app_id.clone())
+        .with_user_id(user_id.clone());
     Ok(Outgoing {
         exchange: short(&frame.exchange)?,
         routing_key: short(&frame.routing_key)?,
@@ -44,16 +47,21 @@ pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString) -> Result<Outgoing, 
     })
 }
 
-/// Takes a delivery out of AMQP terms.
-pub(crate) fn incoming(delivery: message::Delivery) -> Delivery {
+/// Takes a delivery out of AMQP terms. The sender is the module whose login the broker has seen, which leaves out users of
+/// other virtual hosts; nobody when the publisher did not say who it is.
+pub(crate) fn incoming(delivery: message::Delivery, vhost: &str) -> Delivery {
     let properties = &delivery.properties;
     let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let sender = properties.user_id().as_ref().and_then(|user| role(vhost, user.as_str())).unwrap_or_default();
+    let mut texts = headers.map_or_else(BTreeMap::new, texts);
+    // Whatever a publisher wrote there is replaced.
+    texts.insert(SENDER.to_owned(), sender.to_owned());
     Delivery {
         tag: delivery.delivery_tag,
         delivery_count: headers.and_then(|headers| headers.get(DELIVERY_COUNT)).map_or(0, count),
         message: InboundMessage {
             content_type: properties.content_type().as_ref().map_or_else(String::new, ToString::to_string),
-            headers: headers.map_or_else(BTreeMap::new, texts),
+            headers: texts,
             body: delivery.data,
         },
     }
@@ -107,25 +115,45 @@ mod tests {
         delivery
     }
 
+    fn received(delivery: message::Delivery) -> Delivery {
+        incoming(delivery, "vostro")
+    }
+
+    #[test]
+    fn the_sender_is_who_logged_in_and_not_who_it_says() {
+        let sender = |user: Option<&str>| {
+            let mut delivery = delivery(&[(SENDER, AMQPValue::LongString("account".into()))]);
+            if let Some(user) = user {
+                delivery.properties = delivery.properties.with_user_id(user.into());
+            }
+            received(delivery).message.headers[SENDER].clone()
+        };
+        assert_eq!(sender(Some("vostro.auth")), "auth");
+        assert_eq!(sender(Some("other.auth")), "");
+        assert_eq!(sender(Some("vostro")), "");
+        assert_eq!(sender(None), "");
+    }
+
     #[test]
     fn only_text_headers_are_taken_over() {
-        let delivery = incoming(delivery(&[
+        let delivery = received(delivery(&[
             ("cloudEvents_id", AMQPValue::LongString("1".into())),
             ("short", AMQPValue::ShortString("2".into())),
             ("bytes", AMQPValue::LongString(LongString::from(vec![0xff, 0xfe]))),
             ("number", AMQPValue::LongInt(3)),
         ]));
-        let expected = [("cloudEvents_id", "1"), ("short", "2")].map(|(name, value)| (name.into(), value.into()));
+        let expected =
+            [("cloudEvents_id", "1"), ("short", "2"), (SENDER, "")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(delivery.message.headers, BTreeMap::from(expected));
         assert_eq!((delivery.tag, delivery.message.content_type.as_str()), (7, "application/json"));
     }
 
     #[test]
     fn the_delivery_count_is_zero_when_absent_or_senseless() {
-        assert_eq!(incoming(delivery(&[])).delivery_count, 0);
-        assert_eq!(incoming(delivery(&[(DELIVERY_COUNT, AMQPValue::LongLongInt(3))])).delivery_count, 3);
-        assert_eq!(incoming(delivery(&[(DELIVERY_COUNT, AMQPValue::LongLongInt(-3))])).delivery_count, 0);
-        assert_eq!(incoming(delivery(&[(DELIVERY_COUNT, AMQPValue::Boolean(true))])).delivery_count, 0);
+        assert_eq!(received(delivery(&[])).delivery_count, 0);
+        assert_eq!(received(delivery(&[(DELIVERY_COUNT, AMQPValue::LongLongInt(3))])).delivery_count, 3);
+        assert_eq!(received(delivery(&[(DELIVERY_COUNT, AMQPValue::LongLongInt(-3))])).delivery_count, 0);
+        assert_eq!(received(delivery(&[(DELIVERY_COUNT, AMQPValue::Boolean(true))])).delivery_count, 0);
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::session::Session;
 pub struct AmqpPublisher {
     supervisor: Supervisor,
     app_id: ShortString,
+    /// The broker accepts no other name here than the one we logged in with: consumers can believe it.
+    user_id: ShortString,
     channel: Mutex<Option<Open>>,
 }
 
@@ -43,10 +45,11 @@ impl AmqpPublisher {
     /// `module` is shown to consumers as the message's `app_id`.
     ///
     /// # Panics
-    /// When the module's name is longer than 255 bytes.
+    /// When the module's name or that of its user is longer than 255 bytes.
     pub fn new(supervisor: Supervisor, module: &str) -> Self {
         let app_id = short(module).expect("a module's name is short");
-        Self { supervisor, app_id, channel: Mutex::default() }
+        let user_id = short(supervisor.endpoint().user()).expect("a user's name is short");
+        Self { supervisor, app_id, user_id, channel: Mutex::default() }
     }
 
     /// The connection it publishes on.
@@ -85,7 +88,7 @@ impl Publisher for AmqpPublisher {
         }
         let messages = frames
             .iter()
-            .map(|frame| Ok((frame.message_id, outgoing(frame, &self.app_id)?)))
+            .map(|frame| Ok((frame.message_id, outgoing(frame, &self.app_id, &self.user_id)?)))
             .collect::<Result<Vec<_>, String>>()
             .map_err(PublishError::Unavailable)?;
         let mut channel = self.channel.lock().await;

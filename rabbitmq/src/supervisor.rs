@@ -21,6 +21,7 @@ use crate::session::Session;
 #[derive(Clone)]
 pub struct Supervisor {
     name: Arc<str>,
+    endpoint: Endpoint,
     state: watch::Receiver<State>,
     stop: CancellationToken,
     _stop_when_unused: Arc<DropGuard>,
@@ -53,14 +54,19 @@ impl Supervisor {
         let (sender, state) = watch::channel(State::Down("not connected yet".to_owned()));
         let stop = CancellationToken::new();
         let name: Arc<str> = name.into();
-        let task = Task { endpoint, name: name.clone(), state: sender, stop: stop.clone() };
+        let task = Task { endpoint: endpoint.clone(), name: name.clone(), state: sender, stop: stop.clone() };
         tokio::spawn(task.run());
-        Self { name, state, _stop_when_unused: Arc::new(stop.clone().drop_guard()), stop }
+        Self { name, endpoint, state, _stop_when_unused: Arc::new(stop.clone().drop_guard()), stop }
     }
 
     /// The name given to [`Self::start`].
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it connects to, and as whom.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub fn health(&self) -> ConnectionHealth {

@@ -5,19 +5,21 @@ use std::time::Duration;
 use uuid::Uuid;
 use vostro_messaging::Manifest;
 
-use crate::topology::{Topology, apply};
-use crate::{AmqpBroker, AmqpPublisher, Endpoint, ManagementClient, Supervisor};
+use crate::topology::{Topology, apply, user_name};
+use crate::{AmqpBroker, AmqpPublisher, Endpoint, ManagementClient, Passwords, Supervisor};
 
 /// `amqp://user:password@host:port` of the broker to test with.
 pub const AMQP_URL: &str = "VOSTRO_TEST_AMQP_URL";
 /// `http://user:password@host:port` of its management API.
 pub const MANAGEMENT_URL: &str = "VOSTRO_TEST_MANAGEMENT_URL";
 
-/// A virtual host of one test, deleted with everything in it when dropped.
+/// A virtual host of one test with users of its own, deleted with everything in it when dropped.
 pub struct TestBroker {
     pub vhost: String,
+    /// As an administrator, who may do everything.
     pub endpoint: Endpoint,
     pub management: ManagementClient,
+    passwords: Passwords,
 }
 
 impl TestBroker {
@@ -30,33 +32,59 @@ impl TestBroker {
         let vhost = format!("test-{purpose}-{}", Uuid::now_v7().simple());
         management.create_vhost(&vhost).await.expect("the test broker must be running");
         let endpoint = Endpoint::parse(&variable(AMQP_URL)).expect("the broker's address").with_vhost(&vhost);
-        Self { vhost, endpoint, management }
+        Self { vhost, endpoint, management, passwords: Passwords::default() }
     }
 
-    /// Creates a virtual host with the topology of the given modules.
+    /// Creates a virtual host with the topology and the users of the given modules.
     ///
     /// # Panics
     /// As [`Self::create`], and when the manifests or the resulting topology are wrong.
     pub async fn with_topology(purpose: &str, manifests: &[Manifest]) -> Self {
-        let broker = Self::create(purpose).await;
+        let mut broker = Self::create(purpose).await;
         let topology = Topology::of(manifests).expect("valid manifests");
-        let differences = apply(&topology, &broker.management, &broker.vhost).await.expect("the topology applies");
+        broker.passwords =
+            topology.users.keys().map(|role| (role.clone(), format!("{:032x}", rand::random::<u128>()))).collect();
+        let applied = apply(&topology, &broker.management, &broker.vhost, &broker.passwords).await;
+        let differences = applied.expect("the topology applies");
         assert!(differences.is_empty(), "{differences:?}");
         broker
     }
 
-    /// A publisher with a connection of its own.
+    /// The passwords of the users that [`Self::with_topology`] created.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// As the user of a module, who may do what the module may.
+    ///
+    /// # Panics
+    /// When the virtual host was created without that module.
+    pub fn endpoint_of(&self, module: &str) -> Endpoint {
+        let password = self.passwords.of(module).expect("a module of the topology");
+        self.endpoint.clone().with_login(&user_name(&self.vhost, module), password)
+    }
+
+    /// A module's publisher, logged in as its user, with a connection of its own.
+    ///
+    /// # Panics
+    /// When the virtual host was created without that module.
     pub fn publisher(&self, module: &str) -> AmqpPublisher {
-        AmqpPublisher::new(self.supervisor(&format!("{} {module} publish", self.vhost)), module)
+        let name = format!("{} {module} publish", self.vhost);
+        AmqpPublisher::new(Supervisor::start(self.endpoint_of(module), &name), module)
     }
 
-    /// A broker with a connection of its own.
+    /// A broker with a connection of its own, for looking into any queue.
     pub fn broker(&self) -> AmqpBroker {
-        AmqpBroker::new(self.supervisor(&format!("{} consume", self.vhost)))
+        AmqpBroker::new(Supervisor::start(self.endpoint.clone(), &format!("{} consume", self.vhost)))
     }
 
-    fn supervisor(&self, name: &str) -> Supervisor {
-        Supervisor::start(self.endpoint.clone(), name)
+    /// What a module consumes with: logged in as its user, with a connection of its own.
+    ///
+    /// # Panics
+    /// When the virtual host was created without that module.
+    pub fn broker_of(&self, module: &str) -> AmqpBroker {
+        let name = format!("{} {module} consume", self.vhost);
+        AmqpBroker::new(Supervisor::start(self.endpoint_of(module), &name))
     }
 
     /// Closes every connection in this virtual host by force, as a failing broker would; waits until there is one.

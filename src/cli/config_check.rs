@@ -1,7 +1,9 @@
 use clap::Subcommand;
+use vostro_rabbitmq::Topology;
 
 use super::output;
 use crate::config::Config;
+use crate::{app, broker};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -9,9 +11,10 @@ pub enum ConfigCommand {
     Check,
 }
 
-/// The configuration was read to get here, so it is good; show it.
+/// Every layer was read to get here; what is left is what the parts of the bank ask of each other. Then show it.
 pub fn run(config: &Config, command: &ConfigCommand) -> anyhow::Result<bool> {
     let ConfigCommand::Check = command;
+    broker::passwords(&config.broker, &Topology::of(&app::manifests())?)?;
     output::text(&format!("{config:#?}\nThe configuration is good."));
     Ok(true)
 }

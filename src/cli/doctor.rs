@@ -1,11 +1,11 @@
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
+use vostro_rabbitmq::Topology;
 use vostro_rabbitmq::topology::{diff, read_live};
-use vostro_rabbitmq::{Endpoint, ManagementClient, Topology};
 
 use super::output;
 use crate::app;
+use crate::broker;
 use crate::client::Connection;
 use crate::config::Config;
 use crate::database;
@@ -82,20 +82,13 @@ async fn migrated(config: &Config) -> Result<String, String> {
     }
 }
 
-fn management(config: &Config) -> Result<(ManagementClient, String), String> {
-    let endpoint = Endpoint::parse(config.broker.url.expose_secret()).map_err(|error| error.to_string())?;
-    let client =
-        ManagementClient::new(config.broker.management_url.expose_secret()).map_err(|error| error.to_string())?;
-    Ok((client, endpoint.vhost().to_owned()))
-}
-
 async fn broker_answers(config: &Config) -> Result<String, String> {
-    let (client, _) = management(config)?;
+    let (client, _) = broker::management(&config.broker).map_err(|error| error.to_string())?;
     client.version().await.map(|version| format!("RabbitMQ {version}")).map_err(|error| error.to_string())
 }
 
 async fn topology(config: &Config) -> Result<String, String> {
-    let (client, vhost) = management(config)?;
+    let (client, vhost) = broker::management(&config.broker).map_err(|error| error.to_string())?;
     let wanted = Topology::of(&app::manifests()).map_err(|error| error.to_string())?;
     let live = read_live(&client, &vhost).await.map_err(|error| error.to_string())?;
     let differences = diff(&wanted, &live);

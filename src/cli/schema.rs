@@ -6,8 +6,8 @@ use clap::Subcommand;
 use vostro_rabbitmq::Topology;
 
 use super::output;
-use crate::app;
 use crate::graphql;
+use crate::{app, asyncapi};
 
 #[derive(Debug, Subcommand)]
 pub enum SchemaCommand {
@@ -22,7 +22,7 @@ pub enum SchemaCommand {
 pub fn run(command: &SchemaCommand) -> anyhow::Result<bool> {
     let SchemaCommand::Generate { root } = command;
     generate(root)?;
-    output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs/events.md.");
+    output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs/asyncapi, docs/events.md.");
     Ok(true)
 }
 
@@ -35,6 +35,9 @@ fn generate(root: &Path) -> anyhow::Result<()> {
     }
     let topology = Topology::of(&app::manifests())?;
     write(&root.join("rabbitmq/definitions.json"), &topology.definitions("vostro"))?;
+    for (module, document) in asyncapi::documents(&app::manifests()) {
+        write(&root.join("docs/asyncapi").join(format!("{module}.json")), &document)?;
+    }
     write(&root.join("docs/events.md"), &event_page())?;
     Ok(())
 }

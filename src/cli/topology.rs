@@ -1,31 +1,35 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use secrecy::ExposeSecret as _;
 use serde_json::json;
-use vostro_rabbitmq::topology;
-use vostro_rabbitmq::{Endpoint, ManagementClient, Topology};
+use vostro_rabbitmq::{Topology, topology};
 
 use super::output;
-use crate::app;
 use crate::config::Config;
+use crate::{app, broker};
 
 /// The virtual host in the generated definitions file.
 const VHOST: &str = "vostro";
 
 #[derive(Debug, Subcommand)]
 pub enum TopologyCommand {
-    /// Create and correct what the bank needs on the broker. Nothing with messages in it is deleted.
+    /// Create and correct what the bank needs on the broker, its users included. Nothing with messages in it is deleted.
     Apply,
     /// Compare the broker with the manifests and name every difference. Exit status 1 when there is one.
+    #[command(visible_alias = "diff")]
     Check {
         /// Print the differences as JSON.
         #[arg(long)]
         json: bool,
     },
     /// Print the definitions file that is generated from the manifests.
+    #[command(after_help = "Nobody can log in with the file as it is committed. For a broker that imports its \
+        definitions when it boots:\n  vostro topology definitions --with-passwords --output definitions.json")]
     Definitions {
+        /// Put in the hashes of the configured passwords. The file must then be kept like a password.
+        #[arg(long)]
+        with_passwords: bool,
         /// Write it to this file instead.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -37,27 +41,12 @@ pub enum TopologyCommand {
 /// The commands that only look at the manifests.
 pub fn run_without_configuration(command: &TopologyCommand) -> Option<anyhow::Result<bool>> {
     match command {
-        TopologyCommand::Definitions { output } => {
-            let topology = match Topology::of(&app::manifests()) {
-                Ok(topology) => topology,
-                Err(error) => return Some(Err(error.into())),
-            };
-            let definitions = topology.definitions(VHOST);
-            Some(match output {
-                Some(path) => std::fs::write(path, definitions)
-                    .with_context(|| format!("writing {}", path.display()))
-                    .map(|()| true),
-                None => {
-                    output::text(definitions.trim_end());
-                    Ok(true)
-                }
-            })
-        }
+        TopologyCommand::Definitions { with_passwords: false, output } => Some(definitions(output.as_deref())),
         TopologyCommand::Flow => {
             output::text(topology::event_flow(&app::manifests()).trim_end());
             Some(Ok(true))
         }
-        TopologyCommand::Apply | TopologyCommand::Check { .. } => None,
+        TopologyCommand::Apply | TopologyCommand::Check { .. } | TopologyCommand::Definitions { .. } => None,
     }
 }
 
@@ -69,17 +58,39 @@ pub async fn run(config: &Config, command: &TopologyCommand) -> anyhow::Result<b
             Ok(true)
         }
         TopologyCommand::Check { json } => check(config, *json).await,
-        TopologyCommand::Definitions { .. } | TopologyCommand::Flow => unreachable!("handled without configuration"),
+        TopologyCommand::Definitions { output, .. } => definitions_with_passwords(config, output.as_deref()),
+        TopologyCommand::Flow => unreachable!("handled without configuration"),
     }
+}
+
+fn definitions(output: Option<&Path>) -> anyhow::Result<bool> {
+    write(&Topology::of(&app::manifests())?.definitions(VHOST), output)
+}
+
+fn definitions_with_passwords(config: &Config, output: Option<&Path>) -> anyhow::Result<bool> {
+    let topology = Topology::of(&app::manifests())?;
+    let passwords = broker::passwords(&config.broker, &topology)?;
+    let endpoint = broker::endpoint(&config.broker)?;
+    write(&topology.definitions_with(endpoint.vhost(), &passwords), output)
+}
+
+fn write(definitions: &str, output: Option<&Path>) -> anyhow::Result<bool> {
+    match output {
+        Some(path) => std::fs::write(path, definitions).with_context(|| format!("writing {}", path.display()))?,
+        None => output::text(definitions.trim_end()),
+    }
+    Ok(true)
 }
 
 /// Brings the broker's topology to what the manifests say.
 pub async fn apply(config: &Config) -> anyhow::Result<()> {
-    let (management, vhost) = broker(config)?;
+    let (management, vhost) = broker::management(&config.broker)?;
+    let topology = Topology::of(&app::manifests())?;
+    let passwords = broker::passwords(&config.broker, &topology)?;
     if !management.vhost_exists(&vhost).await? {
         management.create_vhost(&vhost).await?;
     }
-    let differences = topology::apply(&Topology::of(&app::manifests())?, &management, &vhost).await?;
+    let differences = topology::apply(&topology, &management, &vhost, &passwords).await?;
     match differences.iter().find(|difference| difference.is_harmful()) {
         None => Ok(()),
         Some(difference) => anyhow::bail!("the broker still differs: {difference}"),
@@ -87,7 +98,7 @@ pub async fn apply(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn check(config: &Config, as_json: bool) -> anyhow::Result<bool> {
-    let (management, vhost) = broker(config)?;
+    let (management, vhost) = broker::management(&config.broker)?;
     let live = topology::read_live(&management, &vhost).await?;
     let differences = topology::diff(&Topology::of(&app::manifests())?, &live);
     let words: Vec<String> = differences.iter().map(ToString::to_string).collect();
@@ -99,10 +110,4 @@ async fn check(config: &Config, as_json: bool) -> anyhow::Result<bool> {
         output::text(&words.join("\n"));
     }
     Ok(words.is_empty())
-}
-
-fn broker(config: &Config) -> anyhow::Result<(ManagementClient, String)> {
-    let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
-    let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
-    Ok((management, endpoint.vhost().to_owned()))
 }

@@ -1,5 +1,7 @@
 //! What modules, brokers and clients rely on, and what is generated from it.
 
+mod asyncapi;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

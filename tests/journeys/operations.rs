@@ -1,7 +1,11 @@
 //! What an operator sees and does.
 
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 use vostro::client::Connection;
+use vostro::{app, broker};
+use vostro_rabbitmq::Topology;
+use vostro_rabbitmq::topology::user_name;
 
 use crate::support::{Person, Staff, World};
 
@@ -67,27 +71,78 @@ async fn the_doctor_finds_nothing_wrong_and_names_what_is() {
     assert_eq!(wrong[0]["check"], "bank is ready");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_queue_keeps_the_bank_unready_and_is_named() {
-    let world = World::create().await;
-    let management = world.management();
-    management.delete_queue(world.vhost(), "q.account.postings").await.expect("deleted");
-    let _bank = world.spawn_bank_without_waiting(&[]);
-    let reasons = crate::support::eventually("the bank says why it is not ready", || async {
+/// The bank says that it is not ready and why, in these words.
+async fn is_unready_because(world: &World, words: &str) -> String {
+    crate::support::eventually("the bank says why it is not ready", || async {
         let mut connection = Connection::open(world.config.http.address).await.ok()?;
         let (status, body) = connection.get("/health/ready").await.ok()?;
         let body = String::from_utf8(body.to_vec()).ok()?;
-        (!status.is_success() && body.contains("q.account.postings")).then_some(body)
+        (!status.is_success() && body.contains(words)).then_some(body)
     })
-    .await;
-    assert!(reasons.contains("topology apply"), "{reasons}");
-    world.provision_broker().await;
+    .await
+}
+
+async fn becomes_ready_by_itself(world: &World) {
     crate::support::eventually("the bank becomes ready by itself", || async {
         let mut connection = Connection::open(world.config.http.address).await.ok()?;
         let (status, _) = connection.get("/health/ready").await.ok()?;
         status.is_success().then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_queue_keeps_the_bank_unready_and_is_named() {
+    let world = World::create().await;
+    let management = world.management();
+    management.delete_queue(world.vhost(), "q.account.postings").await.expect("deleted");
+    let _bank = world.spawn_bank_without_waiting(&[]);
+    let reasons = is_unready_because(&world, "q.account.postings").await;
+    assert!(reasons.contains("topology apply"), "{reasons}");
+    world.provision_broker().await;
+    becomes_ready_by_itself(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_are_too_wide_keep_the_bank_unready_and_are_named() {
+    let world = World::create().await;
+    let user = user_name(world.vhost(), "notification");
+    world.management().grant(world.vhost(), &user, "", ".*", ".*").await.expect("granted");
+    let _bank = world.spawn_bank_without_waiting(&[]);
+    let reasons = is_unready_because(&world, "what the user of notification may write to: it is .*").await;
+    assert!(reasons.contains("topology apply"), "{reasons}");
+    world.provision_broker().await;
+    becomes_ready_by_itself(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_whose_password_the_broker_does_not_know_keeps_the_bank_unready_and_is_named() {
+    let world = World::create().await;
+    let _bank = world.spawn_bank_without_waiting(&[("VOSTRO__BROKER__PASSWORDS__ACCOUNT", "another")]);
+    let user = user_name(world.vhost(), "account");
+    let reasons = is_unready_because(&world, &format!("cannot connect as {user}")).await;
+    assert!(reasons.contains("vostro account"), "{reasons}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bank_needs_no_administrator_of_the_broker() {
+    let world = World::create().await;
+    let topology = Topology::of(&app::manifests()).expect("the manifests agree");
+    let passwords = broker::passwords(&world.config.broker, &topology).expect("complete");
+    let (_, address) = world.config.broker.management_url.expose_secret().rsplit_once('@').expect("a user");
+    let (monitor, password) = (user_name(world.vhost(), "monitor"), passwords.of("monitor").expect("derived"));
+    let eyes = format!("http://{monitor}:{password}@{address}");
+    let (_, address) = world.config.broker.url.expose_secret().rsplit_once('@').expect("a user");
+    let nobody = format!("amqp://{address}");
+    let environment = [("VOSTRO__BROKER__MANAGEMENT_URL", eyes.as_str()), ("VOSTRO__BROKER__URL", nobody.as_str())];
+    let _bank = world.spawn_bank(&environment).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    assert_eq!(ada.balance().await, "10.00");
+    let mut command = world.command(&["topology", "apply"]);
+    command.envs(environment);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");
+    assert_eq!(output.status.code(), Some(1), "looking is not changing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

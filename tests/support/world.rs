@@ -52,7 +52,8 @@ impl World {
         let management = self.management();
         management.create_vhost(&self.name).await.expect("the test broker's management API answers");
         let topology = Topology::of(&app::manifests()).expect("the manifests agree");
-        apply(&topology, &management, &self.name).await.expect("the topology can be applied");
+        let passwords = vostro::broker::passwords(&self.config.broker, &topology).expect("every module has a password");
+        apply(&topology, &management, &self.name, &passwords).await.expect("the topology can be applied");
     }
 
     pub fn management(&self) -> ManagementClient {
@@ -258,6 +259,7 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path) -> Con
         [broker]
         url = "{broker}/{name}"
         management_url = "{management}"
+        module_secret = "the broker's module secret of all tests"
         [http]
         address = "127.0.0.1:{port}"
         drain_seconds = 20

@@ -66,7 +66,8 @@ impl DeadLetterDrain {
         let mut transaction = self.intake.pool.begin().await?;
         match decode(message) {
             Err(reason) => {
-                self.intake.park_unreadable_in_tx(&mut transaction, message, &reason.to_string()).await?;
+                let code = ReasonCode::from(&reason);
+                self.intake.park_unreadable_in_tx(&mut transaction, message, code, &reason.to_string()).await?;
             }
             Ok(mut events) => {
                 // Keys are locked in order, as everywhere. The sort is stable: a key's events keep theirs.

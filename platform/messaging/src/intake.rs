@@ -124,19 +124,20 @@ impl Intake {
         Ok(())
     }
 
-    /// Keeps a message that nobody can read, quarantined under a digest of its bytes: the same message is kept once.
+    /// Keeps a message that is no event, or none of its sender's, quarantined under a digest of its bytes: the same message is kept once.
     pub(crate) async fn park_unreadable_in_tx(
         &self,
         connection: &mut PgConnection,
         message: &InboundMessage,
+        code: ReasonCode,
         reason: &str,
     ) -> sqlx::Result<()> {
         let key = digest_key(message);
-        let (now, verdict) = (self.now(), self.verdict(ReasonCode::Undecodable, reason, 0));
+        let (now, verdict) = (self.now(), self.verdict(code, reason, 0));
         error!(subscription = self.group, %key, reason, "an unreadable message is quarantined");
         store::park_in_tx(&mut *connection, &self.group, key, &verdict, now).await?;
         store::append_unreadable_in_tx(connection, &self.group, key, message, now).await?;
-        self.count_parked(ReasonCode::Undecodable.as_str(), 1);
+        self.count_parked(code.as_str(), 1);
         Ok(())
     }
 

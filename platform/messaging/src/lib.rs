@@ -52,7 +52,7 @@ pub use relay::Relay;
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
-pub use wire::{InboundMessage, OutboundMessage, decode, encode};
+pub use wire::{InboundMessage, OutboundMessage, SENDER, decode, encode};
 
 /// Applied in every module's schema, with `search_path` set to it, before the module's own migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -10,6 +10,10 @@ use vostro_events::{Undecodable, read_batch, read_structured, write_structured};
 
 use crate::{Frame, Incoming};
 
+/// The header in which the transport names the module that sent the message, as the broker authenticated it; empty when it
+/// did not. A message without it did not come from a broker.
+pub const SENDER: &str = "vostro-sender";
+
 const PREFIX: &str = "cloudEvents_";
 /// The CloudEvents AMQP binding also allows a colon.
 const OTHER_PREFIX: &str = "cloudEvents:";
@@ -68,7 +72,22 @@ pub fn decode(message: &InboundMessage) -> Result<Vec<Incoming>, Undecodable> {
         JSON => vec![read_structured(&structured(message)?)?],
         _ => return Err(Undecodable::ContentType(message.content_type.clone())),
     };
-    Ok(events.into_iter().map(|(envelope, data)| Incoming { envelope, data }).collect())
+    let events: Vec<_> = events.into_iter().map(|(envelope, data)| Incoming { envelope, data }).collect();
+    refuse_foreign_sender(message, &events)?;
+    Ok(events)
+}
+
+/// A module may tell what is its own and nothing else. The broker lets it publish to its own exchange only; this is for
+/// what it writes into the message.
+fn refuse_foreign_sender(message: &InboundMessage, events: &[Incoming]) -> Result<(), Undecodable> {
+    let Some(sender) = message.headers.get(SENDER) else { return Ok(()) };
+    match events.iter().find(|event| event.envelope.event_type.module() != sender) {
+        None => Ok(()),
+        Some(event) => Err(Undecodable::ForeignSender {
+            event_type: event.envelope.event_type.as_str().to_owned(),
+            sender: sender.clone(),
+        }),
+    }
 }
 
 /// A single event as a message of its own, for parking it when it came in a frame with others.
@@ -165,6 +184,24 @@ mod tests {
         assert_eq!(message.content_type, "application/cloudevents-batch+json");
         let decoded = decode(&received(message)).expect("decodable");
         assert_eq!(decoded.into_iter().map(|event| event.envelope).collect::<Vec<_>>(), [first.0, second.0]);
+    }
+
+    #[test]
+    fn an_event_from_somebody_who_does_not_own_it_is_refused() {
+        let from = |sender: &str, events: Vec<Vec<u8>>| {
+            let mut message = received(encode(&frame(events)));
+            message.headers.insert(SENDER.to_owned(), sender.to_owned());
+            decode(&message).map(|events| events.len())
+        };
+        assert_eq!(from("auth", vec![event(1).1]), Ok(1));
+        assert_eq!(from("auth", vec![event(1).1, event(2).1]), Ok(2));
+        for forger in ["account", ""] {
+            for events in [vec![event(1).1], vec![event(1).1, event(2).1]] {
+                let expected =
+                    Undecodable::ForeignSender { event_type: "auth.user-updated.v1".into(), sender: forger.into() };
+                assert_eq!(from(forger, events), Err(expected));
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{Difference, LiveTopology, Topology, diff, read_live};
-use crate::{ManagementClient, ManagementError};
+use crate::passwords::{NO_PASSWORD, hash, is_hash_of};
+use crate::{ManagementClient, ManagementError, Passwords};
 
 /// Brings a virtual host to the topology and returns the differences that remain.
 ///
@@ -9,18 +12,54 @@ use crate::{ManagementClient, ManagementError};
 /// binding (after the new ones exist, so that no event falls between). It deletes no queue and no message: a queue that
 /// is there with other arguments remains as a difference for an operator.
 ///
+/// Users get these passwords; one whose password is not given keeps what it has, and cannot log in when it is new.
+///
 /// # Errors
-/// [`ManagementError`]
+/// [`ManagementError`], also when the user of the management API is no administrator.
 pub async fn apply(
     topology: &Topology,
     client: &ManagementClient,
     vhost: &str,
+    passwords: &Passwords,
 ) -> Result<Vec<Difference>, ManagementError> {
     let definitions = topology.vhost_definitions();
     client.post(&format!("import the topology into {vhost}"), &["definitions", vhost], &definitions).await?;
     let live = read_live(client, vhost).await?;
+    correct_users(topology, &live, client, vhost, passwords).await?;
     remove_bindings(topology, &live, client, vhost).await?;
     settled_differences(topology, client, vhost).await
+}
+
+/// Creates the users that are missing and corrects those that differ; the others are left alone, so that a second run
+/// changes nothing.
+async fn correct_users(
+    topology: &Topology,
+    live: &LiveTopology,
+    client: &ManagementClient,
+    vhost: &str,
+    passwords: &Passwords,
+) -> Result<(), ManagementError> {
+    let what = format!("correct the users of {vhost}");
+    let Some(found) = &live.users else {
+        let reason = "only an administrator may see them".to_owned();
+        return Err(ManagementError::Refused { what, reason, status: 403 });
+    };
+    let known = |role: &str| found.get(role).map_or(NO_PASSWORD, |user| user.password_hash.as_str());
+    let is_right = |role: &str| {
+        let as_it_should_be = topology.users.get(role).zip(found.get(role)).is_some_and(|(user, found)| {
+            user.tags == found.tags && found.permissions.as_ref() == Some(&user.permissions)
+        });
+        as_it_should_be && passwords.of(role).is_none_or(|password| is_hash_of(known(role), password))
+    };
+    if topology.users.keys().all(|role| is_right(role)) {
+        return Ok(());
+    }
+    let hashed = |role: &str| match passwords.of(role) {
+        Some(password) if !is_hash_of(known(role), password) => hash(password),
+        _ => known(role).to_owned(),
+    };
+    let definitions = json!(topology.users(vhost, hashed, |role| !is_right(role)));
+    client.post(&what, &["definitions"], &definitions).await
 }
 
 async fn remove_bindings(

@@ -1,18 +1,48 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Arguments, Topology};
+use super::{Arguments, Permissions, Topology, user_name};
+use crate::Passwords;
+use crate::passwords::{ALGORITHM, NO_PASSWORD, hash};
 
 /// A definitions file, or the part of one that is posted to a virtual host. The order of the fields is the order in the
 /// file, and within each list it is that of the topology.
 #[derive(Serialize)]
 struct Definitions<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<User<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     vhosts: Vec<Vhost<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permissions: Vec<Granted<'a>>,
     exchanges: Vec<Exchange<'a>>,
     queues: Vec<Queue<'a>>,
     bindings: Vec<Binding<'a>>,
     policies: Vec<Policy<'a>>,
+}
+
+/// What is posted to create users and to change them.
+#[derive(Serialize)]
+pub(super) struct Users<'a> {
+    users: Vec<User<'a>>,
+    permissions: Vec<Granted<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct User<'a> {
+    name: String,
+    password_hash: String,
+    hashing_algorithm: &'static str,
+    tags: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Granted<'a> {
+    user: String,
+    vhost: &'a str,
+    configure: &'a str,
+    write: &'a str,
+    read: &'a str,
 }
 
 #[derive(Serialize)]
@@ -68,12 +98,43 @@ struct Policy<'a> {
 
 impl Topology {
     /// The definitions file of a broker with this topology in one virtual host: what `rabbitmqctl import_definitions`
-    /// and the dashboard's import take. It holds no users and no passwords. Equal topologies give equal bytes.
+    /// and the dashboard's import take. Its users cannot log in, as it holds no passwords. Equal topologies give equal
+    /// bytes.
     pub fn definitions(&self, vhost: &str) -> String {
-        let definitions = Definitions { vhosts: vec![Vhost { name: vhost }], ..self.objects(Some(vhost)) };
+        self.definitions_with(vhost, &Passwords::default())
+    }
+
+    /// The same with salted hashes of the passwords, for a broker that imports it when it boots. To be kept like a
+    /// password.
+    pub fn definitions_with(&self, vhost: &str, passwords: &Passwords) -> String {
+        let hashes = |role: &str| passwords.of(role).map_or_else(|| NO_PASSWORD.to_owned(), hash);
+        let Users { users, permissions } = self.users(vhost, hashes, |_| true);
+        let vhosts = vec![Vhost { name: vhost }];
+        let definitions = Definitions { users, vhosts, permissions, ..self.objects(Some(vhost)) };
         let mut text = serde_json::to_string_pretty(&definitions).expect("names and values are always JSON");
         text.push('\n');
         text
+    }
+
+    /// The users whose roles are chosen, each with the hash of a password, and what they may do.
+    pub(super) fn users<'a>(
+        &'a self,
+        vhost: &'a str,
+        hash: impl Fn(&str) -> String,
+        chosen: impl Fn(&str) -> bool,
+    ) -> Users<'a> {
+        let chosen = || self.users.iter().filter(|(role, _)| chosen(role));
+        let users = chosen().map(|(role, user)| User {
+            name: user_name(vhost, role),
+            password_hash: hash(role),
+            hashing_algorithm: ALGORITHM,
+            tags: user.tags.iter().map(String::as_str).collect(),
+        });
+        let permissions = chosen().map(|(role, user)| {
+            let Permissions { configure, write, read } = &user.permissions;
+            Granted { user: user_name(vhost, role), vhost, configure, write, read }
+        });
+        Users { users: users.collect(), permissions: permissions.collect() }
     }
 
     /// What is posted to the definitions of one virtual host.
@@ -115,7 +176,9 @@ impl Topology {
             definition: &policy.definition,
         });
         Definitions {
+            users: Vec::new(),
             vhosts: Vec::new(),
+            permissions: Vec::new(),
             exchanges: exchanges.collect(),
             queues: queues.collect(),
             bindings: bindings.collect(),
@@ -130,6 +193,7 @@ mod tests {
 
     use super::super::samples::manifests;
     use super::*;
+    use crate::passwords::is_hash_of;
 
     #[test]
     fn definitions_are_the_same_whatever_the_order_of_the_manifests() {
@@ -141,15 +205,41 @@ mod tests {
     }
 
     #[test]
-    fn definitions_name_the_virtual_host_and_hold_no_users() {
-        let text = Topology::of(&manifests()).expect("valid").definitions("vostro");
-        let definitions: Value = serde_json::from_str(&text).expect("JSON");
+    fn definitions_name_the_virtual_host_everywhere() {
+        let definitions = parsed(&Topology::of(&manifests()).expect("valid").definitions("vostro"));
         assert_eq!(definitions["vhosts"], json!([{ "name": "vostro" }]));
-        for kind in ["exchanges", "queues", "bindings", "policies"] {
+        for kind in ["permissions", "exchanges", "queues", "bindings", "policies"] {
             let objects = definitions[kind].as_array().expect("a list");
             assert!(!objects.is_empty() && objects.iter().all(|object| object["vhost"] == "vostro"), "{kind}");
         }
-        assert!(definitions.get("users").is_none() && definitions.get("permissions").is_none());
+    }
+
+    #[test]
+    fn users_have_rights_and_nobody_can_log_in_until_passwords_are_given() {
+        let topology = Topology::of(&manifests()).expect("valid");
+        let user = |text: &str| parsed(text)["users"][0].clone();
+        assert_eq!(
+            user(&topology.definitions("vostro")),
+            json!({
+                "name": "vostro.account", "password_hash": "", "tags": [],
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+            })
+        );
+        assert_eq!(
+            parsed(&topology.definitions("vostro"))["permissions"][0],
+            json!({
+                "user": "vostro.account", "vhost": "vostro",
+                "configure": "^$", "write": r"^ev\.account$", "read": r"^(q|dlq)\.account\..+$",
+            })
+        );
+        let passwords = [("account".to_owned(), "geheim".to_owned())].into_iter().collect();
+        let text = topology.definitions_with("vostro", &passwords);
+        assert!(!text.contains("geheim"));
+        assert!(is_hash_of(user(&text)["password_hash"].as_str().expect("a text"), "geheim"));
+    }
+
+    fn parsed(definitions: &str) -> Value {
+        serde_json::from_str(definitions).expect("JSON")
     }
 
     #[test]

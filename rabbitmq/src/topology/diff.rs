@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Binding, LiveTopology, Policy, Topology};
+use super::{Binding, LiveTopology, Permissions, Policy, Topology};
 
 /// One way in which the broker is not as it should be. Its text is for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub fn diff(topology: &Topology, live: &LiveTopology) -> Vec<Difference> {
     for (name, policy) in &topology.policies {
         differences.policy(name, policy, live);
     }
+    differences.users(topology, live);
     differences.0
 }
 
@@ -136,6 +137,42 @@ impl Differences {
     }
 }
 
+impl Differences {
+    /// Nothing when the users cannot be seen: whoever looks is no administrator then, as it should be.
+    fn users(&mut self, topology: &Topology, live: &LiveTopology) {
+        let Some(users) = &live.users else { return };
+        for (role, expected) in &topology.users {
+            let Some(found) = users.get(role) else {
+                self.missing(format!("the user of {role}"));
+                continue;
+            };
+            self.compare(format!("the tags of the user of {role}"), json!(expected.tags), json!(found.tags));
+            let Some(found) = &found.permissions else {
+                self.missing(format!("the rights of the user of {role}"));
+                continue;
+            };
+            for (right, of) in RIGHTS {
+                let what = format!("what the user of {role} may {right}");
+                self.compare(what, of(&expected.permissions), of(found));
+            }
+        }
+        for role in users.keys().filter(|role| !topology.users.contains_key(*role)) {
+            self.unexpected(format!("the user of {role}"));
+        }
+        for name in &live.strangers {
+            self.unexpected(format!("rights of the user {name}"));
+        }
+    }
+}
+
+type Right = (&'static str, fn(&Permissions) -> &str);
+
+const RIGHTS: [Right; 3] = [
+    ("configure", |rights| &rights.configure),
+    ("write to", |rights| &rights.write),
+    ("read from", |rights| &rights.read),
+];
+
 impl Topology {
     /// Whether a binding begins or ends at something of ours.
     fn concerns(&self, binding: &Binding) -> bool {
@@ -150,7 +187,9 @@ fn described(binding: &Binding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::live::{LiveExchange, LivePolicy, LiveQueue};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::super::live::{LiveExchange, LivePolicy, LiveQueue, LiveUser};
     use super::super::samples::manifests;
     use super::*;
 
@@ -192,6 +231,17 @@ mod tests {
                     (name.clone(), LivePolicy { pattern, apply_to, definition, priority })
                 })
                 .collect(),
+            users: Some(
+                topology
+                    .users
+                    .iter()
+                    .map(|(role, user)| {
+                        let permissions = Some(user.permissions.clone());
+                        (role.clone(), LiveUser { tags: user.tags.clone(), permissions, password_hash: String::new() })
+                    })
+                    .collect(),
+            ),
+            strangers: BTreeSet::new(),
         }
     }
 
@@ -210,9 +260,9 @@ mod tests {
     #[test]
     fn everything_missing_is_named() {
         let topology = topology();
-        let differences = diff(&topology, &LiveTopology::default());
-        let objects =
-            topology.exchanges.len() + topology.queues.len() + topology.bindings.len() + topology.policies.len();
+        let differences = diff(&topology, &LiveTopology { users: Some(BTreeMap::new()), ..Default::default() });
+        let Topology { exchanges, queues, bindings, policies, users } = &topology;
+        let objects = exchanges.len() + queues.len() + bindings.len() + policies.len() + users.len();
         assert_eq!(differences.len(), objects);
         assert!(differences.iter().all(Difference::is_harmful));
     }
@@ -264,6 +314,47 @@ mod tests {
         assert_eq!(
             told(|live| live.exchanges.get_mut("ev.auth").expect("there").policy = None),
             ["the policy in effect on ev.auth: it is none, it should be events"]
+        );
+    }
+
+    fn of_account(live: &mut LiveTopology) -> &mut LiveUser {
+        live.users.as_mut().and_then(|users| users.get_mut("account")).expect("there")
+    }
+
+    #[test]
+    fn a_user_who_is_missing_or_may_do_more_or_less_is_told() {
+        assert_eq!(
+            told(|live| drop(live.users.as_mut().and_then(|users| users.remove("auth")))),
+            ["missing: the user of auth"]
+        );
+        assert_eq!(told(|live| of_account(live).permissions = None), ["missing: the rights of the user of account"]);
+        assert_eq!(
+            told(|live| of_account(live).permissions.as_mut().expect("there").write = ".*".into()),
+            [r"what the user of account may write to: it is .*, it should be ^ev\.account$"]
+        );
+        assert_eq!(
+            told(|live| of_account(live).tags = ["administrator".to_owned()].into()),
+            [r#"the tags of the user of account: it is ["administrator"], it should be []"#]
+        );
+    }
+
+    #[test]
+    fn who_may_not_see_users_finds_no_difference_in_them() {
+        assert_eq!(told(|live| live.users = None), [""; 0]);
+    }
+
+    #[test]
+    fn users_nobody_knows_are_told_and_harmless() {
+        let topology = topology();
+        let mut live = perfect(&topology);
+        let left_over = of_account(&mut live).clone();
+        live.users.as_mut().expect("seen").insert("card".into(), left_over);
+        live.strangers.insert("guest".into());
+        let differences = diff(&topology, &live);
+        assert!(!differences.iter().any(Difference::is_harmful));
+        assert_eq!(
+            differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["unexpected: the user of card", "unexpected: rights of the user guest"]
         );
     }
 

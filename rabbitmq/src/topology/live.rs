@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Arguments, Binding};
+use super::{Arguments, Binding, Permissions, role};
 use crate::management::TOTALS;
 use crate::{ManagementClient, ManagementError};
 
@@ -14,6 +14,10 @@ pub struct LiveTopology {
     /// Bindings of queues, with the key that the management API has for each; the default exchange's are left out.
     pub bindings: BTreeMap<Binding, String>,
     pub policies: BTreeMap<String, LivePolicy>,
+    /// The users of this virtual host's bank by role; `None` when whoever asked may not see users.
+    pub users: Option<BTreeMap<String, LiveUser>>,
+    /// Others who are no administrators and have rights in the virtual host, by name.
+    pub strangers: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +44,15 @@ pub struct LivePolicy {
     pub priority: i64,
 }
 
-/// Reads the topology of a virtual host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveUser {
+    pub tags: BTreeSet<String>,
+    /// `None` when they have none in the virtual host.
+    pub permissions: Option<Permissions>,
+    pub(crate) password_hash: String,
+}
+
+/// Reads the topology of a virtual host, and its users when the management API lets us see them.
 ///
 /// # Errors
 /// [`ManagementError`], also when there is no such virtual host.
@@ -82,6 +94,7 @@ pub async fn read_live(client: &ManagementClient, vhost: &str) -> Result<LiveTop
     let queues: Vec<Queue> = client.get(&what("queues"), &["queues", vhost], TOTALS).await?;
     let bindings: Vec<Bound> = client.get(&what("bindings"), &["bindings", vhost], "").await?;
     let policies: Vec<Policy> = client.get(&what("policies"), &["policies", vhost], "").await?;
+    let (users, strangers) = read_users(client, vhost).await?.unzip();
     let in_effect = |policy: Option<String>| policy.filter(|name| !name.is_empty());
     Ok(LiveTopology {
         exchanges: exchanges
@@ -114,7 +127,53 @@ pub async fn read_live(client: &ManagementClient, vhost: &str) -> Result<LiveTop
                 (name, LivePolicy { pattern, apply_to, definition, priority })
             })
             .collect(),
+        users,
+        strangers: strangers.unwrap_or_default(),
     })
+}
+
+type Users = (BTreeMap<String, LiveUser>, BTreeSet<String>);
+
+/// The bank's users by role, and the strangers' names; `None` when only an administrator could say.
+async fn read_users(client: &ManagementClient, vhost: &str) -> Result<Option<Users>, ManagementError> {
+    #[derive(Deserialize)]
+    struct User {
+        name: String,
+        #[serde(default)]
+        password_hash: String,
+        tags: Vec<String>,
+    }
+    #[derive(Deserialize)]
+    struct Granted {
+        user: String,
+        configure: String,
+        write: String,
+        read: String,
+    }
+    let users: Vec<User> = match client.get("list the users", &["users"], "").await {
+        Ok(users) => users,
+        // The broker says so to somebody it knows when they are no administrator: everything else was answered.
+        Err(ManagementError::Unauthorized { .. } | ManagementError::Refused { status: 403, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let what = format!("list the rights in {vhost}");
+    let granted: Vec<Granted> = client.get(&what, &["vhosts", vhost, "permissions"], "").await?;
+    let mut rights: BTreeMap<String, Permissions> = granted
+        .into_iter()
+        .map(|Granted { user, configure, write, read }| (user, Permissions { configure, write, read }))
+        .collect();
+    let mut ours = BTreeMap::new();
+    let mut strangers = BTreeSet::new();
+    for User { name, password_hash, tags } in users {
+        let permissions = rights.remove(&name);
+        if let Some(role) = role(vhost, &name) {
+            let tags = tags.into_iter().collect();
+            ours.insert(role.to_owned(), LiveUser { tags, permissions, password_hash });
+        } else if permissions.is_some() && !tags.iter().any(|tag| tag == "administrator") {
+            strangers.insert(name);
+        }
+    }
+    Ok(Some((ours, strangers)))
 }
 
 impl LiveTopology {

@@ -4,7 +4,8 @@
 //! - each subscription is a quorum queue `q.<module>.<name>`; a single active consumer keeps its order when several
 //!   instances of the bank run;
 //! - what a queue gives up on goes through `dlx` to `dlq.<module>.<name>`;
-//! - what no queue takes goes to `ev.unrouted` and waits in `q.ev.unrouted`.
+//! - what no queue takes goes to `ev.unrouted` and waits in `q.ev.unrouted`;
+//! - each module has a user who may write to its exchange and read its queues, and nothing else.
 //!
 //! Everything that may change during a queue's life is policy; only its type and single-active-consumer are arguments. At
 //! most one policy applies to an object, so each is complete in itself. Only what RabbitMQ 3.10 knows is used: an unknown
@@ -15,6 +16,7 @@ mod definitions;
 mod diff;
 mod event_flow;
 mod live;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,17 +27,20 @@ pub use apply::apply;
 pub use diff::{Difference, diff};
 pub use event_flow::event_flow;
 pub use live::{LiveTopology, read_live};
+pub use users::{Permissions, User, role, user_name};
 
 /// What is given to a queue when it is declared, or what a policy sets, by name.
 pub type Arguments = BTreeMap<String, Value>;
 
-/// Exchanges, queues, bindings and policies, each by name and in order, so that equal topologies look equal.
+/// Exchanges, queues, bindings, policies and users, each by name and in order, so that equal topologies look equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
     pub exchanges: BTreeMap<String, Exchange>,
     pub queues: BTreeMap<String, Queue>,
     pub bindings: BTreeSet<Binding>,
     pub policies: BTreeMap<String, Policy>,
+    /// By role: a module's name, `monitor` or `operator`. See [`user_name`] for what they are called at the broker.
+    pub users: BTreeMap<String, User>,
 }
 
 /// A durable exchange.
@@ -83,6 +88,9 @@ const UNROUTED: &str = "ev.unrouted";
 const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 
+/// Names that mean something else.
+const RESERVED: [&str; 4] = ["ev", "unrouted", users::MONITOR, users::OPERATOR];
+
 /// A message that was delivered this often without being settled ends its consumer each time: it goes to the dead letters.
 const DELIVERY_LIMIT: u32 = 8;
 /// For queues that have nowhere to dead-letter to. 4.x would drop a message there after 20 deliveries.
@@ -113,7 +121,14 @@ impl Topology {
             topology.add_subscription(subscription, &modules);
         }
         topology.add_dead_letter_policy();
+        topology.add_users(manifests);
         Ok(topology)
+    }
+
+    fn add_users(&mut self, manifests: &[Manifest]) {
+        let modules = manifests.iter().map(|manifest| (manifest.module.to_owned(), users::of_module(manifest)));
+        let staff = [(users::MONITOR.to_owned(), users::monitor()), (users::OPERATOR.to_owned(), users::operator())];
+        self.users = modules.chain(staff).collect();
     }
 
     fn add_unrouted(&mut self) {
@@ -222,8 +237,11 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
     let mut modules = BTreeSet::new();
     for manifest in manifests {
         let problem = |problem: String| Err(InvalidManifest { module: manifest.module.to_owned(), problem });
-        if !is_name(manifest.module) || manifest.module == "unrouted" {
-            return problem("a module's name is lower-case letters, digits and hyphens, and not \"unrouted\"".into());
+        if !is_name(manifest.module) || RESERVED.contains(&manifest.module) {
+            let reserved = RESERVED.join(", ");
+            return problem(format!(
+                "a module's name is lower-case letters, digits and hyphens, and none of {reserved}"
+            ));
         }
         if !modules.insert(manifest.module) {
             return problem("another module has the same name".into());

@@ -3,6 +3,7 @@
 //! `VOSTRO_TEST_AMQP_URL` and `VOSTRO_TEST_MANAGEMENT_URL` name the broker; `make test` provides one.
 
 mod consuming;
+mod permissions;
 mod proxy;
 mod publishing;
 mod recovery;

@@ -7,10 +7,14 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vostro_rabbitmq::Endpoint;
 use vostro_rabbitmq::testing::{AMQP_URL, TestBroker};
+use vostro_rabbitmq::topology::user_name;
 
 /// A stretch of network between a client and the broker that a test can cut, block and speak into.
 pub struct Proxy {
+    /// As an administrator.
     pub endpoint: Endpoint,
+    /// As the user of auth, who publishes.
+    pub publishing: Endpoint,
     faults: broadcast::Sender<Fault>,
     swallowing: Arc<watch::Sender<bool>>,
     _stop: DropGuard,
@@ -43,7 +47,9 @@ impl Proxy {
             faults.clone(),
             swallowing.clone(),
         )));
-        Self { endpoint, faults, swallowing, _stop: stop.drop_guard() }
+        let password = broker.passwords().of("auth").expect("auth is a module of these tests");
+        let publishing = endpoint.clone().with_login(&user_name(&broker.vhost, "auth"), password);
+        Self { endpoint, publishing, faults, swallowing, _stop: stop.drop_guard() }
     }
 
     /// Ends every connection; the number of connections there were.

@@ -136,6 +136,7 @@ async fn a_message_is_a_persistent_cloud_event_with_everything_an_operator_looks
     assert_eq!(properties["message_id"], sent.message_id.to_string());
     assert_eq!(properties["type"], NOBODYS);
     assert_eq!(properties["app_id"], "auth");
+    assert_eq!(properties["user_id"], format!("{}.auth", broker.vhost));
     assert_eq!(properties["timestamp"], 0);
     assert_eq!(properties["content_type"], "application/json");
     let headers = &properties["headers"];

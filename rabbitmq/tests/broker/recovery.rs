@@ -68,7 +68,7 @@ async fn under_disturbance(publisher: &dyn Publisher, consumers: &AmqpBroker, di
 async fn nothing_is_lost_when_the_network_is_cut_again_and_again() {
     let broker = TestBroker::with_topology("cut", &manifests()).await;
     let proxy = Proxy::to(&broker).await;
-    let publisher = AmqpPublisher::new(Supervisor::start(proxy.endpoint.clone(), "publish"), "auth");
+    let publisher = AmqpPublisher::new(Supervisor::start(proxy.publishing.clone(), "publish"), "auth");
     let consumers = AmqpBroker::new(Supervisor::start(proxy.endpoint.clone(), "consume"));
     let disturb = async {
         let mut cuts = 0;
@@ -121,7 +121,7 @@ async fn a_consumer_ends_with_its_connection_and_the_next_one_continues() {
 async fn without_confirms_in_time_the_connection_is_replaced() {
     let broker = TestBroker::with_topology("silent", &manifests()).await;
     let proxy = Proxy::to(&broker).await;
-    let publisher = AmqpPublisher::new(Supervisor::start(proxy.endpoint.clone(), "publish"), "auth");
+    let publisher = AmqpPublisher::new(Supervisor::start(proxy.publishing.clone(), "publish"), "auth");
     let confirms = publisher.send(vec![frame(UPDATED, 0)]).await.expect("written");
     assert_eq!(within("confirms", confirms).await, [Ok(())]);
     proxy.swallow(true);
@@ -141,7 +141,7 @@ async fn a_broker_that_says_nothing_is_given_up_and_no_connection_is_left_behind
     let broker = TestBroker::with_topology("mute", &manifests()).await;
     let proxy = Proxy::to(&broker).await;
     proxy.swallow(true);
-    let supervisor = Supervisor::start(proxy.endpoint.clone(), "publish");
+    let supervisor = Supervisor::start(proxy.publishing.clone(), "publish");
     eventually("the first attempt", async || (proxy.connections() == 1).then_some(())).await;
     let silent = ConnectionHealth::Down("no connection within 10 s".into());
     eventually("the end of the attempt", async || (supervisor.health() == silent).then_some(())).await;
@@ -153,7 +153,7 @@ async fn a_broker_that_says_nothing_is_given_up_and_no_connection_is_left_behind
 async fn while_the_broker_accepts_nothing_publishing_is_refused_at_once_with_the_reason() {
     let broker = TestBroker::with_topology("blocked", &manifests()).await;
     let proxy = Proxy::to(&broker).await;
-    let supervisor = Supervisor::start(proxy.endpoint.clone(), "publish");
+    let supervisor = Supervisor::start(proxy.publishing.clone(), "publish");
     let publisher = AmqpPublisher::new(supervisor.clone(), "auth");
     let confirms = publisher.send(vec![frame(UPDATED, 0)]).await.expect("written");
     assert_eq!(within("confirms", confirms).await, [Ok(())]);
@@ -175,7 +175,7 @@ async fn while_the_broker_accepts_nothing_publishing_is_refused_at_once_with_the
 async fn what_an_alarm_leaves_unconfirmed_is_given_up_and_the_connection_replaced_after_it() {
     let broker = TestBroker::with_topology("stuck", &manifests()).await;
     let proxy = Proxy::to(&broker).await;
-    let supervisor = Supervisor::start(proxy.endpoint.clone(), "publish");
+    let supervisor = Supervisor::start(proxy.publishing.clone(), "publish");
     let publisher = AmqpPublisher::new(supervisor.clone(), "auth");
     let confirms = publisher.send(vec![frame(UPDATED, 0)]).await.expect("written");
     assert_eq!(within("confirms", confirms).await, [Ok(())]);

@@ -36,7 +36,10 @@ pub fn manifests() -> Vec<Manifest> {
         depends_on: &[],
         publish_linger: std::time::Duration::ZERO,
     };
-    vec![module("auth", &[UPDATED, "auth.user-deleted.v1"], vec![]), module("account", &[], vec![customers])]
+    vec![
+        module("auth", &[UPDATED, "auth.user-deleted.v1"], vec![]),
+        module("account", &["account.account-created.v1"], vec![customers]),
+    ]
 }
 
 /// A frame with one event that carries a number, from 0.

@@ -1,10 +1,11 @@
 use reqwest::Method;
 use serde_json::json;
-use vostro_rabbitmq::Topology;
+use vostro_messaging::Publisher as _;
 use vostro_rabbitmq::testing::TestBroker;
-use vostro_rabbitmq::topology::{Difference, apply, diff, read_live};
+use vostro_rabbitmq::topology::{Difference, apply, diff, read_live, user_name};
+use vostro_rabbitmq::{ConnectionHealth, Endpoint, Passwords, Supervisor, Topology};
 
-use crate::support::{QUEUE, eventually, manifests, tamper};
+use crate::support::{QUEUE, UPDATED, eventually, frame, manifests, tamper, within};
 
 fn topology() -> Topology {
     Topology::of(&manifests()).expect("valid")
@@ -16,7 +17,7 @@ async fn differences(broker: &TestBroker) -> Vec<String> {
 }
 
 async fn apply_again(broker: &TestBroker) -> Vec<Difference> {
-    apply(&topology(), &broker.management, &broker.vhost).await.expect("the broker answers")
+    apply(&topology(), &broker.management, &broker.vhost, broker.passwords()).await.expect("the broker answers")
 }
 
 #[tokio::test]
@@ -29,8 +30,8 @@ async fn an_applied_topology_shows_no_difference_however_often_it_is_applied() {
 #[tokio::test]
 async fn an_empty_virtual_host_lacks_everything_and_a_missing_one_is_an_error() {
     let broker = TestBroker::create("empty").await;
-    let topology = topology();
-    let objects = topology.exchanges.len() + topology.queues.len() + topology.bindings.len() + topology.policies.len();
+    let Topology { exchanges, queues, bindings, policies, users } = topology();
+    let objects = exchanges.len() + queues.len() + bindings.len() + policies.len() + users.len();
     assert_eq!(differences(&broker).await.len(), objects);
     let error = read_live(&broker.management, "no-such-vhost").await.expect_err("missing");
     assert!(error.to_string().contains("no-such-vhost"), "{error}");
@@ -118,6 +119,75 @@ async fn a_queue_of_another_type_is_named_and_kept() {
          {\"x-queue-type\":\"quorum\",\"x-single-active-consumer\":true}"
     );
     assert!(remaining[0].is_harmful());
+}
+
+#[tokio::test]
+async fn a_user_who_may_do_more_is_named_and_corrected_and_keeps_the_password() {
+    let broker = TestBroker::with_topology("rights", &manifests()).await;
+    let (vhost, user) = (&broker.vhost, user_name(&broker.vhost, "auth"));
+    let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    tamper(Method::PUT, &format!("permissions/{vhost}/{user}"), everything).await;
+    assert_eq!(
+        differences(&broker).await,
+        [
+            "what the user of auth may configure: it is .*, it should be ^$",
+            "what the user of auth may write to: it is .*, it should be ^ev\\.auth$",
+            "what the user of auth may read from: it is .*, it should be ^$",
+        ]
+    );
+    assert_eq!(apply_again(&broker).await, []);
+    let confirms = broker.publisher("auth").send(vec![frame(UPDATED, 0)]).await.expect("it can still log in");
+    assert_eq!(within("confirms", confirms).await, [Ok(())]);
+}
+
+#[tokio::test]
+async fn a_new_password_is_set_and_passwords_that_are_not_given_stay() {
+    let broker = TestBroker::with_topology("new-password", &manifests()).await;
+    let changed: Passwords = [("auth".to_owned(), "a new one".to_owned())].into_iter().collect();
+    let remaining = apply(&topology(), &broker.management, &broker.vhost, &changed).await.expect("applied");
+    assert_eq!(remaining, []);
+    let health = async |endpoint: Endpoint| {
+        let supervisor = Supervisor::start(endpoint, "log in");
+        eventually("an answer", async || match supervisor.health() {
+            ConnectionHealth::Down(reason) if reason == "not connected yet" => None,
+            health => Some(health),
+        })
+        .await
+    };
+    let auth = user_name(&broker.vhost, "auth");
+    assert_eq!(health(broker.endpoint.clone().with_login(&auth, "a new one")).await, ConnectionHealth::Connected);
+    assert!(matches!(health(broker.endpoint_of("auth")).await, ConnectionHealth::Down(_)));
+    assert_eq!(health(broker.endpoint_of("account")).await, ConnectionHealth::Connected);
+}
+
+#[tokio::test]
+async fn a_user_of_an_earlier_release_and_a_strangers_rights_are_named_and_left_alone() {
+    let broker = TestBroker::with_topology("strangers", &manifests()).await;
+    let vhost = &broker.vhost;
+    let nobody = json!({ "password_hash": "", "tags": "" });
+    // The second one's name is another virtual host's; it is deleted below, as nobody else would.
+    let (left_over, stranger) = (user_name(vhost, "card"), format!("{vhost}-stranger"));
+    for user in [&left_over, &stranger] {
+        tamper(Method::PUT, &format!("users/{user}"), nobody.clone()).await;
+    }
+    let rights = json!({ "configure": "", "write": "", "read": ".*" });
+    tamper(Method::PUT, &format!("permissions/{vhost}/{stranger}"), rights).await;
+    let remaining = apply_again(&broker).await;
+    tamper(Method::DELETE, &format!("users/{stranger}"), json!({})).await;
+    assert_eq!(
+        remaining.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["unexpected: the user of card".to_owned(), format!("unexpected: rights of the user {stranger}")]
+    );
+    assert!(!remaining.iter().any(Difference::is_harmful));
+}
+
+#[tokio::test]
+async fn deleting_a_virtual_host_deletes_its_users() {
+    let broker = TestBroker::with_topology("users", &manifests()).await;
+    broker.management.delete_vhost(&broker.vhost).await.expect("deleted");
+    broker.management.create_vhost(&broker.vhost).await.expect("created");
+    let live = read_live(&broker.management, &broker.vhost).await.expect("answered");
+    assert!(live.users.is_some_and(|users| users.is_empty()));
 }
 
 #[tokio::test]

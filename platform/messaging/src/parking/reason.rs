@@ -1,5 +1,7 @@
 use std::fmt;
 
+use vostro_events::Undecodable;
+
 use crate::HandlerError;
 use crate::fault::{Fault, classify, is_about_data};
 
@@ -8,6 +10,8 @@ use crate::fault::{Fault, classify, is_about_data};
 pub enum ReasonCode {
     /// Not a CloudEvent, or not one this release can read.
     Undecodable,
+    /// It says it is an event of a module that did not send it.
+    ForeignSender,
     /// An event type the subscription does not know, such as a version from the future.
     UnknownEvent,
     /// The data does not fit the event's schema, or contradicts what the module knows.
@@ -26,6 +30,7 @@ impl ReasonCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecodable => "UNDECODABLE",
+            Self::ForeignSender => "FOREIGN_SENDER",
             Self::UnknownEvent => "UNKNOWN_EVENT",
             Self::Invalid => "INVALID",
             Self::EffectRefused => "EFFECT_REFUSED",
@@ -40,6 +45,15 @@ impl ReasonCode {
         match self {
             Self::Blocked | Self::RetriesExhausted => ParkedState::Waiting,
             _ => ParkedState::Quarantined,
+        }
+    }
+}
+
+impl From<&Undecodable> for ReasonCode {
+    fn from(reason: &Undecodable) -> Self {
+        match reason {
+            Undecodable::ForeignSender { .. } => Self::ForeignSender,
+            _ => Self::Undecodable,
         }
     }
 }
