@@ -19,6 +19,8 @@ pub struct Config {
     #[serde(default)]
     pub http: HttpConfig,
     #[serde(default)]
+    pub graphql: crate::graphql::GraphqlConfig,
+    #[serde(default)]
     pub log: LogConfig,
     #[serde(default)]
     pub auth: vostro_auth::Config,
@@ -142,6 +144,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
+            ("graphql", self.graphql.validate()),
             ("auth", self.auth.validate()),
             ("account", self.account.validate()),
             ("transaction", self.transaction.validate()),

@@ -35,10 +35,14 @@ pub struct Limits {
     pub directives_per_selection: usize,
     /// Selections after expanding all fragments.
     pub expanded_selections: usize,
+    /// Points one operation may be expected to cost; see [`super::cost`].
+    pub cost: u32,
     /// Time for planning an operation that was not seen before.
     pub planning: Duration,
     /// Time for executing a query or mutation, and for completing one event of a subscription.
     pub request: Duration,
+    /// Operations that take longer are logged.
+    pub slow: Duration,
     /// Documents whose plans are kept.
     pub cached_documents: u64,
     /// Whether clients may ask for the schema.
@@ -58,8 +62,10 @@ impl Default for Limits {
             directives: 50,
             directives_per_selection: 5,
             expanded_selections: 5_000,
+            cost: 1_000,
             planning: Duration::from_millis(500),
             request: Duration::from_secs(10),
+            slow: Duration::from_secs(1),
             cached_documents: 2_000,
             introspection: true,
         }

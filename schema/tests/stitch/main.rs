@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod door_http;
+mod door_more;
 mod door_socket;
 mod errors;
 mod fixture;

@@ -32,3 +32,9 @@ fn a_changed_subgraph_makes_the_supergraph_stale() {
     assert_eq!(sdl::check_fresh(&supergraph, &subgraphs()), Ok(()));
     assert!(sdl::check_fresh(&supergraph, &changed).is_err());
 }
+
+#[test]
+fn the_banks_subgraphs_are_committed_as_their_code_writes_them() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sdl");
+    sdl::assert_committed(&folder, &vostro_schema::modules::subgraph_sdls());
+}
