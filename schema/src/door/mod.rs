@@ -36,6 +36,7 @@ use vostro_kernel::{Clock, Ids, RequestContext};
 pub use auth::{AuthFault, Authenticator, Principal};
 pub use budget::Budget;
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
+pub use negotiation::status_of;
 pub use tracing_headers::CORRELATION_HEADER;
 
 use budget::{Budgets, Spender};
