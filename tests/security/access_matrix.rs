@@ -119,3 +119,56 @@ impl Values<'_> {
         known.into_iter().find(|(word, _)| name.starts_with(word)).map_or("acc", |(_, prefix)| prefix)
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::join(&world, "ada").await;
+    let examples: Value = serde_json::from_str(vostro_schema::door::EXAMPLES).expect("the examples are JSON");
+    for example in examples.as_array().expect("a list") {
+        let mut connection = match example["needs"].as_str() {
+            Some("anybody") => Connection::open(world.config.http.address).await.expect("the bank listens"),
+            Some("logged in") => ada.connection().await,
+            Some("staff") => staff.operator_connection().await,
+            Some("compliance officer") => staff.officer_connection().await,
+            other => panic!("nobody is {other:?}"),
+        };
+        let document = example["document"].as_str().expect("a document");
+        let variables = example.get("variables").cloned().unwrap_or_else(|| json!({}));
+        let answer = connection.answer(document, variables).await.expect("an answer");
+        assert_eq!(answer.get("errors"), None, "{}: {answer}", example["title"]);
+        let refusals = answer["data"]
+            .as_object()
+            .expect("data")
+            .values()
+            .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
+        assert!(!refusals, "{}: {answer}", example["title"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_is_found_by_its_id_alone_by_those_who_may_see_it() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let ada = Person::join(&world, "ada").await;
+    let eve = Person::join(&world, "eve").await;
+    let nobody = "acc_01890a5d-ac96-774b-bcce-b302099a8057";
+    let document = "query($id: ID!, $ids: [ID!]!) {
+        node(id: $id) { id ... on Account { number owner { displayName } } }
+        nodes(ids: $ids) { __typename id ... on User { displayName } } }";
+    let variables = json!({"id": ada.account, "ids": [ada.account, nobody, ada.user, "nonsense", eve.account]});
+    let answer = ada.connection().await.answer(document, variables.clone()).await.expect("an answer");
+    assert_eq!(answer["data"]["node"]["owner"]["displayName"], "ada", "{answer}");
+    assert_eq!(
+        answer["data"]["nodes"],
+        json!([{"__typename": "Account", "id": ada.account}, null,
+            {"__typename": "User", "id": ada.user, "displayName": "ada"}, null, null])
+    );
+    let answer = eve.connection().await.answer(document, variables).await.expect("an answer");
+    assert_eq!(answer["data"]["node"], Value::Null, "{answer}");
+    assert_eq!(answer["data"]["nodes"][2], Value::Null, "{answer}");
+    assert_eq!(answer["data"]["nodes"][4]["id"], json!(eve.account), "{answer}");
+    assert_eq!(answer.get("errors"), None, "somebody else's object and none are the same: {answer}");
+}

@@ -36,6 +36,7 @@ use vostro_kernel::{Clock, Ids, RequestContext};
 pub use auth::{AuthFault, Authenticator, Principal};
 pub use budget::Budget;
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
+pub use graphiql::EXAMPLES;
 pub use negotiation::status_of;
 pub use tracing_headers::CORRELATION_HEADER;
 
@@ -115,7 +116,10 @@ impl Door {
     pub fn router(self: &Arc<Self>) -> Router {
         let mut router = Router::new().route("/graphql", post(http::by_post).get(http::by_get));
         if self.config.graphiql {
-            router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::asset));
+            router = router
+                .route("/graphiql", get(graphiql::page))
+                .route("/graphiql/modules.json", get(graphiql::modules))
+                .route("/graphiql/{file}", get(graphiql::asset));
         }
         router
             .layer(middleware::from_fn_with_state(Arc::clone(self), tracing_headers::correlate))

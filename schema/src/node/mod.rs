@@ -47,7 +47,6 @@ macro_rules! stubs {
     };
 }
 stubs! {
-    /// A person the bank knows.
     User,
     /// An account of the bank.
     Account,

@@ -182,6 +182,11 @@ async fn graphiql_comes_from_inside_the_binary() {
         assert_eq!(asset.headers()["x-content-type-options"], "nosniff");
     }
     assert_eq!(client().get(bank.url("/graphiql/../Cargo.toml")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let modules: Value = client().get(bank.url("/graphiql/modules.json")).send().await.unwrap().json().await.unwrap();
+    let fields = modules["fields"].as_array().unwrap();
+    let freeze = fields.iter().find(|field| field["name"] == "freeze").unwrap();
+    assert_eq!((&freeze["module"], &freeze["access"]), (&json!("accounts"), &json!("OPERATOR")));
+    assert!(modules["examples"].as_array().unwrap().len() > 5);
     let browser = client().get(bank.url("/graphql")).header(ACCEPT, "text/html,*/*;q=0.8").send().await.unwrap();
     assert_eq!((browser.status(), &browser.headers()[LOCATION]), (StatusCode::SEE_OTHER, &"graphiql".parse().unwrap()));
 

@@ -4,6 +4,7 @@
 mod door_http;
 mod door_more;
 mod door_socket;
+mod engine_defects;
 mod errors;
 mod fixture;
 mod harness;

@@ -86,3 +86,14 @@ fn every_field_of_the_bank_can_be_planned_on_every_path() {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_start_page_fit_the_schema_and_cost_little() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let examples: serde_json::Value = serde_json::from_str(vostro_schema::door::EXAMPLES).unwrap();
+    for example in examples.as_array().unwrap() {
+        let prepared = engine.prepare(example["document"].as_str().unwrap(), None);
+        let prepared = prepared.unwrap_or_else(|errors| panic!("{}: {errors:?}", example["title"]));
+        assert!(prepared.planned.projection.estimate(&Default::default()) < 200, "{}", example["title"]);
+    }
+}
