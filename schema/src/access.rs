@@ -177,9 +177,9 @@ impl Access {
     }
 
     /// The rule of a field by its `@access` argument.
-    pub(crate) fn rule_of<'a>(
-        directives: &'a [graphql_tools::static_graphql::schema::Directive],
-    ) -> Option<Result<Rule, &'a str>> {
+    pub(crate) fn rule_of(
+        directives: &[graphql_tools::static_graphql::schema::Directive],
+    ) -> Option<Result<Rule, &str>> {
         let access = directives.iter().find(|directive| directive.name == NAME)?;
         let (_, value) = access.arguments.first()?;
         let graphql_tools::static_graphql::schema::Value::String(text) = value else { return Some(Err(NAME)) };

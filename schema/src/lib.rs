@@ -1,9 +1,10 @@
 //! The GraphQL door of the bank: one sub-schema per module, stitched in process into one API.
 //!
-//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`guards`], [`loader`], [`scope`]: what sub-schemas
-//!   are written with;
+//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`guards`], [`loader`], [`scope`]: what
+//!   sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
-//! - [`door`]: HTTP and WebSocket.
+//! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
+//! - [`reference`], [`errors_page`]: what people read about it, made from the code.
 //!
 //! # How a module writes its sub-schema
 //!

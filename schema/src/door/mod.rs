@@ -89,6 +89,9 @@ impl Default for DoorConfig {
     }
 }
 
+/// An operation that is ready to be carried out, and the client if it registered the document.
+type Wanted = (Arc<Prepared>, Option<Arc<str>>);
+
 /// The public side of the API.
 pub struct Door {
     engine: Engine,
@@ -133,7 +136,7 @@ impl Door {
     }
 
     /// Finds the document a client means and its plan, and the client if it registered the document.
-    fn prepare(&self, envelope: &Envelope<'_>) -> Result<(Arc<Prepared>, Option<Arc<str>>), Vec<RequestError>> {
+    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Wanted, Vec<RequestError>> {
         let resolved = self.config.registered.resolve(self.config.documents, envelope);
         let (document, client) = resolved.map_err(|error| vec![error])?;
         let prepared = self.engine.prepare(document, envelope.operation_name.as_deref())?;

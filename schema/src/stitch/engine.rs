@@ -151,8 +151,8 @@ impl Engine {
         };
         let Some(budget) = scope.budget() else { return self.in_time(work, scope).await };
         let reply = self.in_time(work, scope).await;
-        // Work that was cut off has been done all the same.
-        let actual = if reply.executed { reply.spent.min(requested) } else { requested };
+        // Work that was cut off or led to nothing has been done all the same.
+        let actual = if reply.has_data { reply.spent.min(requested) } else { requested };
         let throttle = budget.settle(requested - actual);
         reply.with_cost(Cost { requested, actual }, throttle)
     }
