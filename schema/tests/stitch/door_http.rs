@@ -111,7 +111,7 @@ async fn malformed_bodies_are_refused_by_kind() {
     for body in ["", "{", "null", "{}", r#"{"query": 1}"#, r#"{"query": "{ hello }", "variables": 7}"#] {
         refused(post(&bank, body).await, StatusCode::BAD_REQUEST, "BAD_USER_INPUT").await;
     }
-    let batch = format!("[{}]", vec![r#"{"query": "{ hello }"}"#; 11].join(","));
+    let batch = format!("[{}]", [r#"{"query": "{ hello }"}"#; 11].join(","));
     refused(post(&bank, batch).await, StatusCode::BAD_REQUEST, "BATCH_LIMIT_EXCEEDED").await;
     let large = json!({"query": "{ hello }", "variables": {"a": "x".repeat(200_000)}}).to_string();
     refused(post(&bank, large).await, StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE").await;
