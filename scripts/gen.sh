@@ -7,6 +7,8 @@
 #   rabbitmq/definitions.json  the broker's topology
 #   docs/asyncapi              the AsyncAPI document of each module
 #   docs/events.md             the map of events
+#   docs/errors.md             every error code
+#   docs/graphql-api.md        the reference of the API
 #
 # Usage: scripts/gen.sh [--check]
 #
@@ -22,7 +24,10 @@ PROFILE=dev
 # shellcheck source=scripts/lib/postgresql.sh
 . "$ROOT/scripts/lib/postgresql.sh"
 
-GENERATED=(.sqlx schema/sdl events/schemas rabbitmq/definitions.json docs/asyncapi docs/events.md)
+GENERATED=(
+  .sqlx schema/sdl events/schemas rabbitmq/definitions.json
+  docs/asyncapi docs/events.md docs/errors.md docs/graphql-api.md
+)
 
 # owner_sql ARGUMENT...: psql as the database's owner.
 owner_sql() {
@@ -75,6 +80,8 @@ write_contracts() {
     return 0
   elif has npm; then
     (cd schema/compose && npm ci --silent --no-audit --no-fund && npm run --silent compose)
+    "$(bank_program)" schema generate --root . # its documentation follows from the supergraph
+    write_event_map >docs/events.md
   else
     warn 'Node is not installed: the supergraph was not composed again'
   fi

@@ -236,7 +236,8 @@ impl Bank {
     fn serve(&mut self, listener: TcpListener, router: axum::Router) {
         let stop = self.stop_serving.clone();
         self.serving.spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            let serving = router.into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, serving).with_graceful_shutdown(stop.cancelled_owned());
             if let Err(error) = serving.await {
                 warn!(%error, "serving ended");
             }

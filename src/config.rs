@@ -22,6 +22,8 @@ pub struct Config {
     #[serde(default)]
     pub http: HttpConfig,
     #[serde(default)]
+    pub graphql: crate::graphql::GraphqlConfig,
+    #[serde(default)]
     pub log: LogConfig,
     #[serde(default)]
     pub messaging: MessagingConfig,
@@ -199,6 +201,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
+            ("graphql", self.graphql.validate()),
             ("auth", self.auth.validate()),
             ("account", self.account.validate()),
             ("transaction", self.transaction.validate()),

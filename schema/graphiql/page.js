@@ -45,12 +45,66 @@ function fetcher(request, options) {
   return send(request, { ...options, headers: Object.fromEntries(headers) });
 }
 
+// What the start panel shows comes from the bank: modules, fields, access and cost from its supergraph, and examples.
+const modules = fetch("graphiql/modules.json").then((response) => response.json());
+
+function element(type, props, ...children) {
+  return React.createElement(type, props, ...children);
+}
+
+function fieldRow(field) {
+  const cost = field.size ? `${field.cost} points, ${field.size}` : `${field.cost} points`;
+  return element(
+    "tr",
+    { key: `${field.kind} ${field.name}` },
+    element("td", null, element("code", null, field.signature), element("div", null, field.description)),
+    element("td", null, `${field.kind}; ${field.access}; ${cost}`, field.deprecated ? ` — deprecated: ${field.deprecated}` : ""),
+  );
+}
+
+function exampleButton(example, editors) {
+  const show = () => {
+    editors.queryEditor?.setValue(example.document);
+    editors.variableEditor?.setValue(example.variables ? JSON.stringify(example.variables, null, 2) : "");
+  };
+  return element("button", { key: example.title, onClick: show }, `${example.title} (${example.needs})`);
+}
+
+function ModulesPanel() {
+  const editors = GraphiQL.React.useEditorContext({ nonNull: true });
+  const [shown, show] = React.useState(null);
+  React.useEffect(() => void modules.then(show), []);
+  if (!shown) return element("div", { className: "vostro-modules" }, "Loading …");
+  const names = [...new Set(shown.fields.map((field) => field.module))];
+  return element(
+    "div",
+    { className: "vostro-modules" },
+    element("h2", null, "Start here"),
+    shown.examples.map((example) => exampleButton(example, editors)),
+    names.map((name) =>
+      element(
+        "section",
+        { key: name },
+        element("h2", null, `Module ${name}`),
+        element("table", null, element("tbody", null, shown.fields.filter((field) => field.module === name).map(fieldRow))),
+      ),
+    ),
+  );
+}
+
+const modulesPlugin = {
+  title: "Modules and examples",
+  icon: () => element("svg", { viewBox: "0 0 16 16", fill: "currentColor" }, element("path", { d: "M1 1h6v6H1zM9 1h6v6H9zM1 9h6v6H1zM9 9h6v6H9z" })),
+  content: ModulesPanel,
+};
+
 const explorer = GraphiQLPluginExplorer.explorerPlugin({ showAttribution: false });
 
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
     fetcher,
-    plugins: [explorer],
+    plugins: [modulesPlugin, explorer],
+    visiblePlugin: modulesPlugin,
     defaultQuery: START,
     defaultHeaders: '{ "Authorization": "Bearer " }',
     shouldPersistHeaders: false,

@@ -1,11 +1,11 @@
-//! Who may see a field. Every field of a root type names one of these, so that access is a decision somebody made.
+//! What resolvers ask about the caller.
 //!
-//! - `#[graphql(guard = "Public")]`: anybody, also without a token.
-//! - `#[graphql(guard = "Authenticated")]`: whoever is logged in. The resolver still narrows to the caller's own objects.
-//! - `#[graphql(guard = "RoleGuard(&[Role::Operator])")]`: one of these roles.
+//! Who may ask for a field is declared with [`crate::access::Access`] and enforced around it. Two places need more,
+//! because async-graphql does not run its guards or extensions there:
 //!
-//! Somebody else's object is *absent* (`null`, or a user error `…_NOT_FOUND`), never `FORBIDDEN`: a refusal would confirm
-//! that it exists.
+//! - entity resolvers ignore guards: they begin with [`authenticated`];
+//! - a subscription's stream is made before the first event goes through the extension: its field has
+//!   `guard = "Authenticated"` beside its declaration.
 
 use std::sync::Arc;
 

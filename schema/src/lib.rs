@@ -1,9 +1,10 @@
 //! The GraphQL door of the bank: one sub-schema per module, stitched in process into one API.
 //!
-//! - [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`guards`], [`loader`], [`scope`]: what sub-schemas
-//!   are written with;
+//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`guards`], [`loader`], [`scope`]: what
+//!   sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
-//! - [`door`]: HTTP and WebSocket.
+//! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
+//! - [`reference`], [`errors_page`]: what people read about it, made from the code.
 //!
 //! # How a module writes its sub-schema
 //!
@@ -15,7 +16,8 @@
 //! use async_graphql::{Context, ID, InputObject, Object, Result, Schema, SchemaBuilder, SimpleObject, Subscription};
 //! use futures::Stream;
 //! use vostro_schema::connection::{Page, PageRequest};
-//! use vostro_schema::guards::{self, Authenticated, RoleGuard};
+//! use vostro_schema::access::{Access, only, signed_in};
+//! use vostro_schema::guards::{self, Authenticated};
 //! use vostro_schema::ids::{self, IdKind};
 //! use vostro_schema::loader::Batch;
 //! use vostro_schema::scalars::{DateTime, IdempotencyKey, Money, MoneyInput};
@@ -47,7 +49,7 @@
 //! #[graphql(unresolvable = "id")] // auth owns users; this module only knows their key
 //! struct User { id: ID }
 //!
-//! // 2. Roots are called Query, Mutation and Subscription, and every field names its guard. They hold nothing: the facade
+//! // 2. Roots are called Query, Mutation and Subscription, and every field declares who may ask for it and its price. They hold nothing: the facade
 //! //    is data of the schema, so that the schema can be written down without a database.
 //! fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Facade> {
 //!     ctx.data::<Arc<Facade>>().map(AsRef::as_ref)
@@ -59,8 +61,9 @@
 //! impl Query {
 //!     /// An entity resolver: `None` for what does not exist or is not the caller's. Federation calls it once per key; the
 //!     /// batch asks the facade once for all of them.
-//!     #[graphql(entity, guard = "Authenticated")]
+//!     #[graphql(entity)]
 //!     async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+//!         guards::authenticated(ctx)?; // guards do not run on entity resolvers
 //!         let id = ids::decode(IdKind::Account, &id)?;
 //!         let ask = async |ids: Vec<Uuid>| {
 //!             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await;
@@ -71,17 +74,19 @@
 //!     }
 //!
 //!     /// The account, if it is yours.
-//!     #[graphql(guard = "Authenticated")]
+//!     #[graphql(directive = Access::apply(signed_in()))]
 //!     async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
 //!         self.account_by_key(ctx, id).await
 //!     }
 //!
 //!     /// Your accounts.
-//!     #[graphql(guard = "Authenticated")]
-//!     async fn accounts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Page<Account>> {
+//!     #[graphql(directive = Access::apply(signed_in().page()))]
+//!     async fn accounts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>)
+//!         -> Result<Option<Page<Account>>>
+//!     {
 //!         let page = PageRequest::<Uuid>::new("accounts", first, after)?;
 //!         let rows = facade(ctx)?.list(guards::context(ctx)?, page.after, page.rows_to_fetch()).await;
-//!         Ok(page.connection(rows.map_err(vostro_schema::faults::internal)?, |row| row.id, Account))
+//!         Ok(Some(page.connection(rows.map_err(vostro_schema::faults::internal)?, |row| row.id, Account)))
 //!     }
 //! }
 //!
@@ -105,14 +110,16 @@
 //! #[Object(name = "Mutation")]
 //! impl Mutation {
 //!     /// Agrees on an overdraft limit.
-//!     #[graphql(guard = "RoleGuard(&[Role::Operator])")]
-//!     async fn overdraft_arrange(&self, ctx: &Context<'_>, input: OverdraftArrangeInput) -> Result<OverdraftArrangePayload> {
+//!     #[graphql(directive = Access::apply(only(&[Role::Operator]).cost(10)))]
+//!     async fn overdraft_arrange(&self, ctx: &Context<'_>, input: OverdraftArrangeInput)
+//!         -> Result<Option<OverdraftArrangePayload>>
+//!     {
 //!         let id = ids::decode(IdKind::Account, &input.account_id)?;
 //!         let limit = input.limit.to_money_or_fault()?;
 //!         match facade(ctx)?.arrange(&guards::command(ctx)?, id, limit).await {
-//!             Ok(row) => Ok(OverdraftArrangePayload { account: Some(Account(row)), user_errors: vec![] }),
+//!             Ok(row) => Ok(Some(OverdraftArrangePayload { account: Some(Account(row)), user_errors: vec![] })),
 //!             Err(Failure::Refused(refusal)) => {
-//!                 Ok(OverdraftArrangePayload { account: None, user_errors: vec![AccountUserError::of(refusal)?] })
+//!                 Ok(Some(OverdraftArrangePayload { account: None, user_errors: vec![AccountUserError::of(refusal)?] }))
 //!             }
 //!             Err(Failure::Broken(cause)) => Err(vostro_schema::faults::internal(cause)),
 //!         }
@@ -128,7 +135,7 @@
 //! #[Subscription(name = "Subscription")]
 //! impl Changes {
 //!     /// The balance now, and then every change of it.
-//!     #[graphql(guard = "Authenticated")]
+//!     #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
 //!     async fn balance_changed(&self, ctx: &Context<'_>, account_id: ID, after_sequence: Option<i64>)
 //!         -> Result<impl Stream<Item = BalanceChange> + use<>>
 //!     {
@@ -185,16 +192,21 @@
 //! 3. the same test without the variable passes, and [`stitch::satisfiability::every_path`] shows that every field can
 //!    be planned.
 
+pub mod access;
 pub mod account;
 pub mod auth;
 pub mod compliance;
 pub mod connection;
 pub mod door;
+pub mod errors_page;
 pub mod faults;
 pub mod guards;
 pub mod ids;
 pub mod loader;
+pub mod modules;
+pub mod node;
 pub mod notification;
+pub mod reference;
 pub mod scalars;
 pub mod scope;
 pub mod stitch;

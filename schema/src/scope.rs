@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vostro_kernel::{Ids, RequestContext};
 
+use crate::stitch::Charge;
+
 /// One request of one client: who is acting, under which correlation id, and what its resolvers share.
 ///
 /// The door makes one per operation and puts it into the request data of every module as `Arc<RequestScope>`.
@@ -14,11 +16,22 @@ pub struct RequestScope {
     context: RequestContext,
     ids: Arc<dyn Ids>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    budget: Option<Arc<dyn Charge>>,
 }
 
 impl RequestScope {
     pub fn new(context: RequestContext, ids: Arc<dyn Ids>) -> Self {
-        Self { context, ids, shared: Mutex::default() }
+        Self { context, ids, shared: Mutex::default(), budget: None }
+    }
+
+    /// Lets the caller pay for the operation out of this budget. Without one it is free, and its cost is not told.
+    pub fn with_budget(self, budget: Option<Arc<dyn Charge>>) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// What the operation is paid from.
+    pub fn budget(&self) -> Option<&dyn Charge> {
+        self.budget.as_deref()
     }
 
     /// The context facades take as their first argument, for queries.

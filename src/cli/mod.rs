@@ -6,6 +6,7 @@
 mod audit;
 mod config_check;
 mod doctor;
+mod documents;
 mod ledger;
 mod migrate;
 mod module;
@@ -76,6 +77,9 @@ enum Command {
     /// The GraphQL schema.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Documents that clients have registered.
+    #[command(subcommand)]
+    Documents(documents::DocumentsCommand),
     /// People of the bank.
     #[command(subcommand)]
     Staff(staff::StaffCommand),
@@ -101,6 +105,9 @@ pub async fn run() -> ExitCode {
     let file = arguments.config.as_deref();
     if let Command::Schema(command) = &arguments.command {
         return output::status(schema::run(command));
+    }
+    if let Command::Documents(command) = &arguments.command {
+        return output::status(documents::run(command));
     }
     if let Command::Topology(command) = &arguments.command
         && let Some(result) = topology::run_without_configuration(command)
@@ -128,7 +135,7 @@ pub async fn run() -> ExitCode {
         Command::Staff(command) => staff::run(&config, &command).await,
         Command::Config(command) => config_check::run(&config, &command),
         Command::Doctor(options) => doctor::run(&config, &options).await,
-        Command::Schema(_) => unreachable!("handled above, before the configuration was read"),
+        Command::Schema(_) | Command::Documents(_) => unreachable!("handled above, before the configuration was read"),
     };
     output::status(result)
 }

@@ -5,6 +5,9 @@ use clap::Subcommand;
 
 use vostro_rabbitmq::Topology;
 
+use vostro_schema::stitch::Engine;
+use vostro_schema::{errors_page, reference};
+
 use super::output;
 use crate::graphql;
 use crate::{app, asyncapi};
@@ -22,7 +25,7 @@ pub enum SchemaCommand {
 pub fn run(command: &SchemaCommand) -> anyhow::Result<bool> {
     let SchemaCommand::Generate { root } = command;
     generate(root)?;
-    output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs/asyncapi, docs/events.md.");
+    output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs.");
     Ok(true)
 }
 
@@ -39,6 +42,10 @@ fn generate(root: &Path) -> anyhow::Result<()> {
         write(&root.join("docs/asyncapi").join(format!("{module}.json")), &document)?;
     }
     write(&root.join("docs/events.md"), &event_page())?;
+    let supergraph = std::fs::read_to_string(root.join("schema/sdl/supergraph.graphql"))?;
+    let engine = Engine::over(&supergraph)?.build()?;
+    write(&root.join("docs/errors.md"), &errors_page::page(&supergraph))?;
+    write(&root.join("docs/graphql-api.md"), &reference::page(engine.planner().api_schema()))?;
     Ok(())
 }
 

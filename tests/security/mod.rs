@@ -1,2 +1,3 @@
+mod access_matrix;
 mod field_access;
 mod tokens;

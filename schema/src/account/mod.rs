@@ -28,7 +28,7 @@ fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Accounts> {
 
 /// A failure that is not an answer, as a top-level error. What may pass by itself says so; a missing role is a fault of
 /// the request.
-fn failure(error: AccountError) -> Error {
+pub(crate) fn failure(error: AccountError) -> Error {
     if error.is_passing() {
         tracing::warn!(%error, cause = ?std::error::Error::source(&error), "accounts are not available");
         return module_unavailable();

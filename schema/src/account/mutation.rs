@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use vostro_account::{AccountError, AccountErrorCode as Code, OpenAccount, domain};
+use vostro_kernel::Role;
 
 use super::types::{Account, Product};
 use super::{facade, failure};
-use crate::guards::{self, Authenticated};
+use crate::access::{Access, only, signed_in};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::scalars::{CurrencyCode, IdempotencyKey, MoneyInput};
 
@@ -113,56 +115,65 @@ macro_rules! payloads {
 }
 payloads! { AccountOpenPayload AccountFreezePayload AccountUnfreezePayload AccountClosePayload OverdraftArrangePayload }
 
+/// Who may freeze, unfreeze and lend.
+const DECIDERS: &[Role] = &[Role::Operator, Role::ComplianceOfficer];
+
 /// Changing accounts.
 pub struct Mutation;
 
-/// The module itself refuses whoever lacks a role, so that a refused attempt reaches the audit log; the guards here only
-/// ask for somebody who is logged in.
 #[Object(name = "Mutation")]
 impl Mutation {
     /// Opens a further account for you.
-    #[graphql(guard = "Authenticated")]
-    async fn account_open(&self, ctx: &Context<'_>, input: AccountOpenInput) -> Result<AccountOpenPayload> {
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn account_open(&self, ctx: &Context<'_>, input: AccountOpenInput) -> Result<Option<AccountOpenPayload>> {
         let asked = OpenAccount {
             product: input.product.into(),
             currency: input.currency.0,
             name: input.name,
             idempotency_key: input.idempotency_key.as_str().to_owned(),
         };
-        AccountOpenPayload::of(facade(ctx)?.open(&guards::command(ctx)?, &asked).await)
+        AccountOpenPayload::of(facade(ctx)?.open(&guards::command(ctx)?, &asked).await).map(Some)
     }
 
     /// Stops all payments from and to an account. For operators and compliance officers.
-    #[graphql(guard = "Authenticated")]
-    async fn account_freeze(&self, ctx: &Context<'_>, input: AccountFreezeInput) -> Result<AccountFreezePayload> {
+    #[graphql(directive = Access::apply(only(DECIDERS).recorded().cost(10)))]
+    async fn account_freeze(
+        &self,
+        ctx: &Context<'_>,
+        input: AccountFreezeInput,
+    ) -> Result<Option<AccountFreezePayload>> {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
-        AccountFreezePayload::of(facade(ctx)?.freeze(&guards::command(ctx)?, id, &input.reason).await)
+        AccountFreezePayload::of(facade(ctx)?.freeze(&guards::command(ctx)?, id, &input.reason).await).map(Some)
     }
 
     /// Allows payments again. For operators and compliance officers.
-    #[graphql(guard = "Authenticated")]
-    async fn account_unfreeze(&self, ctx: &Context<'_>, input: AccountUnfreezeInput) -> Result<AccountUnfreezePayload> {
+    #[graphql(directive = Access::apply(only(DECIDERS).recorded().cost(10)))]
+    async fn account_unfreeze(
+        &self,
+        ctx: &Context<'_>,
+        input: AccountUnfreezeInput,
+    ) -> Result<Option<AccountUnfreezePayload>> {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
-        AccountUnfreezePayload::of(facade(ctx)?.unfreeze(&guards::command(ctx)?, id, &input.reason).await)
+        AccountUnfreezePayload::of(facade(ctx)?.unfreeze(&guards::command(ctx)?, id, &input.reason).await).map(Some)
     }
 
     /// Closes an empty account for good. For its owner and operators.
-    #[graphql(guard = "Authenticated")]
-    async fn account_close(&self, ctx: &Context<'_>, input: AccountCloseInput) -> Result<AccountClosePayload> {
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn account_close(&self, ctx: &Context<'_>, input: AccountCloseInput) -> Result<Option<AccountClosePayload>> {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
-        AccountClosePayload::of(facade(ctx)?.close(&guards::command(ctx)?, id).await)
+        AccountClosePayload::of(facade(ctx)?.close(&guards::command(ctx)?, id).await).map(Some)
     }
 
     /// Agrees on an overdraft limit; zero ends it. For operators and compliance officers.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(only(DECIDERS).recorded().cost(10)))]
     async fn overdraft_arrange(
         &self,
         ctx: &Context<'_>,
         input: OverdraftArrangeInput,
-    ) -> Result<OverdraftArrangePayload> {
+    ) -> Result<Option<OverdraftArrangePayload>> {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
         let limit = input.limit.to_money_or_fault()?;
-        OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await)
+        OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await).map(Some)
     }
 }
 

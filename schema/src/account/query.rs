@@ -7,9 +7,10 @@ use vostro_kernel::Currency;
 
 use super::types::{Account, AccountStatus};
 use super::{facade, failure};
+use crate::access::{Access, only, signed_in};
 use crate::connection::{Page, PageRequest};
 use crate::faults::internal;
-use crate::guards::{self, Authenticated, RoleGuard, STAFF};
+use crate::guards::{self, STAFF};
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
 use crate::scalars::{CurrencyCode, Decimal, Money};
@@ -38,8 +39,9 @@ pub struct Query;
 
 #[Object(name = "Query")]
 impl Query {
-    #[graphql(entity, guard = "Authenticated")]
+    #[graphql(entity)]
     async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+        guards::authenticated(ctx)?;
         let id = ids::decode(IdKind::Account, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
@@ -50,38 +52,38 @@ impl Query {
     }
 
     /// The account, if it is yours or you work for the bank.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in()))]
     async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
         self.account_by_key(ctx, id).await
     }
 
     /// Your accounts, in the order they were opened; for staff, all customers' accounts.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().page()))]
     async fn accounts(
         &self,
         ctx: &Context<'_>,
         filter: Option<AccountFilter>,
         first: Option<i32>,
         after: Option<String>,
-    ) -> Result<Page<Account>> {
+    ) -> Result<Option<Page<Account>>> {
         let page = PageRequest::<Uuid>::new("accounts", first, after)?;
         let AccountFilter { owner_id, status } = filter.unwrap_or_default();
         let owner_id = owner_id.map(|id| ids::decode(IdKind::User, &id)).transpose()?;
         let filter = Filter { owner_id, status: status.map(Into::into) };
         let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.after, page.rows_to_fetch()).await;
-        Ok(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row))))
+        Ok(Some(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row)))))
     }
 
     /// The bank's own accounts.
-    #[graphql(guard = "RoleGuard(STAFF)")]
-    async fn internal_accounts(&self, ctx: &Context<'_>) -> Result<Vec<Account>> {
+    #[graphql(directive = Access::apply(only(STAFF).about(30)))]
+    async fn internal_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Account>>> {
         let rows = facade(ctx)?.internal_accounts(guards::context(ctx)?).await.map_err(failure)?;
-        Ok(rows.into_iter().map(|row| Account(Arc::new(row))).collect())
+        Ok(Some(rows.into_iter().map(|row| Account(Arc::new(row))).collect()))
     }
 
     /// Debits and credits of every currency.
-    #[graphql(guard = "RoleGuard(STAFF)")]
-    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<Vec<TrialBalanceLine>> {
+    #[graphql(directive = Access::apply(only(STAFF).cost(20).about(30)))]
+    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<Option<Vec<TrialBalanceLine>>> {
         let lines = facade(ctx)?.trial_balance(guards::context(ctx)?).await.map_err(failure)?;
         let line = |line: vostro_account::TrialBalanceLine| {
             Ok(TrialBalanceLine {
@@ -91,7 +93,7 @@ impl Query {
                 balanced: line.is_balanced(),
             })
         };
-        lines.into_iter().map(line).collect()
+        lines.into_iter().map(line).collect::<Result<_>>().map(Some)
     }
 }
 

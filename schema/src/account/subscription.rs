@@ -3,6 +3,7 @@ use futures::{Stream, StreamExt as _};
 
 use super::types::Balance;
 use super::{facade, failure};
+use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
 use crate::guards::{self, Authenticated};
 use crate::ids::{self, IdKind};
@@ -26,7 +27,7 @@ pub struct Subscription;
 #[async_graphql::Subscription(name = "Subscription")]
 impl Subscription {
     /// The balance now, unless `afterSequence` is the latest already, and then every change of it.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
     async fn balance_changed(
         &self,
         ctx: &Context<'_>,

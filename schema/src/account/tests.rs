@@ -363,8 +363,8 @@ fn the_subgraph_owns_accounts_and_knows_users_by_key_only() {
         "type User @key(fields: \"id\", resolvable: false)",
         "type AccountConnection @shareable",
         "type EntryConnection @shareable",
-        "balanceChanged(accountId: ID!, afterSequence: Int): BalanceChange!",
-        "trialBalance: [TrialBalanceLine!]!",
+        "balanceChanged(accountId: ID!, afterSequence: Int): BalanceChange! @authenticated",
+        "trialBalance: [TrialBalanceLine!] @authenticated",
     ] {
         assert!(sdl.contains(line), "{line}\n{sdl}");
     }

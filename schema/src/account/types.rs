@@ -5,8 +5,9 @@ use vostro_account::{EntryPage, domain};
 use vostro_kernel::Money as KernelMoney;
 
 use super::{facade, failure};
+use crate::access::{Access, signed_in};
 use crate::connection::{Page, PageRequest};
-use crate::guards::{self, Authenticated};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
 use crate::scalars::{CurrencyCode, DateTime, Money};
@@ -171,7 +172,7 @@ impl Account {
     }
 
     /// Movements, newest first.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().page()))]
     async fn entries(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Page<Entry>> {
         let page = PageRequest::<i64>::new("entries", first, after)?;
         let asked = EntryPage { account_id: self.0.id, before: page.after, limit: page.rows_to_fetch() };

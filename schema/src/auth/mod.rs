@@ -26,7 +26,7 @@ fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Auth> {
 }
 
 /// A failure that is not an answer, as a top-level error. What may pass by itself says so.
-fn failure(error: AuthError) -> Error {
+pub(crate) fn failure(error: AuthError) -> Error {
     if error.is_passing() {
         tracing::warn!(%error, cause = ?std::error::Error::source(&error), "auth is not available");
         return module_unavailable();

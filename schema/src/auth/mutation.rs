@@ -1,10 +1,12 @@
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use vostro_auth::{AuthError, AuthErrorCode as Code, LoggedIn, ProfileChange, Registration};
+use vostro_kernel::Role as KernelRole;
 
 use super::types::{Role, Tokens, User};
 use super::{facade, failure};
+use crate::access::{Access, anyone, only, signed_in};
 use crate::faults::{forbidden, unauthenticated};
-use crate::guards::{self, Authenticated, Public};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::scalars::IdempotencyKey;
 
@@ -172,8 +174,8 @@ pub struct Mutation;
 #[Object(name = "Mutation")]
 impl Mutation {
     /// Makes you a customer. The bank opens a default account soon after.
-    #[graphql(guard = "Public")]
-    async fn user_register(&self, ctx: &Context<'_>, input: UserRegisterInput) -> Result<UserRegisterPayload> {
+    #[graphql(directive = Access::apply(anyone().cost(20)))]
+    async fn user_register(&self, ctx: &Context<'_>, input: UserRegisterInput) -> Result<Option<UserRegisterPayload>> {
         let registration = Registration {
             email: input.email,
             password: input.password.into(),
@@ -182,44 +184,49 @@ impl Mutation {
             idempotency_key: input.idempotency_key.into(),
         };
         let registered = facade(ctx)?.register(&guards::command(ctx)?, registration).await;
-        UserRegisterPayload::of(registered.map(|registered| registered.user))
+        UserRegisterPayload::of(registered.map(|registered| registered.user)).map(Some)
     }
 
     /// Opens a session.
-    #[graphql(guard = "Public")]
-    async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<LoginPayload> {
+    #[graphql(directive = Access::apply(anyone().cost(20)))]
+    async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<LoginPayload>> {
         let result = facade(ctx)?.login(&guards::command(ctx)?, &input.email, &input.password.into()).await;
         let (logged_in, user_errors) = answer(result)?;
         let (tokens, user) = logged_in.map(|LoggedIn { tokens, user }| (tokens.into(), user.into())).unzip();
-        Ok(LoginPayload { tokens, user, user_errors })
+        Ok(Some(LoginPayload { tokens, user, user_errors }))
     }
 
     /// Exchanges a refresh token for the next pair of tokens. Each can be exchanged once.
-    #[graphql(guard = "Public")]
-    async fn token_refresh(&self, ctx: &Context<'_>, input: TokenRefreshInput) -> Result<TokenRefreshPayload> {
+    #[graphql(directive = Access::apply(anyone().cost(10)))]
+    async fn token_refresh(&self, ctx: &Context<'_>, input: TokenRefreshInput) -> Result<Option<TokenRefreshPayload>> {
         let result = facade(ctx)?.refresh(&guards::command(ctx)?, &input.refresh_token.into()).await;
         let (tokens, user_errors) = answer(result)?;
-        Ok(TokenRefreshPayload { tokens: tokens.map(Tokens::from), user_errors })
+        Ok(Some(TokenRefreshPayload { tokens: tokens.map(Tokens::from), user_errors }))
     }
 
     /// Ends the session of this request: its tokens are not accepted any more.
-    #[graphql(guard = "Authenticated")]
-    async fn logout(&self, ctx: &Context<'_>) -> Result<LogoutPayload> {
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn logout(&self, ctx: &Context<'_>) -> Result<Option<LogoutPayload>> {
         let (ended, user_errors) = answer(facade(ctx)?.logout(&guards::command(ctx)?).await)?;
-        Ok(LogoutPayload { logged_out: ended.unwrap_or(false), user_errors })
+        Ok(Some(LogoutPayload { logged_out: ended.unwrap_or(false), user_errors }))
     }
 
     /// Changes what the bank calls you and the language it writes in.
-    #[graphql(guard = "Authenticated")]
-    async fn profile_update(&self, ctx: &Context<'_>, input: ProfileUpdateInput) -> Result<ProfileUpdatePayload> {
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn profile_update(
+        &self,
+        ctx: &Context<'_>,
+        input: ProfileUpdateInput,
+    ) -> Result<Option<ProfileUpdatePayload>> {
         let change = ProfileChange { display_name: input.display_name, locale: input.locale };
-        ProfileUpdatePayload::of(facade(ctx)?.profile_update(&guards::command(ctx)?, change).await)
+        ProfileUpdatePayload::of(facade(ctx)?.profile_update(&guards::command(ctx)?, change).await).map(Some)
     }
 
     /// Gives somebody a role. For administrators; the module refuses all others, so that the attempt is on record.
-    #[graphql(guard = "Authenticated")]
-    async fn role_assign(&self, ctx: &Context<'_>, input: RoleAssignInput) -> Result<RoleAssignPayload> {
+    #[graphql(directive = Access::apply(only(&[KernelRole::Admin]).recorded().cost(10)))]
+    async fn role_assign(&self, ctx: &Context<'_>, input: RoleAssignInput) -> Result<Option<RoleAssignPayload>> {
         let user_id = ids::decode(IdKind::User, &input.user_id)?;
         RoleAssignPayload::of(facade(ctx)?.role_assign(&guards::command(ctx)?, user_id, input.role.into()).await)
+            .map(Some)
     }
 }

@@ -3,7 +3,8 @@ use uuid::Uuid;
 
 use super::types::User;
 use super::{facade, failure};
-use crate::guards::{self, Authenticated, Public};
+use crate::access::{Access, anyone, signed_in};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
 
@@ -12,8 +13,9 @@ pub struct Query;
 
 #[Object(name = "Query")]
 impl Query {
-    #[graphql(entity, guard = "Authenticated")]
+    #[graphql(entity)]
     async fn user_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>> {
+        guards::authenticated(ctx)?;
         let id = ids::decode(IdKind::User, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let users = facade(ctx)?.users_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
@@ -23,14 +25,14 @@ impl Query {
     }
 
     /// Yourself; `null` when nobody is logged in.
-    #[graphql(guard = "Public")]
+    #[graphql(directive = Access::apply(anyone()))]
     async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         let user = facade(ctx)?.me(guards::context(ctx)?).await.map_err(failure)?;
         Ok(user.map(User::from))
     }
 
     /// The user, if it is you or you work for the bank.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in()))]
     async fn user(&self, ctx: &Context<'_>, id: ID) -> Result<Option<User>> {
         self.user_by_key(ctx, id).await
     }

@@ -1,10 +1,10 @@
 //! The envelope of an operation: `query`, `operationName`, `variables`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use async_graphql::Variables;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::faults::FaultCode;
 use crate::stitch::RequestError;
@@ -19,9 +19,25 @@ pub struct Envelope<'a> {
     pub operation_name: Option<Cow<'a, str>>,
     #[serde(default)]
     pub variables: Variables,
-    /// Nothing in it is used, but it has to be an object.
-    #[serde(borrow, default, rename = "extensions")]
-    _extensions: Option<HashMap<Cow<'a, str>, serde::de::IgnoredAny>>,
+    /// The id of a registered document.
+    #[serde(borrow, default, rename = "documentId")]
+    document: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    extensions: Option<Extensions<'a>>,
+}
+
+/// Must be an object; of its members one is used.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions<'a> {
+    #[serde(borrow, default)]
+    persisted_query: Option<PersistedQuery<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PersistedQuery<'a> {
+    #[serde(borrow, rename = "sha256Hash")]
+    hash: Cow<'a, str>,
 }
 
 fn malformed(message: &str) -> RequestError {
@@ -29,30 +45,38 @@ fn malformed(message: &str) -> RequestError {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a request body.
+    /// Reads one operation.
     ///
     /// # Errors
-    /// `BATCH_LIMIT_EXCEEDED` for an array of operations, `BAD_USER_INPUT` for everything else that is no envelope. The
-    /// body is not repeated in messages.
+    /// `BAD_USER_INPUT` for everything that is no envelope. The body is not repeated in messages.
     pub fn from_json(body: &'a [u8]) -> Result<Self, RequestError> {
-        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'[') => {
-                let message = "Send one operation per request: batches are not accepted.";
-                return Err(RequestError::new(FaultCode::BatchLimitExceeded, message));
-            }
-            Some(b'{') => {}
-            _ => return Err(malformed("The request body must be a JSON object with `query`.")),
+        if !starts_with(body, b'{') {
+            return Err(malformed("The request body must be a JSON object with `query`."));
         }
-        serde_json::from_slice(body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let reason = match error.classify() {
-                serde_json::error::Category::Data => {
-                    "`query` and `operationName` must be strings, `variables` and `extensions` objects"
-                }
-                _ => "the request body is not JSON",
-            };
-            malformed(&format!("Malformed request: {reason} (line {line}, column {column})."))
-        })
+        read(body)
+    }
+
+    /// Reads a request body: one operation, or an array of them.
+    ///
+    /// # Errors
+    /// As [`Envelope::from_json`]; `BATCH_LIMIT_EXCEEDED` for more operations than `limit`, and for none.
+    pub fn batch(body: &'a [u8], limit: usize) -> Result<Batch<'a>, RequestError> {
+        if !starts_with(body, b'[') {
+            return Self::from_json(body).map(Batch::One);
+        }
+        let operations: Vec<&RawValue> = read(body)?;
+        if !(1..=limit).contains(&operations.len()) || limit < 2 {
+            let message = format!("A request has at most {limit} operations.");
+            return Err(RequestError::new(FaultCode::BatchLimitExceeded, message));
+        }
+        let operations = operations.into_iter().map(|operation| Self::from_json(operation.get().as_bytes()));
+        operations.collect::<Result<_, _>>().map(Batch::Several)
+    }
+
+    /// The id of a registered document, in whichever of the two ways clients write it.
+    pub fn document_id(&self) -> Option<&str> {
+        let apollo = self.extensions.as_ref().and_then(|extensions| extensions.persisted_query.as_ref());
+        self.document.as_deref().or(apollo.map(|query| &*query.hash))
     }
 
     /// Reads the query parameters of a GET request.
@@ -63,23 +87,41 @@ impl<'a> Envelope<'a> {
         query: Option<&'a str>,
         operation_name: Option<&'a str>,
         variables: Option<&str>,
+        document_id: Option<&'a str>,
     ) -> Result<Self, RequestError> {
         let variables = variables.filter(|text| !text.is_empty()).map(serde_json::from_str).transpose();
         Ok(Self {
             query: query.map(Cow::Borrowed),
             operation_name: operation_name.map(Cow::Borrowed),
             variables: variables.map_err(|_| malformed("`variables` must be a JSON object."))?.unwrap_or_default(),
-            _extensions: None,
+            document: document_id.map(Cow::Borrowed),
+            extensions: None,
         })
     }
+}
 
-    /// The document, which must be there.
-    ///
-    /// # Errors
-    /// `BAD_USER_INPUT` when it is missing.
-    pub fn document(&self) -> Result<&str, RequestError> {
-        self.query.as_deref().ok_or_else(|| malformed("The request has no `query`."))
-    }
+/// What one request asks for.
+#[derive(Debug)]
+pub enum Batch<'a> {
+    One(Envelope<'a>),
+    Several(Vec<Envelope<'a>>),
+}
+
+fn starts_with(body: &[u8], wanted: u8) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&wanted)
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RequestError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let reason = match error.classify() {
+            serde_json::error::Category::Data => {
+                "`query`, `operationName` and `documentId` must be strings, `variables` and `extensions` objects"
+            }
+            _ => "the request body is not JSON",
+        };
+        malformed(&format!("Malformed request: {reason} (line {line}, column {column})."))
+    })
 }
 
 #[cfg(test)]
@@ -87,10 +129,7 @@ mod tests {
     use super::*;
 
     fn code(body: &str) -> Option<FaultCode> {
-        Envelope::from_json(body.as_bytes())
-            .and_then(|envelope| envelope.document().map(|_| ()))
-            .err()
-            .map(|error| error.code)
+        Envelope::batch(body.as_bytes(), 3).err().map(|error| error.code)
     }
 
     #[test]
@@ -108,9 +147,7 @@ mod tests {
             "7",
             "\"{ a }\"",
             "{",
-            "{}",
             r#"{"query": 7}"#,
-            r#"{"query": null}"#,
             r#"{"query": ["a"]}"#,
             r#"{"query": "{a}", "variables": "secret"}"#,
             r#"{"query": "{a}", "variables": [1]}"#,
@@ -122,8 +159,17 @@ mod tests {
             let error = Envelope::from_json(body.as_bytes()).err();
             assert!(error.is_none_or(|error| !error.message.contains("secret")), "{body}");
         }
-        assert_eq!(code("[]"), Some(FaultCode::BatchLimitExceeded));
-        assert_eq!(code(r#"[{"query": "{ a }"}]"#), Some(FaultCode::BatchLimitExceeded));
+    }
+
+    #[test]
+    fn a_batch_has_as_many_operations_as_are_allowed() {
+        let batch = |n: usize| format!("[{}]", vec![r#"{"query": "{ a }"}"#; n].join(","));
+        assert_eq!(code(&batch(3)), None);
+        for n in [0, 4, 1_000] {
+            assert_eq!(code(&batch(n)), Some(FaultCode::BatchLimitExceeded), "{n}");
+        }
+        assert!(Envelope::batch(batch(1).as_bytes(), 1).is_err(), "where there are no batches");
+        assert_eq!(code(r#"[{"query": "{ a }"}, 7]"#), Some(FaultCode::BadUserInput));
     }
 
     #[test]

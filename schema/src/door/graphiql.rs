@@ -1,9 +1,13 @@
 //! The GraphiQL page and its files, from inside the binary.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+
+use super::Door;
 
 const PAGE: &str = include_str!("../../graphiql/index.html");
 
@@ -56,6 +60,21 @@ fn respond(content: &'static [u8], content_type: &'static str) -> Response {
 /// `GET /graphiql`.
 pub async fn page() -> Response {
     respond(PAGE.as_bytes(), "text/html; charset=utf-8")
+}
+
+/// Operations the start panel offers. Each is carried out in a test.
+pub const EXAMPLES: &str = include_str!("../../graphiql/examples.json");
+
+/// `GET /graphiql/modules.json`: which module answers which field, who may ask for it, what it costs; and the examples.
+pub async fn modules(State(door): State<Arc<Door>>) -> Response {
+    let fields = crate::reference::root_fields(door.engine.planner().api_schema());
+    let examples: serde_json::Value = serde_json::from_str(EXAMPLES).unwrap_or_default();
+    let mut response =
+        Response::new(Body::from(serde_json::json!({"fields": fields, "examples": examples}).to_string()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }
 
 /// `GET /graphiql/{file}`.

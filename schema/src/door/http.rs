@@ -7,22 +7,28 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use futures::StreamExt;
 
 use super::auth::by_headers;
-use super::envelope::Envelope;
+use super::caller::Caller;
+use super::envelope::{Batch, Envelope};
 use super::negotiation::Media;
 use super::tracing_headers::Correlation;
-use super::{Door, Principal, socket};
+use super::{Door, event_stream, socket};
 use crate::faults::FaultCode;
-use crate::stitch::{OperationKind, Reply, RequestError};
+use crate::stitch::{OperationKind, Prepared, Reply, RequestError};
 
 /// One HTTP request on its way through the door.
 struct Visit<'a> {
-    door: &'a Door,
+    door: &'a Arc<Door>,
     headers: &'a HeaderMap,
+    caller: Caller,
     correlation: Correlation,
+    /// Whether the answer is a stream of events.
+    streams: bool,
     media: Media,
     started: Instant,
 }
@@ -34,7 +40,7 @@ pub async fn by_post(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let visit = match Visit::begin(&door, &parts.headers, correlation) {
+    let visit = match Visit::begin(&door, &parts, correlation) {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
@@ -45,8 +51,9 @@ pub async fn by_post(
         Ok(body) => body,
         Err(error) => return visit.refuse(StatusCode::PAYLOAD_TOO_LARGE, error),
     };
-    match Envelope::from_json(&body) {
-        Ok(envelope) => visit.operation(envelope, false).await,
+    match Envelope::batch(&body, door.config.batch_limit) {
+        Ok(Batch::One(envelope)) => visit.operation(envelope, false).await,
+        Ok(Batch::Several(envelopes)) => visit.batch(envelopes).await,
         Err(error) => visit.refuse(StatusCode::BAD_REQUEST, error),
     }
 }
@@ -61,19 +68,29 @@ pub async fn by_get(
     let (mut parts, _) = request.into_parts();
     if parts.headers.contains_key(header::UPGRADE) {
         return match WebSocketUpgrade::from_request_parts(&mut parts, &door).await {
-            Ok(upgrade) => socket::accept(door, upgrade, parts.headers),
+            Ok(upgrade) => {
+                let caller = Caller::of(&parts, &door.config);
+                socket::accept(door, upgrade, parts.headers, caller)
+            }
             Err(rejection) => rejection.into_response(),
         };
     }
     let parameter = |name: &str| parameters.get(name).map(String::as_str);
-    if parameter("query").is_none() && door.config.graphiql && wants_a_page(&parts.headers) {
+    if parameter("query").is_none()
+        && parameter("documentId").is_none()
+        && door.config.graphiql
+        && wants_a_page(&parts.headers)
+    {
         return Redirect::to("graphiql").into_response();
     }
-    let visit = match Visit::begin(&door, &parts.headers, correlation) {
+    let visit = match Visit::begin(&door, &parts, correlation) {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
-    match Envelope::from_parameters(parameter("query"), parameter("operationName"), parameter("variables")) {
+    let document_id = parameter("documentId");
+    let envelope =
+        Envelope::from_parameters(parameter("query"), parameter("operationName"), parameter("variables"), document_id);
+    match envelope {
         Ok(envelope) => visit.operation(envelope, true).await,
         Err(error) => visit.refuse(StatusCode::BAD_REQUEST, error),
     }
@@ -81,44 +98,91 @@ pub async fn by_get(
 
 impl<'a> Visit<'a> {
     /// Settles the media type of the answer first, so that every later refusal can be read.
-    fn begin(door: &'a Door, headers: &'a HeaderMap, correlation: Correlation) -> Result<Self, Box<Response>> {
-        let media = Media::accepted(headers);
-        let visit = Self { door, headers, correlation, media: media.unwrap_or(Media::Json), started: Instant::now() };
+    fn begin(door: &'a Arc<Door>, parts: &'a Parts, correlation: Correlation) -> Result<Self, Box<Response>> {
+        let headers = &parts.headers;
+        let streams = event_stream::is_wanted(headers);
+        let media = Media::accepted(headers).or(streams.then_some(Media::Json));
+        let caller = Caller::of(parts, &door.config);
+        let shown = media.unwrap_or(Media::Json);
+        let visit = Self { door, headers, caller, correlation, streams, media: shown, started: Instant::now() };
         if media.is_some() {
             return Ok(visit);
         }
-        let message = "Answers are application/graphql-response+json or application/json: accept one of them.";
+        let message =
+            "Answers are application/graphql-response+json, application/json or text/event-stream: accept one of them.";
         Err(Box::new(visit.refuse(StatusCode::NOT_ACCEPTABLE, RequestError::new(FaultCode::BadUserInput, message))))
     }
 
-    async fn operation(&self, envelope: Envelope<'_>, only_queries: bool) -> Response {
-        let document = match envelope.document() {
-            Ok(document) => document,
-            Err(error) => return self.refuse(StatusCode::BAD_REQUEST, error),
-        };
+    async fn operation(mut self, envelope: Envelope<'_>, only_queries: bool) -> Response {
+        if envelope.query.is_none() && envelope.document_id().is_none() {
+            let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
+            return self.refuse(StatusCode::BAD_REQUEST, error);
+        }
         let principal = match by_headers(self.door.authenticator.as_ref(), self.headers) {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
         };
-        let engine = &self.door.engine;
-        let prepared = match engine.prepare(document, envelope.operation_name.as_deref()) {
+        let prepared = match self.prepare(&envelope) {
             Ok(prepared) => prepared,
-            Err(errors) => {
-                engine.record_refusal(self.started, &errors);
-                return self.media.answer(Reply::refused(&errors, self.correlation.0));
-            }
+            Err(refused) => return self.media.answer(refused),
         };
         match prepared.kind() {
             OperationKind::Query => {}
             OperationKind::Mutation if !only_queries => {}
+            OperationKind::Subscription if self.streams => {}
             kind => return self.not_allowed(kind, only_queries),
         }
-        let scope = self.scope(&principal);
-        self.media.answer(engine.execute(&prepared, envelope.variables, scope).await)
+        let scope = self.door.scope(&principal, &self.caller, self.correlation.0);
+        let engine = self.door.engine.clone();
+        if !self.streams {
+            return self.media.answer(engine.execute(&prepared, envelope.variables, scope).await);
+        }
+        let replies = if prepared.kind() == OperationKind::Subscription {
+            engine.subscribe(prepared, envelope.variables, scope)
+        } else {
+            let variables = envelope.variables;
+            let answer = async move { engine.execute(&prepared, variables, scope).await };
+            futures::stream::once(answer).boxed()
+        };
+        event_stream::respond(self.door, &principal, replies, self.correlation.0)
     }
 
-    fn scope(&self, principal: &Principal) -> Arc<crate::scope::RequestScope> {
-        self.door.scope(principal, self.correlation.0, self.headers)
+    /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
+    async fn batch(mut self, envelopes: Vec<Envelope<'_>>) -> Response {
+        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers) {
+            Ok(principal) => principal,
+            Err(fault) => return self.unauthenticated(fault.into()),
+        };
+        let mut body = Vec::with_capacity(1024);
+        for envelope in envelopes {
+            body.push(if body.is_empty() { b'[' } else { b',' });
+            let reply = match self.prepare(&envelope) {
+                Ok(prepared) if prepared.kind() == OperationKind::Subscription => {
+                    let message = "A batch has queries and mutations only.";
+                    let error = RequestError::new(FaultCode::OperationNotAllowed, message);
+                    Reply::refused(&[error], self.correlation.0)
+                }
+                Ok(prepared) => {
+                    let scope = self.door.scope(&principal, &self.caller, self.correlation.0);
+                    self.door.engine.execute(&prepared, envelope.variables, scope).await
+                }
+                Err(refused) => refused,
+            };
+            body.extend_from_slice(&reply.body);
+        }
+        body.push(b']');
+        Media::Json.body(StatusCode::OK, body)
+    }
+
+    /// Finds the document and its plan, and who registered it.
+    fn prepare(&mut self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Reply> {
+        let prepared = self.door.prepare(envelope);
+        let (prepared, client) = prepared.map_err(|errors| {
+            self.door.engine.record_refusal(self.started, &errors);
+            Reply::refused(&errors, self.correlation.0)
+        })?;
+        self.caller.client = client;
+        Ok(prepared)
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {
@@ -137,7 +201,7 @@ impl<'a> Visit<'a> {
     fn not_allowed(&self, kind: OperationKind, by_get: bool) -> Response {
         let refuse = |message| RequestError::new(FaultCode::OperationNotAllowed, message);
         if kind == OperationKind::Subscription {
-            let message = "Subscriptions need a WebSocket (graphql-transport-ws).";
+            let message = "Subscriptions need a WebSocket (graphql-transport-ws) or `Accept: text/event-stream`.";
             return self.refuse(StatusCode::BAD_REQUEST, refuse(message));
         }
         debug_assert!(by_get, "a mutation is refused over GET only");

@@ -2,6 +2,8 @@
 //!
 //! - `POST /graphql` (`application/json`): queries and mutations;
 //! - `GET /graphql`: queries only;
+//! - either with `Accept: text/event-stream`: subscriptions too, as server-sent events;
+//! - `POST /graphql` with an array: a few operations, one after the other;
 //! - `GET /graphql` with an upgrade: subscriptions (and everything else) by `graphql-transport-ws`;
 //! - `GET /graphiql`: GraphiQL, from inside the binary.
 //!
@@ -9,7 +11,11 @@
 //! `traceId` of errors, in the logs and in every event the request causes.
 
 mod auth;
+mod budget;
+mod caller;
+mod documents;
 mod envelope;
+mod event_stream;
 mod graphiql;
 mod http;
 mod negotiation;
@@ -21,7 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderMap;
 use axum::middleware;
 use axum::routing::{get, post};
 use tokio::sync::watch;
@@ -29,10 +34,18 @@ use uuid::Uuid;
 use vostro_kernel::{Clock, Ids, RequestContext};
 
 pub use auth::{AuthFault, Authenticator, Principal};
+pub use budget::Budget;
+pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
+pub use graphiql::EXAMPLES;
+pub use negotiation::status_of;
 pub use tracing_headers::CORRELATION_HEADER;
 
+use budget::{Budgets, Spender};
+use caller::Caller;
+use envelope::Envelope;
+
 use crate::scope::RequestScope;
-use crate::stitch::Engine;
+use crate::stitch::{Engine, Prepared, RequestError};
 
 /// How the door behaves.
 #[derive(Debug, Clone)]
@@ -46,6 +59,15 @@ pub struct DoorConfig {
     pub keep_alive: Duration,
     /// Operations at the same time on one WebSocket connection.
     pub operations_per_connection: usize,
+    /// Operations in one request; 1 for no batches. Those of one batch run one after the other.
+    pub batch_limit: usize,
+    /// Whether documents that nobody registered are taken.
+    pub documents: DocumentPolicy,
+    pub registered: Arc<TrustedDocuments>,
+    /// What callers may spend; no budget is no limit, and costs are not told.
+    pub budget: Option<Budget>,
+    /// Whether the last address in `X-Forwarded-For` is the caller's: only behind a proxy of our own that sets it.
+    pub behind_proxy: bool,
     /// Whether `/graphiql` is served.
     pub graphiql: bool,
 }
@@ -57,10 +79,18 @@ impl Default for DoorConfig {
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(25),
             operations_per_connection: 50,
+            batch_limit: 10,
+            documents: DocumentPolicy::Any,
+            registered: Arc::default(),
+            budget: Some(Budget { maximum: 50_000, restore_per_second: 20_000 }),
+            behind_proxy: false,
             graphiql: true,
         }
     }
 }
+
+/// An operation that is ready to be carried out, and the client if it registered the document.
+type Wanted = (Arc<Prepared>, Option<Arc<str>>);
 
 /// The public side of the API.
 pub struct Door {
@@ -69,6 +99,7 @@ pub struct Door {
     ids: Arc<dyn Ids>,
     clock: Arc<dyn Clock>,
     config: DoorConfig,
+    budgets: Option<Budgets>,
     closing: watch::Sender<bool>,
 }
 
@@ -80,14 +111,18 @@ impl Door {
         clock: Arc<dyn Clock>,
         config: DoorConfig,
     ) -> Arc<Self> {
-        Arc::new(Self { engine, authenticator, ids, clock, config, closing: watch::Sender::new(false) })
+        let budgets = config.budget.map(Budgets::new);
+        Arc::new(Self { engine, authenticator, ids, clock, config, budgets, closing: watch::Sender::new(false) })
     }
 
     /// The routes `/graphql` and, if configured, `/graphiql`.
     pub fn router(self: &Arc<Self>) -> Router {
         let mut router = Router::new().route("/graphql", post(http::by_post).get(http::by_get));
         if self.config.graphiql {
-            router = router.route("/graphiql", get(graphiql::page)).route("/graphiql/{file}", get(graphiql::asset));
+            router = router
+                .route("/graphiql", get(graphiql::page))
+                .route("/graphiql/modules.json", get(graphiql::modules))
+                .route("/graphiql/{file}", get(graphiql::asset));
         }
         router
             .layer(middleware::from_fn_with_state(Arc::clone(self), tracing_headers::correlate))
@@ -100,14 +135,26 @@ impl Door {
         self.closing.send_replace(true);
     }
 
+    /// Finds the document a client means and its plan, and the client if it registered the document.
+    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Wanted, Vec<RequestError>> {
+        let resolved = self.config.registered.resolve(self.config.documents, envelope);
+        let (document, client) = resolved.map_err(|error| vec![error])?;
+        let prepared = self.engine.prepare(document, envelope.operation_name.as_deref())?;
+        Ok((prepared, client))
+    }
+
     /// The scope of one operation.
-    fn scope(&self, principal: &Principal, correlation_id: Uuid, headers: &HeaderMap) -> Arc<RequestScope> {
+    fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid) -> Arc<RequestScope> {
         let context = RequestContext {
             actor: principal.actor,
             correlation_id,
             command_id: self.ids.next(),
-            traceparent: tracing_headers::traceparent(headers),
+            traceparent: caller.traceparent.clone(),
         };
-        Arc::new(RequestScope::new(context, Arc::clone(&self.ids)))
+        let user = principal.actor.id;
+        let spender =
+            Spender { user, address: caller.address.filter(|_| user.is_none()), client: caller.client.clone() };
+        let budget = self.budgets.as_ref().and_then(|budgets| budgets.of(spender));
+        Arc::new(RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget))
     }
 }

@@ -58,7 +58,20 @@ impl Media {
 
     /// The answer with a status that holds for every media type: what the transport itself refuses.
     pub fn with_status(self, status: StatusCode, reply: Reply) -> Response {
-        let mut response = Response::new(Body::from(reply.body));
+        let wait = reply.retry_after;
+        let mut response = self.body(status, reply.body);
+        // In whole seconds, and never so few that the client comes too early.
+        if let Some(wait) = wait.map(|wait| wait.as_millis().div_ceil(1_000).max(1).to_string())
+            && let Ok(value) = HeaderValue::from_str(&wait)
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+
+    /// A body that is written already.
+    pub fn body(self, status: StatusCode, body: Vec<u8>) -> Response {
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type()));

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::auth::{bearer, by_headers};
+use super::caller::Caller;
 use super::envelope::Envelope;
 use super::socket_messages::{ACKNOWLEDGE, ClientMessage, Close, PONG, PROTOCOL, complete, with_payload};
 use super::{Door, Principal};
@@ -40,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Upgrades a request to a connection.
-pub fn accept(door: Arc<Door>, upgrade: WebSocketUpgrade, headers: HeaderMap) -> Response {
+pub fn accept(door: Arc<Door>, upgrade: WebSocketUpgrade, headers: HeaderMap, caller: Caller) -> Response {
     let limit = door.config.body_limit;
     upgrade
         .protocols([PROTOCOL])
@@ -53,7 +54,7 @@ pub fn accept(door: Arc<Door>, upgrade: WebSocketUpgrade, headers: HeaderMap) ->
             gauge!("vostro_graphql_connections").increment(1.0);
             let accepted = socket.protocol() == Some(&HeaderValue::from_static(PROTOCOL));
             let (sink, stream) = socket.split();
-            let mut connection = Connection::new(door, sink, headers);
+            let mut connection = Connection::new(door, sink, headers, caller);
             let end = if accepted { connection.serve(stream).await } else { refused(stream) };
             connection.close(end).await;
             gauge!("vostro_graphql_connections").decrement(1.0);
@@ -96,6 +97,7 @@ struct Connection {
     door: Arc<Door>,
     sink: SplitSink<WebSocket, Message>,
     headers: HeaderMap,
+    caller: Caller,
     principal: Option<Principal>,
     /// By when the client must have introduced itself, and afterwards when its token expires.
     deadline: Instant,
@@ -109,11 +111,11 @@ struct Connection {
 type Step = Result<(), Option<Close>>;
 
 impl Connection {
-    fn new(door: Arc<Door>, sink: SplitSink<WebSocket, Message>, headers: HeaderMap) -> Self {
+    fn new(door: Arc<Door>, sink: SplitSink<WebSocket, Message>, headers: HeaderMap, caller: Caller) -> Self {
         let deadline = Instant::now() + door.config.init_timeout;
         let (sender, waiting) = mpsc::channel(WAITING_MESSAGES);
         let operations = HashMap::new();
-        Self { door, sink, headers, principal: None, deadline, operations, generation: 0, sender, waiting }
+        Self { door, sink, headers, caller, principal: None, deadline, operations, generation: 0, sender, waiting }
     }
 
     async fn serve(&mut self, mut stream: SplitStream<WebSocket>) -> End {
@@ -233,14 +235,15 @@ impl Connection {
         let correlation_id = self.door.ids.next();
         let allowed = self.door.config.operations_per_connection;
         let prepared = if self.operations.len() < allowed {
-            self.door.engine.prepare(envelope.query.as_deref().unwrap_or_default(), envelope.operation_name.as_deref())
+            self.door.prepare(&envelope)
         } else {
             let message = format!("At most {allowed} operations can run on one connection.");
             Err(vec![RequestError::new(FaultCode::RateLimited, message)])
         };
         match prepared {
-            Ok(prepared) => {
-                let scope = self.door.scope(&principal, correlation_id, &self.headers);
+            Ok((prepared, client)) => {
+                let caller = Caller { client, ..self.caller.clone() };
+                let scope = self.door.scope(&principal, &caller, correlation_id);
                 self.start(id, prepared, envelope.variables, scope);
                 Ok(())
             }

@@ -111,7 +111,9 @@ impl<'a> ClientMessage<'a> {
             "subscribe" => {
                 let payload = raw.payload.ok_or(NotAMessage)?;
                 let envelope = Envelope::from_json(payload.get().as_bytes()).map_err(|_| NotAMessage)?;
-                envelope.document().map_err(|_| NotAMessage)?;
+                if envelope.query.is_none() && envelope.document_id().is_none() {
+                    return Err(NotAMessage);
+                }
                 Ok(Self::Subscribe { id: id()?, envelope })
             }
             _ => Err(NotAMessage),

@@ -30,7 +30,7 @@ fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Notifications> {
 }
 
 /// A failure that is not an answer, as a top-level error. What may pass by itself says so.
-fn failure(error: NotificationError) -> Error {
+pub(crate) fn failure(error: NotificationError) -> Error {
     if error.is_passing() {
         tracing::warn!(%error, cause = ?std::error::Error::source(&error), "notifications are not available");
         return module_unavailable();

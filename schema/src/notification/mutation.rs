@@ -3,7 +3,8 @@ use vostro_notification::NotificationError;
 
 use super::types::{Notification, NotificationChannel, NotificationPreference, NotificationTopic};
 use super::{facade, failure};
-use crate::guards::{self, Authenticated};
+use crate::access::{Access, signed_in};
+use crate::guards;
 use crate::ids::{self, IdKind};
 
 crate::user_errors! {
@@ -53,39 +54,40 @@ pub struct Mutation;
 #[Object(name = "Mutation")]
 impl Mutation {
     /// Notes that you have read a notification. Repeating it changes nothing.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
     async fn notification_mark_read(
         &self,
         ctx: &Context<'_>,
         input: NotificationMarkReadInput,
-    ) -> Result<NotificationMarkReadPayload> {
+    ) -> Result<Option<NotificationMarkReadPayload>> {
         let id = ids::decode(IdKind::Notification, &input.notification_id)?;
         match facade(ctx)?.mark_read(&guards::command(ctx)?, id).await {
-            Ok(notification) => Ok(NotificationMarkReadPayload {
+            Ok(notification) => Ok(Some(NotificationMarkReadPayload {
                 notification: Some(Notification(notification)),
                 user_errors: Vec::new(),
-            }),
-            Err(error) => {
-                Ok(NotificationMarkReadPayload { notification: None, user_errors: vec![refusal_or_fault(error)?] })
-            }
+            })),
+            Err(error) => Ok(Some(NotificationMarkReadPayload {
+                notification: None,
+                user_errors: vec![refusal_or_fault(error)?],
+            })),
         }
     }
 
     /// Switches a topic on or off on a channel, for what happens from now on.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
     async fn preferences_update(
         &self,
         ctx: &Context<'_>,
         input: PreferencesUpdateInput,
-    ) -> Result<PreferencesUpdatePayload> {
+    ) -> Result<Option<PreferencesUpdatePayload>> {
         let (topic, channel) = (input.topic.into(), input.channel.into());
         match facade(ctx)?.preferences_update(&guards::command(ctx)?, topic, channel, input.enabled).await {
-            Ok(preferences) => Ok(PreferencesUpdatePayload {
+            Ok(preferences) => Ok(Some(PreferencesUpdatePayload {
                 preferences: Some(preferences.into_iter().map(Into::into).collect()),
                 user_errors: Vec::new(),
-            }),
+            })),
             Err(error) => {
-                Ok(PreferencesUpdatePayload { preferences: None, user_errors: vec![refusal_or_fault(error)?] })
+                Ok(Some(PreferencesUpdatePayload { preferences: None, user_errors: vec![refusal_or_fault(error)?] }))
             }
         }
     }

@@ -4,8 +4,9 @@ use vostro_notification::domain;
 
 use super::types::{Notification, NotificationFilter, NotificationPreference};
 use super::{facade, failure};
+use crate::access::{Access, signed_in};
 use crate::connection::{Page, PageRequest};
-use crate::guards::{self, Authenticated};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
 
@@ -14,8 +15,9 @@ pub struct Query;
 
 #[Object(name = "Query")]
 impl Query {
-    #[graphql(entity, guard = "Authenticated")]
+    #[graphql(entity)]
     async fn notification_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Notification>> {
+        guards::authenticated(ctx)?;
         let id = ids::decode(IdKind::Notification, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let found = facade(ctx)?.notifications_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
@@ -26,30 +28,30 @@ impl Query {
     }
 
     /// Your notifications, newest first. Those of the app count as delivered with this.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().page()))]
     async fn notifications(
         &self,
         ctx: &Context<'_>,
         filter: Option<NotificationFilter>,
         first: Option<i32>,
         after: Option<String>,
-    ) -> Result<Page<Notification>> {
+    ) -> Result<Option<Page<Notification>>> {
         let page = PageRequest::<i64>::new("notifications", first, after)?;
         let (facade, context, filter) = (facade(ctx)?, guards::context(ctx)?, filter.unwrap_or_default().into());
         let found = facade.notifications(context, filter, page.after, page.limit).await.map_err(failure)?;
-        Ok(page.connection(found, |notification| notification.sequence, Notification))
+        Ok(Some(page.connection(found, |notification| notification.sequence, Notification)))
     }
 
     /// How many notifications wait in the app to be read. Counted up to 10,000.
-    #[graphql(guard = "Authenticated")]
-    async fn unread_count(&self, ctx: &Context<'_>) -> Result<i64> {
-        facade(ctx)?.unread_count(guards::context(ctx)?).await.map_err(failure)
+    #[graphql(directive = Access::apply(signed_in()))]
+    async fn unread_count(&self, ctx: &Context<'_>) -> Result<Option<i64>> {
+        facade(ctx)?.unread_count(guards::context(ctx)?).await.map(Some).map_err(failure)
     }
 
     /// What you hear about, on which channel: each topic on each channel.
-    #[graphql(guard = "Authenticated")]
-    async fn notification_preferences(&self, ctx: &Context<'_>) -> Result<Vec<NotificationPreference>> {
+    #[graphql(directive = Access::apply(signed_in().about(20)))]
+    async fn notification_preferences(&self, ctx: &Context<'_>) -> Result<Option<Vec<NotificationPreference>>> {
         let preferences = facade(ctx)?.preferences(guards::context(ctx)?).await.map_err(failure)?;
-        Ok(preferences.into_iter().map(Into::into).collect())
+        Ok(Some(preferences.into_iter().map(Into::into).collect()))
     }
 }

@@ -3,6 +3,7 @@ use futures::{Stream, StreamExt as _};
 
 use super::types::Notification;
 use super::{facade, failure};
+use crate::access::{Access, signed_in};
 use crate::guards::{self, Authenticated};
 
 /// Watching notifications.
@@ -13,7 +14,7 @@ impl Subscription {
     /// Your notifications in the app as they come. Begins with what none of your clients has received yet; with
     /// `afterSequence` also with everything after that, so that a client that lost its connection misses nothing. What is
     /// sent counts as delivered.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
     async fn notification_received(
         &self,
         ctx: &Context<'_>,

@@ -224,8 +224,8 @@ fn the_subgraph_owns_notifications() {
         "type Notification @key(fields: \"id\")",
         "type NotificationConnection @shareable",
         "notificationReceived(afterSequence: Int): Notification!",
-        "notifications(filter: NotificationFilter, first: Int, after: String): NotificationConnection!",
-        "unreadCount: Int!",
+        "notifications(filter: NotificationFilter, first: Int, after: String): NotificationConnection @authenticated",
+        "unreadCount: Int @authenticated",
     ] {
         assert!(sdl.contains(line), "{line}\n{sdl}");
     }

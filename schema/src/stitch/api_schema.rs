@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::catalog::{Catalog, FieldFacts};
 use graphql_tools::static_graphql::schema::{Definition, Document, Field, InputValue, Type, TypeDefinition};
 
 /// The kind of an operation.
@@ -25,13 +26,20 @@ impl OperationKind {
 
 /// The composed schema without its federation machinery, with the introspection types.
 pub struct ApiSchema {
-    document: Arc<Document>,
+    document: Document,
     types: HashMap<String, usize>,
     possible: HashMap<String, Arc<BTreeSet<String>>>,
+    catalog: Catalog,
 }
 
 impl ApiSchema {
-    pub fn new(document: Arc<Document>) -> Self {
+    pub fn new(document: &Document, catalog: Catalog) -> Self {
+        let mut document = document.clone();
+        // The planner's own list of what is federation's ends with version 0.3 of its directives.
+        document.definitions.retain(|definition| match definition {
+            Definition::TypeDefinition(definition) => !definition.name().starts_with("join__"),
+            _ => true,
+        });
         let mut types = HashMap::new();
         let mut possible: HashMap<String, BTreeSet<String>> = HashMap::new();
         for (index, definition) in document.definitions.iter().enumerate() {
@@ -51,11 +59,16 @@ impl ApiSchema {
             }
         }
         let possible = possible.into_iter().map(|(name, types)| (name, Arc::new(types))).collect();
-        Self { document, types, possible }
+        Self { document, types, possible, catalog }
     }
 
     pub fn document(&self) -> &Document {
         &self.document
+    }
+
+    /// What the supergraph says about a field beyond its type.
+    pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
+        self.catalog.facts(type_name, field)
     }
 
     /// The definition of a type.

@@ -1,15 +1,19 @@
 //! Documents: parsed, checked, validated and planned once, then remembered by their text.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use graphql_tools::static_graphql::query::{Definition, Document, OperationDefinition, Selection, VariableDefinition};
 use graphql_tools::validation::rules::default_rules_validation_plan;
 use graphql_tools::validation::validate::{ValidationPlan, validate};
+use metrics::Counter;
 
 use super::api_schema::OperationKind;
 use super::error::RequestError;
 use super::limits::{self, Limits};
+use super::monitoring;
 use super::plan::{PlannedOperation, QueryPlanner};
+use super::projection::Selection as Selected;
 use crate::faults::FaultCode;
 
 /// One operation, ready to be carried out any number of times.
@@ -18,6 +22,10 @@ pub struct Prepared {
     pub planned: PlannedOperation,
     /// What metrics call it: the root field, which the schema bounds in number, and never the client's own name.
     pub label: Arc<str>,
+    /// The SHA-256 of the document, in hex: what logs call the operation.
+    pub id: Arc<str>,
+    /// Counts each field it asks for.
+    pub uses: Vec<Counter>,
 }
 
 impl Prepared {
@@ -28,6 +36,7 @@ impl Prepared {
 
 /// A checked document and the operations in it.
 struct Known {
+    id: Arc<str>,
     document: Document,
     operations: Vec<Operation>,
 }
@@ -68,7 +77,9 @@ impl Documents {
     /// What is wrong with the document, or which operation is meant. Documents that are refused are not remembered, so
     /// that nonsense does not push useful plans out.
     pub fn prepare(&self, text: &str, operation_name: Option<&str>) -> Result<Arc<Prepared>, Vec<RequestError>> {
-        let known = match self.cache.get(text) {
+        let cached = self.cache.get(text);
+        monitoring::plan(cached.is_some());
+        let known = match cached {
             Some(known) => known,
             None => {
                 let known = Arc::new(self.check(text)?);
@@ -77,7 +88,9 @@ impl Documents {
             }
         };
         let operation = choose(&known.operations, operation_name).map_err(|error| vec![error])?;
-        let prepared = operation.prepared.get_or_init(|| self.plan(&known.document, operation.name.as_deref()));
+        let prepared = operation
+            .prepared
+            .get_or_init(|| self.plan(&known.document, operation.name.as_deref(), Arc::clone(&known.id)));
         prepared.clone().map_err(|error| {
             // Planning can fail for want of time; the next request tries again.
             self.cache.invalidate(text);
@@ -106,10 +119,29 @@ impl Documents {
             Definition::Fragment(_) => None,
         });
         let operations = operations.collect();
-        Ok(Known { document, operations })
+        Ok(Known { id: crate::door::sha256(text).into(), document, operations })
     }
 
-    fn plan(&self, document: &Document, operation_name: Option<&str>) -> Result<Arc<Prepared>, RequestError> {
+    /// The fields of a selection as the schema names them. Introspection is not counted.
+    fn fields<'a>(&'a self, type_name: &'a str, selection: &'a Selected, out: &mut BTreeSet<(&'a str, &'a str)>) {
+        for field in selection.fields.iter().filter(|field| !field.name.starts_with("__")) {
+            // A field of a fragment belongs to the types of the fragment.
+            let types = field.types.iter().flat_map(|types| types.iter().map(String::as_str));
+            let types: Vec<&str> = if field.types.is_some() { types.collect() } else { vec![type_name] };
+            for owner in types {
+                let Some(definition) = self.planner.api_schema().field(owner, &field.name) else { continue };
+                out.insert((owner, &field.name));
+                self.fields(definition.field_type.inner_type(), &field.selection, out);
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        document: &Document,
+        operation_name: Option<&str>,
+        id: Arc<str>,
+    ) -> Result<Arc<Prepared>, RequestError> {
         let planned = self.planner.plan(document, operation_name, self.limits.planning)?;
         refuse_repeated_commands(&planned)?;
         let variables = document.definitions.iter().find_map(|definition| match definition {
@@ -119,7 +151,11 @@ impl Documents {
             _ => None,
         });
         let label = label(&planned);
-        Ok(Arc::new(Prepared { variables: variables.unwrap_or_default(), planned, label }))
+        let root = self.planner.api_schema().root(planned.kind).unwrap_or_default();
+        let mut fields = BTreeSet::new();
+        self.fields(root, &planned.projection.selection, &mut fields);
+        let uses = fields.iter().map(|(type_name, field)| monitoring::uses(type_name, field)).collect();
+        Ok(Arc::new(Prepared { variables: variables.unwrap_or_default(), planned, label, id, uses }))
     }
 }
 
@@ -182,7 +218,9 @@ fn parse(text: &str, limits: &Limits) -> Result<Document, RequestError> {
 }
 
 fn invalid(error: graphql_tools::validation::utils::ValidationError) -> RequestError {
-    let refused = RequestError::new(FaultCode::GraphqlValidationFailed, error.message);
+    // A suggestion would answer a question about the schema that introspection may have been switched off for.
+    let message = error.message.split(" Did you mean").next().unwrap_or_default();
+    let refused = RequestError::new(FaultCode::GraphqlValidationFailed, message);
     error.locations.iter().fold(refused, |error, position| error.at(position.line, position.column))
 }
 

@@ -9,22 +9,21 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use metrics::histogram;
 
+use super::cost::Cost;
 use super::documents::{Documents, Prepared};
 use super::error::{FieldError, RequestError};
 use super::executor::{Execution, Gathered, Module, gather, variables_of};
 use super::hive::{HivePlanner, SupergraphError};
 use super::introspection;
 use super::limits::Limits;
+use super::monitoring::{self, OPERATION_SECONDS};
 use super::plan::{Fetch, Node, QueryPlanner};
-use super::projection::json;
+use super::projection::{Projection, json};
 use super::response::Reply;
 use super::transport::{SubgraphRequest, SubgraphResponse, SubgraphTransport};
 use super::variables::coerce;
 use crate::faults::{FaultCode, module_unavailable};
 use crate::scope::RequestScope;
-
-/// Seconds from having read a request to having its answer, by operation and outcome (`ok` or the first error's code).
-pub const OPERATION_SECONDS: &str = "vostro_graphql_operation_seconds";
 
 /// The label of requests that were refused before anybody knew what they ask for.
 const UNKNOWN_OPERATION: &str = "unknown";
@@ -122,7 +121,7 @@ impl Engine {
     pub async fn execute(&self, prepared: &Prepared, variables: Variables, scope: Arc<RequestScope>) -> Reply {
         let started = Instant::now();
         let reply = self.answer(prepared, variables, &scope).await;
-        record(prepared, started, &reply);
+        monitoring::operation(prepared, started, &reply, &scope, self.limits().slow);
         reply
     }
 
@@ -133,10 +132,16 @@ impl Engine {
             Ok(variables) => variables,
             Err(error) => return refused(error),
         };
+        let requested = match self.charge(prepared, &variables, scope) {
+            Ok(requested) => requested,
+            Err(error) => return refused(error),
+        };
         let planned = &prepared.planned;
         let work = async {
             match &planned.root {
-                Some(Node::Fetch(fetch)) if planned.passes_through => self.pass_through(fetch, variables, scope).await,
+                Some(Node::Fetch(fetch)) if planned.passes_through => {
+                    self.pass_through(fetch, &planned.projection, variables, scope).await
+                }
                 Some(root) => {
                     let execution = Execution::new(&self.modules, &variables, scope, Gathered::default());
                     self.complete(prepared, execution.run(root).await, &variables, scope)
@@ -144,17 +149,62 @@ impl Engine {
                 None => self.complete(prepared, Gathered::default(), &variables, scope),
             }
         };
+        let Some(budget) = scope.budget() else { return self.in_time(work, scope).await };
+        let reply = self.in_time(work, scope).await;
+        // Work that was cut off or led to nothing has been done all the same.
+        let actual = if reply.has_data { reply.spent.min(requested) } else { requested };
+        let throttle = budget.settle(requested - actual);
+        reply.with_cost(Cost { requested, actual }, throttle)
+    }
+
+    async fn in_time(&self, work: impl Future<Output = Reply>, scope: &RequestScope) -> Reply {
         match tokio::time::timeout(self.limits().request, work).await {
             Ok(reply) => reply,
-            Err(_) => refused(RequestError::new(FaultCode::Timeout, "The operation took too long.")),
+            Err(_) => {
+                let error = RequestError::new(FaultCode::Timeout, "The operation took too long.");
+                Reply::refused(&[error], scope.context().correlation_id)
+            }
         }
     }
 
+    /// Takes the expected cost of an operation from the caller's budget, and returns it.
+    fn charge(&self, prepared: &Prepared, variables: &Variables, scope: &RequestScope) -> Result<u32, RequestError> {
+        let (expected, most) = (prepared.planned.projection.estimate(variables), self.limits().cost);
+        if expected > most {
+            let message = format!(
+                "The operation may cost {expected} points and at most {most} are allowed: ask for smaller pages or less of each object."
+            );
+            return Err(RequestError::new(FaultCode::CostLimitExceeded, message));
+        }
+        let Some(budget) = scope.budget() else { return Ok(expected) };
+        budget.charge(expected).map_err(|wait| {
+            let message = format!("Too many operations: this one costs {expected} points, wait until you have them.");
+            RequestError::new(FaultCode::RateLimited, message).retry_after(wait)
+        })?;
+        Ok(expected)
+    }
+
     /// The whole operation belongs to one module and its answer has the client's shape: written as it comes.
-    async fn pass_through(&self, fetch: &Fetch, variables: Variables, scope: &Arc<RequestScope>) -> Reply {
+    async fn pass_through(
+        &self,
+        fetch: &Fetch,
+        projection: &Projection,
+        variables: Variables,
+        scope: &Arc<RequestScope>,
+    ) -> Reply {
         let module = &self.modules[fetch.subgraph];
+        // What it came to depends on conditions only, and those are Booleans: the input itself need not be kept.
+        let conditions = variables.iter().filter(|(_, value)| matches!(value, Value::Boolean(_)));
+        let conditions = conditions.map(|(name, value)| (name.clone(), value.clone())).collect();
         let request = SubgraphRequest { operation: Arc::clone(&fetch.operation), variables, scope: Arc::clone(scope) };
-        passed_through(module, fetch, module.transport.execute(request).await, scope)
+        let response = module.ask(request).await;
+        let spent = match &response.data {
+            Value::Object(data) if scope.budget().is_some() => {
+                projection.actual(data, &Variables::from_value(Value::Object(conditions)))
+            }
+            _ => 0,
+        };
+        Reply { spent, ..passed_through(module, fetch, response, scope) }
     }
 
     fn complete(
@@ -167,7 +217,9 @@ impl Engine {
         let projection = &prepared.planned.projection;
         introspection::answer(self.planner().api_schema(), &projection.selection, variables, &mut gathered.data);
         let correlation_id = scope.context().correlation_id;
-        Reply::executed(&gathered.errors, correlation_id, |out| projection.write(&gathered.data, variables, out))
+        let spent = if scope.budget().is_some() { projection.actual(&gathered.data, variables) } else { 0 };
+        let write = |out: &mut Vec<u8>| projection.write(&gathered.data, variables, out);
+        Reply { spent, ..Reply::executed(&gathered.errors, correlation_id, write) }
     }
 
     /// Carries out a subscription: one reply per event. The first reply has no data when the subscription could not be
@@ -185,6 +237,9 @@ impl Engine {
             Ok(variables) => Arc::new(variables),
             Err(error) => return refused(error),
         };
+        if let Err(error) = self.charge(&prepared, &variables, &scope) {
+            return refused(error);
+        }
         let Some(source) = prepared.planned.root.as_ref().and_then(event_source) else {
             return refused(RequestError::new(FaultCode::OperationNotAllowed, "This is not a subscription."));
         };
@@ -231,7 +286,7 @@ impl Engine {
             }
             None => self.complete(prepared, Gathered::default(), variables, scope),
         };
-        record(prepared, started, &reply);
+        monitoring::operation(prepared, started, &reply, scope, self.limits().slow);
         reply
     }
 }
@@ -258,12 +313,6 @@ fn passed_through(module: &Module, fetch: &Fetch, response: SubgraphResponse, sc
     gather(&mut gathered, &module.name, fetch, SubgraphResponse { data: Value::Null, errors: response.errors });
     let errors: Vec<FieldError> = gathered.errors;
     Reply::executed(&errors, correlation_id, |out| write(&data, out))
-}
-
-fn record(prepared: &Prepared, started: Instant, reply: &Reply) {
-    let outcome = reply.code.map_or("ok", FaultCode::as_str);
-    let operation = Arc::clone(&prepared.label);
-    histogram!(OPERATION_SECONDS, "operation" => operation, "outcome" => outcome).record(started.elapsed());
 }
 
 /// Answers for a module that is not there.

@@ -1,5 +1,7 @@
 //! Errors as the engine passes them around, before they are written for a client.
 
+use std::time::Duration;
+
 use async_graphql::{PathSegment, ServerError};
 use serde::Serialize;
 
@@ -20,11 +22,17 @@ pub struct RequestError {
     /// One plain sentence for the client.
     pub message: String,
     pub locations: Vec<Location>,
+    /// After which time it is worth trying again.
+    pub retry_after: Option<Duration>,
 }
 
 impl RequestError {
     pub fn new(code: FaultCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), locations: Vec::new() }
+        Self { code, message: message.into(), locations: Vec::new(), retry_after: None }
+    }
+
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     pub fn at(mut self, line: usize, column: usize) -> Self {

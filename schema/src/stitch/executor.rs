@@ -1,6 +1,7 @@
 //! Carries out a plan: asks the modules, puts their answers together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_graphql::{Name, PathSegment, ServerError, Value, Variables};
 use futures::FutureExt;
@@ -8,6 +9,7 @@ use futures::future::BoxFuture;
 
 use super::entities::{Entities, Location, error_path, merge, merge_object, rewrite, value_at};
 use super::error::FieldError;
+use super::monitoring;
 use super::plan::{EntityAlias, EntityBatch, Fetch, Node};
 use super::projection::{Object, truth};
 use super::transport::{SubgraphRequest, SubgraphResponse, SubgraphTransport};
@@ -17,6 +19,16 @@ use crate::scope::RequestScope;
 pub struct Module {
     pub name: Box<str>,
     pub transport: Arc<dyn SubgraphTransport>,
+}
+
+impl Module {
+    /// Asks, and notes how long the answer took.
+    pub async fn ask(&self, request: SubgraphRequest) -> SubgraphResponse {
+        let started = Instant::now();
+        let response = self.transport.execute(request).await;
+        monitoring::subgraph(&self.name, started, &response);
+        response
+    }
 }
 
 /// What has been gathered so far.
@@ -78,7 +90,7 @@ impl<'a> Execution<'a> {
 
     async fn call(&self, fetch: &Fetch, variables: Variables) -> SubgraphResponse {
         let request = SubgraphRequest { operation: fetch.operation.clone(), variables, scope: Arc::clone(self.scope) };
-        self.modules[fetch.subgraph].transport.execute(request).await
+        self.modules[fetch.subgraph].ask(request).await
     }
 
     async fn fetch(&self, fetch: &Fetch) {

@@ -24,6 +24,7 @@ use hive_router_query_planner::state::supergraph_state::OperationKind as HiveKin
 use hive_router_query_planner::utils::cancellation::CancellationToken;
 
 use super::api_schema::{ApiSchema, OperationKind};
+use super::catalog::Catalog;
 use super::error::RequestError;
 use super::hive_projection::{self, is_introspection};
 use super::plan::{
@@ -66,7 +67,7 @@ impl HivePlanner {
             return Err(SupergraphError::Graph("it names no subgraphs".into()));
         }
         subgraphs.sort();
-        let api_schema = Arc::new(ApiSchema::new(Arc::clone(&planner.consumer_schema.document)));
+        let api_schema = Arc::new(ApiSchema::new(&planner.consumer_schema.document, Catalog::of(&document)));
         Ok(Self { planner, api_schema, subgraphs })
     }
 

@@ -11,7 +11,9 @@ use hive_router_query_planner::ast::value::Value as HiveValue;
 
 use super::api_schema::{ApiSchema, OperationKind};
 use super::error::RequestError;
-use super::projection::{Argument, Condition, Field, Projection, Selection, Shape, TYPENAME, json};
+use super::projection::{Argument, Condition, Field, Items, Price, Projection, Selection, Shape, TYPENAME, json};
+use crate::access::Size;
+use crate::connection::DEFAULT_PAGE;
 use crate::faults::FaultCode;
 
 /// Whether the engine answers the field itself.
@@ -26,7 +28,7 @@ pub fn is_introspection(name: &str) -> bool {
 pub fn compile(schema: &ApiSchema, kind: OperationKind, set: &SelectionSet) -> Result<Projection, RequestError> {
     let unknown = || RequestError::new(FaultCode::GraphqlValidationFailed, "The schema has no such operations.");
     let root = schema.root(kind).ok_or_else(unknown)?;
-    let mut selection = Compiler { schema, introspection: false }.selection(root, set)?;
+    let mut selection = Compiler { schema, introspection: false, page: None }.selection(root, set)?;
     for field in &mut selection.fields {
         if field.name == TYPENAME {
             field.constant = Some(root.to_owned());
@@ -35,9 +37,11 @@ pub fn compile(schema: &ApiSchema, kind: OperationKind, set: &SelectionSet) -> R
     Ok(Projection { selection })
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Compiler<'a> {
     schema: &'a ApiSchema,
+    /// Directly below a connection: how many nodes it has.
+    page: Option<Items>,
     /// Whether we are below `__schema` or `__type`, where arguments are ours to read.
     introspection: bool,
 }
@@ -50,7 +54,7 @@ struct Surroundings {
 }
 
 impl Compiler<'_> {
-    fn selection(self, type_name: &str, set: &SelectionSet) -> Result<Selection, RequestError> {
+    fn selection(&self, type_name: &str, set: &SelectionSet) -> Result<Selection, RequestError> {
         let mut fields = Vec::new();
         self.collect(type_name, set, &Surroundings::default(), &mut fields)?;
         let mut keys = HashSet::new();
@@ -59,7 +63,7 @@ impl Compiler<'_> {
     }
 
     fn collect(
-        self,
+        &self,
         type_name: &str,
         set: &SelectionSet,
         surroundings: &Surroundings,
@@ -85,14 +89,14 @@ impl Compiler<'_> {
 
     /// Whether every object of `type_name` is one of the condition, so that it need not be looked at. Only then may the
     /// name of its type be missing in the data.
-    fn always(self, type_name: &str, condition: &str) -> bool {
+    fn always(&self, type_name: &str, condition: &str) -> bool {
         let possible = |name| self.schema.possible(name);
         type_name == condition
             || possible(type_name).zip(possible(condition)).is_some_and(|(own, allowed)| own.is_subset(allowed))
     }
 
     /// The types of a fragment inside another one are those of both.
-    fn narrowed(self, outer: Option<&Arc<BTreeSet<String>>>, condition: &str) -> Arc<BTreeSet<String>> {
+    fn narrowed(&self, outer: Option<&Arc<BTreeSet<String>>>, condition: &str) -> Arc<BTreeSet<String>> {
         let own = self.schema.possible(condition);
         let own = own.cloned().unwrap_or_else(|| Arc::new(BTreeSet::from([condition.to_owned()])));
         match outer {
@@ -102,7 +106,7 @@ impl Compiler<'_> {
     }
 
     fn field(
-        mut self,
+        &self,
         type_name: &str,
         field: &FieldSelection,
         surroundings: &Surroundings,
@@ -113,7 +117,8 @@ impl Compiler<'_> {
         json_key.push(b':');
         let mut conditions_of_field = surroundings.conditions.clone();
         conditions(field.skip_if.as_deref(), field.include_if.as_deref(), &mut conditions_of_field);
-        self.introspection |= matches!(field.name.as_str(), "__schema" | "__type");
+        let introspection = self.introspection || matches!(field.name.as_str(), "__schema" | "__type");
+        let mut price = Price::default();
 
         let (shape, leaf, selection) = if field.name == TYPENAME {
             (Shape { non_null: true, items: None }, true, Selection::default())
@@ -122,7 +127,16 @@ impl Compiler<'_> {
             let definition = definition.ok_or_else(|| self.unknown(type_name, &field.name))?;
             let inner = definition.field_type.inner_type();
             let leaf = self.schema.named(inner).is_some_and(TypeDefinition::is_leaf_type);
-            (shape(&definition.field_type), leaf, self.selection(inner, &field.selections)?)
+            let shape = shape(&definition.field_type);
+            if !introspection {
+                price = self.price(type_name, field, inner, leaf, shape.items.is_some());
+            }
+            let page = match self.schema.facts(type_name, &field.name).size {
+                Size::Page => Some(first(field)),
+                Size::One | Size::About(_) => None,
+            };
+            let below = Compiler { schema: self.schema, introspection, page };
+            (shape, leaf, below.selection(inner, &field.selections)?)
         };
         Ok(Field {
             key: Name::new(key),
@@ -133,12 +147,29 @@ impl Compiler<'_> {
             shape,
             leaf,
             selection,
-            arguments: if self.introspection { arguments(field) } else { Vec::new() },
+            arguments: if introspection { arguments(field) } else { Vec::new() },
             constant: None,
+            price,
         })
     }
 
-    fn unknown(self, type_name: &str, field: &str) -> RequestError {
+    /// A field has the points it declares. Without a declaration an object with an id is a point, and a value that comes
+    /// with the object it belongs to (an amount, a balance) is free. Each item of a list is a point besides; the edges of
+    /// a connection are not, as their nodes are.
+    fn price(&self, type_name: &str, field: &FieldSelection, inner: &str, leaf: bool, list: bool) -> Price {
+        let facts = self.schema.facts(type_name, &field.name);
+        let has_id = self.schema.field(inner, "id").is_some();
+        let own = facts.cost.unwrap_or(u32::from(!leaf && !list && has_id));
+        let item = u32::from(list && !leaf && !inner.ends_with("Edge"));
+        let items = match (facts.size, &self.page, field.name.as_str()) {
+            (Size::About(items), ..) => Items::Fixed(items),
+            (_, Some(page), "edges" | "nodes") => page.clone(),
+            _ => Items::Fixed(1),
+        };
+        Price { own, item, items }
+    }
+
+    fn unknown(&self, type_name: &str, field: &str) -> RequestError {
         tracing::error!(type_name, field, "a validated operation names a field the schema does not have");
         RequestError::new(FaultCode::InternalServerError, "The operation could not be planned.")
     }
@@ -147,6 +178,17 @@ impl Compiler<'_> {
 fn conditions(skip: Option<&str>, include: Option<&str>, out: &mut Vec<Condition>) {
     out.extend(skip.map(|variable| Condition { variable: Name::new(variable), includes: false }));
     out.extend(include.map(|variable| Condition { variable: Name::new(variable), includes: true }));
+}
+
+/// How many nodes a connection is asked for.
+fn first(field: &FieldSelection) -> Items {
+    let arguments = field.arguments.iter().flat_map(|arguments| arguments.into_iter());
+    let first = arguments.filter(|(name, _)| *name == "first").map(|(_, value)| value).next();
+    match first {
+        Some(HiveValue::Int(first)) => Items::Fixed(u32::try_from(*first).unwrap_or(0)),
+        Some(HiveValue::Variable(variable)) => Items::Variable(Name::new(variable)),
+        _ => Items::Fixed(u32::try_from(DEFAULT_PAGE).unwrap_or(u32::MAX)),
+    }
 }
 
 fn shape(of: &Type) -> Shape {

@@ -35,10 +35,14 @@ pub struct Limits {
     pub directives_per_selection: usize,
     /// Selections after expanding all fragments.
     pub expanded_selections: usize,
+    /// Points one operation may be expected to cost; see [`super::cost`].
+    pub cost: u32,
     /// Time for planning an operation that was not seen before.
     pub planning: Duration,
     /// Time for executing a query or mutation, and for completing one event of a subscription.
     pub request: Duration,
+    /// Operations that take longer are logged.
+    pub slow: Duration,
     /// Documents whose plans are kept.
     pub cached_documents: u64,
     /// Whether clients may ask for the schema.
@@ -58,8 +62,10 @@ impl Default for Limits {
             directives: 50,
             directives_per_selection: 5,
             expanded_selections: 5_000,
+            cost: 1_000,
             planning: Duration::from_millis(500),
             request: Duration::from_secs(10),
+            slow: Duration::from_secs(1),
             cached_documents: 2_000,
             introspection: true,
         }
@@ -70,6 +76,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, Default)]
 struct Measure {
     selections: usize,
+    /// Fields of the type itself, those of fragments included.
+    fields: usize,
     depth: usize,
     aliases: usize,
     /// Nested fields with the names introspection gives its lists, wherever they occur.
@@ -81,6 +89,7 @@ struct Measure {
 impl Measure {
     fn add(&mut self, other: Self) {
         self.selections = self.selections.saturating_add(other.selections);
+        self.fields = self.fields.saturating_add(other.fields);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.depth = self.depth.max(other.depth);
         self.lists = self.lists.max(other.lists);
@@ -99,6 +108,18 @@ struct Walk<'a> {
     fragments: HashMap<&'a str, &'a SelectionSet>,
     measured: HashMap<&'a str, Fragment>,
     directives: usize,
+    /// Selections looked at: never more than the document has, whatever they expand to.
+    steps: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn over(document: &'a Document, limits: &'a Limits) -> Self {
+        let fragments = document.definitions.iter().filter_map(|definition| match definition {
+            Definition::Fragment(fragment) => Some((fragment.name.as_str(), &fragment.selection_set)),
+            Definition::Operation(_) => None,
+        });
+        Self { limits, fragments: fragments.collect(), measured: HashMap::new(), directives: 0, steps: 0 }
+    }
 }
 
 /// Checks a parsed document against the limits.
@@ -106,28 +127,8 @@ struct Walk<'a> {
 /// # Errors
 /// One error with the code of the limit that was exceeded first.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
-    let fragments = document.definitions.iter().filter_map(|definition| match definition {
-        Definition::Fragment(fragment) => Some((fragment.name.as_str(), &fragment.selection_set)),
-        Definition::Operation(_) => None,
-    });
-    let mut walk = Walk { limits, fragments: fragments.collect(), measured: HashMap::new(), directives: 0 };
-    for definition in &document.definitions {
-        match definition {
-            Definition::Operation(operation) => {
-                walk.count_directives(operation.directives().len())?;
-                let root = operation.selection_set();
-                let measure = walk.measure(root)?;
-                walk.compare(measure)?;
-                let root_fields = walk.root_fields(root, 0);
-                over(root_fields, limits.root_fields, FaultCode::ComplexityLimitExceeded, "root fields")?;
-            }
-            Definition::Fragment(fragment) => {
-                walk.count_directives(fragment.directives.len())?;
-                walk.fragment(&fragment.name)?;
-            }
-        }
-    }
-    Ok(())
+    let mut walk = Walk::over(document, limits);
+    walk.document(document)
 }
 
 fn over(count: usize, limit: usize, code: FaultCode, what: &str) -> Result<(), RequestError> {
@@ -138,6 +139,25 @@ fn over(count: usize, limit: usize, code: FaultCode, what: &str) -> Result<(), R
 }
 
 impl<'a> Walk<'a> {
+    fn document(&mut self, document: &'a Document) -> Result<(), RequestError> {
+        for definition in &document.definitions {
+            match definition {
+                Definition::Operation(operation) => {
+                    self.count_directives(operation.directives().len())?;
+                    let root = operation.selection_set();
+                    let measure = self.measure(root)?;
+                    self.compare(measure)?;
+                    over(measure.fields, self.limits.root_fields, FaultCode::ComplexityLimitExceeded, "root fields")?;
+                }
+                Definition::Fragment(fragment) => {
+                    self.count_directives(fragment.directives.len())?;
+                    self.fragment(&fragment.name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn compare(&self, measure: Measure) -> Result<(), RequestError> {
         let limits = self.limits;
         over(measure.selections, limits.expanded_selections, FaultCode::ComplexityLimitExceeded, "fields")?;
@@ -160,13 +180,14 @@ impl<'a> Walk<'a> {
     fn measure(&mut self, set: &'a SelectionSet) -> Result<Measure, RequestError> {
         let mut total = Measure::default();
         for selection in &set.items {
+            self.steps += 1;
             self.count_directives(selection.directives().len())?;
             total.selections = total.selections.saturating_add(1);
             match selection {
                 Selection::Field(field) => {
                     let below = self.measure(&field.selection_set)?;
                     total.add(
-                        Measure { aliases: below.aliases + usize::from(field.alias.is_some()), ..below }
+                        Measure { fields: 1, aliases: below.aliases + usize::from(field.alias.is_some()), ..below }
                             .under(&field.name),
                     );
                 }
@@ -195,29 +216,6 @@ impl<'a> Walk<'a> {
         let measure = self.measure(set)?;
         self.measured.insert(name, Fragment::Measured(measure));
         Ok(measure)
-    }
-
-    /// Root fields after expansion. `depth` stops at more spreads than the document can nest without a cycle, which
-    /// [`Walk::measure`] has refused already.
-    fn root_fields(&self, set: &SelectionSet, depth: usize) -> usize {
-        if depth > self.fragments.len() + 64 {
-            return usize::MAX;
-        }
-        let mut count: usize = 0;
-        for selection in &set.items {
-            let more = match selection {
-                Selection::Field(_) => 1,
-                Selection::InlineFragment(fragment) => self.root_fields(&fragment.selection_set, depth + 1),
-                Selection::FragmentSpread(spread) => {
-                    self.fragments.get(spread.fragment_name.as_str()).map_or(0, |set| self.root_fields(set, depth + 1))
-                }
-            };
-            count = count.saturating_add(more);
-            if count > self.limits.root_fields {
-                break;
-            }
-        }
-        count
     }
 }
 
@@ -259,6 +257,24 @@ mod tests {
         for n in [12, 30, 60] {
             assert_eq!(checked(&bomb(n)), Err(FaultCode::ComplexityLimitExceeded), "{n}");
         }
+    }
+
+    #[test]
+    fn each_selection_of_a_bomb_is_looked_at_once() {
+        let text = bomb(22);
+        assert!(text.len() <= 900, "{} bytes", text.len());
+        let document = graphql_tools::parser::parse_query::<String>(&text).expect("a document").into_static();
+        let limits = Limits::default();
+        let mut walk = Walk::over(&document, &limits);
+        assert!(walk.document(&document).is_err());
+        let written = 1 + 2 * 22 + 1;
+        assert!(walk.steps <= written, "{} steps for {written} selections that expand to millions", walk.steps);
+    }
+
+    #[test]
+    fn root_fields_hidden_in_fragments_are_counted() {
+        let hidden = format!("{{ ...a ... {{ ...a }} }} fragment a on Query {{ {} }}", "x ".repeat(6));
+        assert_eq!(checked(&hidden), Err(FaultCode::ComplexityLimitExceeded));
     }
 
     #[test]

@@ -13,6 +13,9 @@
 //! transport: the module's answer is written as it comes. That is the path of every money command.
 
 mod api_schema;
+pub mod boundary;
+mod catalog;
+mod cost;
 mod documents;
 mod engine;
 mod entities;
@@ -22,7 +25,7 @@ mod hive;
 mod hive_projection;
 mod introspection;
 mod limits;
-pub mod null_boundary;
+mod monitoring;
 pub mod plan;
 mod projection;
 mod response;
@@ -33,11 +36,14 @@ mod transport;
 mod variables;
 
 pub use api_schema::{ApiSchema, OperationKind};
+pub use catalog::FieldFacts;
+pub use cost::{Charge, Cost, Throttle};
 pub use documents::Prepared;
-pub use engine::{Engine, EngineBuilder, EngineError, OPERATION_SECONDS};
+pub use engine::{Engine, EngineBuilder, EngineError};
 pub use error::{FieldError, Location, RequestError};
 pub use hive::{HivePlanner, SupergraphError};
 pub use limits::Limits;
+pub use monitoring::{FIELD_USES, OPERATION_SECONDS, PLANS, SUBGRAPH_SECONDS};
 pub use projection::{Projection, Selection};
 pub use response::Reply;
 pub use transport::{InProcess, SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport};

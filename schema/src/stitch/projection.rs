@@ -52,6 +52,33 @@ pub struct Field {
     pub arguments: Vec<(Name, Argument)>,
     /// The answer, where it is known from the operation alone: `__typename` of the root.
     pub constant: Option<String>,
+    pub price: Price,
+}
+
+/// What a field adds to the cost of its operation.
+#[derive(Debug, Clone, Default)]
+pub struct Price {
+    /// Points for the field itself, once.
+    pub own: u32,
+    /// Points for each item, beside what is selected of it.
+    pub item: u32,
+    /// How many items are to be expected.
+    pub items: Items,
+}
+
+/// The expected length of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Items {
+    /// Not a list, or one that is as long as its operation made it.
+    Fixed(u32),
+    /// What the variable says.
+    Variable(Name),
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        Self::Fixed(1)
+    }
 }
 
 /// `@include(if: $variable)` or `@skip(if: $variable)`.
@@ -245,6 +272,7 @@ mod tests {
             selection: Selection { fields, unique: true },
             arguments: vec![],
             constant: None,
+            price: Price::default(),
         }
     }
 

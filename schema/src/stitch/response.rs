@@ -1,9 +1,12 @@
 //! Writing the answer of one operation: data, and errors as clients may see them.
 
+use std::time::Duration;
+
 use async_graphql::{PathSegment, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::cost::{Cost, Throttle};
 use super::error::{FieldError, Location, RequestError};
 use super::projection::json;
 use crate::faults::FaultCode;
@@ -21,6 +24,10 @@ pub struct Reply {
     pub code: Option<FaultCode>,
     /// The `errors` member alone, for protocols that send errors apart.
     pub errors: Option<Vec<u8>>,
+    /// What the answer came to, in points; 0 for a request that was not executed.
+    pub spent: u32,
+    /// After which time it is worth trying again.
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +50,8 @@ struct Extensions<'a> {
     module: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "retryAfterMs")]
+    wait: Option<u64>,
 }
 
 const HIDDEN: &str = "Something went wrong inside the bank. Quote the traceId when you report this.";
@@ -56,7 +65,10 @@ impl Reply {
                 message: &error.message,
                 locations: &error.locations,
                 path: &[],
-                extensions: Extensions::of(error.code, correlation_id),
+                extensions: Extensions {
+                    wait: error.retry_after.map(millis),
+                    ..Extensions::of(error.code, correlation_id)
+                },
             })
             .collect();
         let mut list = Vec::with_capacity(256);
@@ -71,6 +83,8 @@ impl Reply {
             has_data: false,
             code: errors.first().map(|error| error.code),
             errors: Some(list),
+            spent: 0,
+            retry_after: errors.first().and_then(|error| error.retry_after),
         }
     }
 
@@ -93,13 +107,51 @@ impl Reply {
             list = Some(body[start..].to_vec());
         }
         body.push(b'}');
-        Self { body, executed: true, has_data, code: shown.first().map(|shown| shown.code), errors: list }
+        Self {
+            body,
+            executed: true,
+            has_data,
+            code: shown.first().map(|shown| shown.code),
+            errors: list,
+            spent: 0,
+            retry_after: None,
+        }
     }
+
+    /// Tells what it cost, in `extensions.cost`.
+    pub fn with_cost(mut self, cost: Cost, throttle: Throttle) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            requested_query_cost: u32,
+            actual_query_cost: u32,
+            throttle_status: Throttle,
+        }
+        let told =
+            Told { requested_query_cost: cost.requested, actual_query_cost: cost.actual, throttle_status: throttle };
+        if self.body.pop().is_some() {
+            self.body.extend_from_slice(b",\"extensions\":{\"cost\":");
+            json(&told, &mut self.body);
+            self.body.extend_from_slice(b"}}");
+        }
+        self
+    }
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Extensions<'_> {
     const fn of(code: FaultCode, trace_id: Uuid) -> Self {
-        Self { code: code.as_str(), retryable: code.retryable(), trace_id, module: None, retry_after_ms: None }
+        Self {
+            code: code.as_str(),
+            retryable: code.retryable(),
+            trace_id,
+            module: None,
+            retry_after_ms: None,
+            wait: None,
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 use async_graphql::registry::SDLExportOptions;
 use async_graphql::{ObjectType, Schema, SchemaBuilder, SubscriptionType, ValidationMode};
 
-use super::null_boundary::NullBoundary;
+use super::boundary::{Boundary, Rules};
+use crate::access::Access;
 
 /// Finishes a module's schema with everything a subgraph of the bank has: federation (subscriptions included) and the
-/// [`NullBoundary`].
+/// [`Boundary`], which enforces what its fields declare.
 ///
 /// The stitch engine has validated every operation against the composed schema and coerced its variables before a
 /// module sees it, so the module's own validation is reduced to what execution itself checks. It costs more than a
@@ -17,13 +18,22 @@ where
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
 {
-    builder
+    let boundary = Boundary::default();
+    let schema = builder
         .enable_federation()
         .enable_subscription_in_federation()
         .validation_mode(ValidationMode::Fast)
-        .extension(NullBoundary)
-        .finish()
+        .extension(boundary.clone())
+        .finish();
+    boundary.enforce(Rules::of(&schema.sdl()));
+    schema
 }
+
+/// async-graphql writes the header of federation 2.5, which has no prices and no `@authenticated`.
+const HEADER: [(&str, &str); 2] = [
+    ("https://specs.apollo.dev/federation/v2.5", "https://specs.apollo.dev/federation/v2.9"),
+    ("\"@requiresScopes\"]", "\"@requiresScopes\", \"@authenticated\", \"@cost\", \"@listSize\"]"),
+];
 
 /// The module's schema as a federation subgraph, in the order its code declares, for `schema/sdl/<module>.graphql` and the composer.
 pub fn sdl<Q, M, S>(schema: &Schema<Q, M, S>) -> String
@@ -34,7 +44,13 @@ where
 {
     let options =
         SDLExportOptions::new().federation().include_specified_by().prefer_single_line_descriptions().use_space_ident();
-    let mut text = schema.sdl_with_options(options).trim_end().to_owned();
-    text.push('\n');
+    let text = Access::to_federation(schema.sdl_with_options(options).trim_end());
+    let mut text: String = text
+        .lines()
+        .filter(|line| !line.starts_with("directive @access"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    for (before, after) in HEADER {
+        text = text.replace(before, after);
+    }
     text
 }

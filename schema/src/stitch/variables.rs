@@ -185,7 +185,6 @@ fn coerce_scalar(name: &str, value: &mut Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use graphql_tools::static_graphql::query::{Definition, OperationDefinition};
 
@@ -202,7 +201,8 @@ mod tests {
     fn coerced(operation: &str, variables: &str) -> Result<serde_json::Value, String> {
         let text = format!("{SCHEMA} scalar Int scalar Float scalar String scalar ID scalar Boolean");
         let document = graphql_tools::parser::parse_schema::<String>(&text);
-        let schema = ApiSchema::new(Arc::new(document.expect("a schema").into_static()));
+        let schema =
+            ApiSchema::new(&document.expect("a schema").into_static(), super::super::catalog::Catalog::default());
         let operation = graphql_tools::parser::parse_query::<String>(operation).expect("an operation").into_static();
         let Some(Definition::Operation(OperationDefinition::Query(query))) = operation.definitions.first() else {
             panic!("a query is expected")

@@ -30,7 +30,7 @@ fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Transactions> {
 }
 
 /// A failure that is not an answer, as a top-level error. What may pass by itself says so.
-fn failure(error: TransactionError) -> Error {
+pub(crate) fn failure(error: TransactionError) -> Error {
     if error.is_passing() {
         tracing::warn!(%error, cause = ?std::error::Error::source(&error), "payments are not available");
         return module_unavailable();

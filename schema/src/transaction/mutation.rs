@@ -1,10 +1,12 @@
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use vostro_kernel::Role;
 use vostro_transaction::{CashMovement, Initiated, TransactionError, TransactionErrorCode as Code, TransferCreate};
 
 use super::types::{CashChannel, Transaction, WaitFor};
 use super::{facade, failure};
+use crate::access::{Access, only, signed_in};
 use crate::faults::forbidden;
-use crate::guards::{self, Authenticated};
+use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::scalars::{IdempotencyKey, MoneyInput};
 
@@ -135,13 +137,15 @@ payloads! {
 /// Starting payments.
 pub struct Mutation;
 
-/// The module itself refuses whoever lacks a role, so that a refused attempt reaches the audit log; the guards here only
-/// ask for somebody who is logged in.
 #[Object(name = "Mutation")]
 impl Mutation {
     /// Moves money from one of your accounts to another account of the bank.
-    #[graphql(guard = "Authenticated")]
-    async fn transfer_create(&self, ctx: &Context<'_>, input: TransferCreateInput) -> Result<TransferCreatePayload> {
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn transfer_create(
+        &self,
+        ctx: &Context<'_>,
+        input: TransferCreateInput,
+    ) -> Result<Option<TransferCreatePayload>> {
         let command = TransferCreate {
             idempotency_key: input.idempotency_key.into(),
             source_account_id: ids::decode(IdKind::Account, &input.source_account_id)?,
@@ -151,12 +155,16 @@ impl Mutation {
             reference: input.reference,
             wait_for: input.wait_for.into(),
         };
-        TransferCreatePayload::of(facade(ctx)?.transfer_create(&guards::command(ctx)?, command).await)
+        TransferCreatePayload::of(facade(ctx)?.transfer_create(&guards::command(ctx)?, command).await).map(Some)
     }
 
     /// Records money that came in from outside. For operators.
-    #[graphql(guard = "Authenticated")]
-    async fn deposit_record(&self, ctx: &Context<'_>, input: DepositRecordInput) -> Result<DepositRecordPayload> {
+    #[graphql(directive = Access::apply(only(&[Role::Operator]).recorded().cost(10)))]
+    async fn deposit_record(
+        &self,
+        ctx: &Context<'_>,
+        input: DepositRecordInput,
+    ) -> Result<Option<DepositRecordPayload>> {
         let command = CashMovement {
             idempotency_key: input.idempotency_key.into(),
             account_id: ids::decode(IdKind::Account, &input.account_id)?,
@@ -166,16 +174,16 @@ impl Mutation {
             channel: input.channel.map(Into::into),
             wait_for: input.wait_for.into(),
         };
-        DepositRecordPayload::of(facade(ctx)?.deposit_record(&guards::command(ctx)?, command).await)
+        DepositRecordPayload::of(facade(ctx)?.deposit_record(&guards::command(ctx)?, command).await).map(Some)
     }
 
     /// Pays out money from one of your accounts.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
     async fn withdrawal_initiate(
         &self,
         ctx: &Context<'_>,
         input: WithdrawalInitiateInput,
-    ) -> Result<WithdrawalInitiatePayload> {
+    ) -> Result<Option<WithdrawalInitiatePayload>> {
         let command = CashMovement {
             idempotency_key: input.idempotency_key.into(),
             account_id: ids::decode(IdKind::Account, &input.account_id)?,
@@ -185,7 +193,7 @@ impl Mutation {
             channel: input.channel.map(Into::into),
             wait_for: input.wait_for.into(),
         };
-        WithdrawalInitiatePayload::of(facade(ctx)?.withdrawal_initiate(&guards::command(ctx)?, command).await)
+        WithdrawalInitiatePayload::of(facade(ctx)?.withdrawal_initiate(&guards::command(ctx)?, command).await).map(Some)
     }
 }
 

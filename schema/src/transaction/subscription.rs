@@ -4,6 +4,7 @@ use vostro_transaction::{Subject, TransactionError};
 
 use super::types::{Transaction, TransactionUpdate};
 use super::{facade, failure};
+use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
 use crate::guards::{self, Authenticated};
 use crate::ids::{self, IdKind};
@@ -16,7 +17,7 @@ impl Subscription {
     /// The state now, and then every change. Name either a transaction, whose stream ends with its outcome, or an account,
     /// whose stream begins with its latest 20 transactions, oldest first. Only changes with a sequence above
     /// `afterSequence` are told: 1 stands for acceptance, 2 for the outcome.
-    #[graphql(guard = "Authenticated")]
+    #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
     async fn transaction_updated(
         &self,
         ctx: &Context<'_>,

@@ -8,9 +8,10 @@ use async_graphql::{
 };
 use futures::{Stream, StreamExt};
 use vostro_kernel::Role;
+use vostro_schema::access::{Access, anyone, only, signed_in};
 use vostro_schema::connection::{Page, PageRequest};
 use vostro_schema::faults;
-use vostro_schema::guards::{self, Authenticated, Public, RoleGuard};
+use vostro_schema::guards::{self, Authenticated};
 use vostro_schema::scalars::{IdempotencyKey, Money, MoneyInput};
 use vostro_schema::stitch::subgraph;
 
@@ -33,7 +34,7 @@ pub mod people {
     pub struct User {
         pub id: ID,
         pub name: String,
-        #[graphql(guard = "RoleGuard(&[Role::Admin])")]
+        #[graphql(directive = Access::apply(only(&[Role::Admin]).cost(0)))]
         pub email: Option<String>,
     }
 
@@ -50,37 +51,37 @@ pub mod people {
 
     #[Object(name = "Query")]
     impl Query {
-        #[graphql(entity, guard = "Public")]
+        #[graphql(entity)]
         async fn user_by_key(&self, id: ID) -> Option<User> {
             user(&id)
         }
 
         /// Who is logged in.
-        #[graphql(guard = "Authenticated")]
+        #[graphql(directive = Access::apply(signed_in()))]
         async fn me(&self) -> Result<Option<User>> {
             Ok(user("usr_1"))
         }
 
         /// The time of the server, for everybody.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn hello(&self, name: Option<String>) -> String {
             format!("hello {}", name.unwrap_or_else(|| "you".into()))
         }
 
         /// Fails with text no client may see.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn broken(&self) -> Result<Option<String>> {
             Err(faults::internal("password of the database is hunter2"))
         }
 
         /// Panics.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn panics(&self) -> Option<String> {
             Some("seven".parse::<u8>().unwrap().to_string())
         }
 
         /// Never answers.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn hangs(&self) -> Option<String> {
             futures::future::pending().await
         }
@@ -143,6 +144,7 @@ pub mod accounts {
         async fn iban(&self) -> Result<String> {
             if self.id == "acc_3" { Err(faults::module_unavailable()) } else { Ok("XX".into()) }
         }
+        #[graphql(directive = Access::apply(anyone().page()))]
         async fn entries(&self, first: Option<i32>, after: Option<String>) -> Result<Page<Entry>> {
             let page = PageRequest::<i64>::new("entries", first, after)?;
             let start = page.after.unwrap_or(0) + 1;
@@ -187,12 +189,12 @@ pub mod accounts {
 
     #[Object(name = "Query")]
     impl Query {
-        #[graphql(entity, guard = "Public")]
+        #[graphql(entity)]
         async fn account_by_key(&self, id: ID) -> Option<Account> {
             self.calls.account_entities.fetch_add(1, Ordering::SeqCst);
             account(&id)
         }
-        #[graphql(entity, guard = "Public")]
+        #[graphql(entity)]
         async fn payment_by_key(
             &self,
             #[graphql(key)] id: ID,
@@ -204,17 +206,17 @@ pub mod accounts {
                 .map_err(faults::internal)?;
             Ok(Payment { id, amount: amount.map(Money::from) })
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn account(&self, id: ID) -> Option<Account> {
             account(&id)
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone().about(10)))]
         async fn accounts(&self, status: Option<AccountStatus>) -> Vec<Account> {
             let frozen = status == Some(AccountStatus::Frozen);
             let ids: &[&str] = if frozen { &["acc_2"] } else { &["acc_1", "acc_2"] };
             ids.iter().filter_map(|id| account(id)).collect()
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn all_with_broken(&self) -> Vec<Option<Account>> {
             vec![account("acc_1"), account("acc_3")]
         }
@@ -242,14 +244,14 @@ pub mod accounts {
     #[Object(name = "Mutation")]
     impl Mutation {
         /// Counts how often it runs.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone().cost(10)))]
         async fn pay(&self, ctx: &Context<'_>, input: PayInput) -> Result<PayPayload> {
             guards::command(ctx)?;
             let _ = (input.idempotency_key, input.amount.to_money_or_fault()?, input.note);
             let before = self.calls.pay.fetch_add(1, Ordering::SeqCst);
             Ok(PayPayload { account: account("acc_1"), number: i32::try_from(before)? + input.copies })
         }
-        #[graphql(guard = "RoleGuard(&[Role::Operator])")]
+        #[graphql(directive = Access::apply(only(&[Role::Operator])))]
         async fn freeze(&self) -> Option<Account> {
             account("acc_1")
         }
@@ -277,7 +279,7 @@ pub mod accounts {
     #[Subscription(name = "Subscription")]
     impl Changes {
         /// Three changes, then the end; or none and no end when `endless` is set.
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn balance_changed(
             &self,
             account_id: ID,
@@ -300,7 +302,7 @@ pub mod accounts {
         }
 
         /// Only for those who are logged in.
-        #[graphql(guard = "Authenticated")]
+        #[graphql(guard = "Authenticated", directive = Access::apply(signed_in()))]
         async fn private(&self) -> impl Stream<Item = i32> + use<> {
             futures::stream::iter([1])
         }
@@ -378,22 +380,22 @@ pub mod payments {
 
     #[Object(name = "Query")]
     impl Query {
-        #[graphql(entity, guard = "Public")]
+        #[graphql(entity)]
         async fn payment_by_key(&self, id: ID) -> Option<Payment> {
             id.strip_prefix("txn_").and_then(|n| n.parse().ok()).map(payment)
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone().about(5)))]
         async fn payments(&self, first: Option<i32>) -> Vec<Payment> {
             (1..=first.unwrap_or(2)).map(payment).collect()
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn cash_movements(&self) -> Vec<CashMovement> {
             vec![
                 Deposit { id: "dep_1".into(), branch: "Brno".into(), account: account("acc_1") }.into(),
                 Withdrawal { id: "wdr_1".into(), machine: "ATM 7".into(), account: account("acc_2") }.into(),
             ]
         }
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn search(&self) -> Vec<Found> {
             vec![
                 payment(1).into(),
@@ -412,7 +414,7 @@ pub mod payments {
 
     #[Subscription(name = "Subscription")]
     impl Updates {
-        #[graphql(guard = "Public")]
+        #[graphql(directive = Access::apply(anyone()))]
         async fn payment_updated(&self) -> impl Stream<Item = PaymentUpdate> + use<> {
             futures::stream::iter(1..=2).map(|n| PaymentUpdate { payment: Some(payment(n)), sequence: n })
         }

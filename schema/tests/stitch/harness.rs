@@ -134,7 +134,9 @@ impl OpenBank {
         let address = listener.local_addr().unwrap();
         let router = door.router();
         let mut server = tokio::task::JoinSet::new();
-        server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        server.spawn(async move {
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap()
+        });
         Self { bank, door, address, _server: server }
     }
 

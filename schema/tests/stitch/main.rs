@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod door_http;
+mod door_more;
 mod door_socket;
+mod engine_defects;
 mod errors;
 mod fixture;
 mod harness;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vostro_schema::stitch::{sdl, subgraph};
+use vostro_schema::stitch::{Engine, OperationKind, satisfiability, sdl, subgraph};
 
 use crate::fixture::{Calls, accounts, payments, people};
 
@@ -31,4 +31,69 @@ fn a_changed_subgraph_makes_the_supergraph_stale() {
     let supergraph = std::fs::read_to_string(fixtures().join("supergraph.graphql")).unwrap();
     assert_eq!(sdl::check_fresh(&supergraph, &subgraphs()), Ok(()));
     assert!(sdl::check_fresh(&supergraph, &changed).is_err());
+}
+
+#[test]
+fn the_banks_subgraphs_are_committed_as_their_code_writes_them() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sdl");
+    sdl::assert_committed(&folder, &vostro_schema::modules::subgraph_sdls());
+}
+
+/// Compares a page of the documentation with what the code writes, or writes it.
+fn assert_page(file: &str, page: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, page).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == page, "docs/{file} is not what the code writes; run the test with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn the_page_of_errors_lists_every_code() {
+    assert_page("errors.md", &vostro_schema::errors_page::page(vostro_schema::modules::SUPERGRAPH));
+}
+
+#[test]
+fn the_reference_is_what_the_supergraph_says() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    assert_page("graphql-api.md", &vostro_schema::reference::page(engine.planner().api_schema()));
+}
+
+#[test]
+fn every_root_field_declares_who_may_ask_and_stays_alone_when_they_may_not() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let schema = engine.planner().api_schema();
+    for kind in [OperationKind::Query, OperationKind::Mutation] {
+        let root = schema.root(kind).unwrap();
+        for field in vostro_schema::reference::root_fields(schema).iter().filter(|field| field.kind == kind.as_str()) {
+            let facts = schema.facts(root, &field.name);
+            assert!(facts.cost.is_some(), "{root}.{} has no declaration", field.name);
+            assert!(!field.signature.ends_with('!'), "{root}.{} would take its siblings with it", field.name);
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_bank_can_be_planned_on_every_path() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    for kind in [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription] {
+        let operations = satisfiability::every_path(engine.planner().api_schema(), kind);
+        assert!(!operations.is_empty());
+        for operation in operations {
+            let prepared = engine.prepare(&operation, None);
+            assert!(prepared.is_ok(), "{operation}: {:?}", prepared.err());
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_start_page_fit_the_schema_and_cost_little() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let examples: serde_json::Value = serde_json::from_str(vostro_schema::door::EXAMPLES).unwrap();
+    for example in examples.as_array().unwrap() {
+        let prepared = engine.prepare(example["document"].as_str().unwrap(), None);
+        let prepared = prepared.unwrap_or_else(|errors| panic!("{}: {errors:?}", example["title"]));
+        assert!(prepared.planned.projection.estimate(&Default::default()) < 200, "{}", example["title"]);
+    }
 }

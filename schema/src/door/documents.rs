@@ -1,0 +1,192 @@
+//! Documents clients have registered with the bank, and whether it takes others.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::envelope::Envelope;
+use crate::faults::FaultCode;
+use crate::stitch::RequestError;
+
+/// What the door takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DocumentPolicy {
+    /// Any document, and registered ones by their id.
+    #[default]
+    Any,
+    /// Registered documents by their id, and nothing else: an attacker cannot write operations at all.
+    RegisteredOnly,
+}
+
+/// A document the bank knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    pub text: Arc<str>,
+    /// The client that registered it first.
+    pub client: Arc<str>,
+}
+
+/// Registered documents by id. Ids are whatever the client's tool made; the SHA-256 of the text is always one.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedDocuments(HashMap<String, Registered>);
+
+/// A manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path}: not a manifest: {reason}")]
+    Format { path: String, reason: String },
+}
+
+impl TrustedDocuments {
+    /// Reads every `<client>.json` of a folder.
+    ///
+    /// # Errors
+    /// [`ManifestError`] with the file: a bank that takes registered documents only must not start with fewer.
+    pub fn of_folder(folder: &Path) -> Result<Self, ManifestError> {
+        let failed = |source| ManifestError::Read { path: folder.display().to_string(), source };
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|e| e.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+        let mut all = Self::default();
+        for path in files {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|source| ManifestError::Read { path: shown.clone(), source })?;
+            let documents = manifest(&text).map_err(|reason| ManifestError::Format { path: shown, reason })?;
+            let client = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            all.register(&client, documents);
+        }
+        Ok(all)
+    }
+
+    /// Adds the documents of a client. An id that is known already keeps its document: ids are never reused.
+    pub fn register(&mut self, client: &str, documents: Vec<(String, String)>) {
+        let client: Arc<str> = client.into();
+        for (id, text) in documents {
+            let registered = Registered { text: text.into(), client: Arc::clone(&client) };
+            let hash = sha256(&registered.text);
+            self.0.entry(hash).or_insert_with(|| registered.clone());
+            self.0.entry(id).or_insert(registered);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The document an envelope means.
+    ///
+    /// # Errors
+    /// `PERSISTED_DOCUMENT_NOT_FOUND` for an id nobody registered, `OPERATION_NOT_ALLOWED` for a text where only
+    /// registered documents are taken, `BAD_USER_INPUT` without either.
+    pub(super) fn resolve<'a>(
+        &'a self,
+        policy: DocumentPolicy,
+        envelope: &'a Envelope<'_>,
+    ) -> Result<(&'a str, Option<Arc<str>>), RequestError> {
+        let id = envelope.document_id();
+        if let Some(known) = id.and_then(|id| self.0.get(id.strip_prefix("sha256:").unwrap_or(id))) {
+            return Ok((&known.text, Some(Arc::clone(&known.client))));
+        }
+        // A hash beside a text asks the server to remember the text. It does not: anybody could register anything.
+        match (policy, id, &envelope.query) {
+            (DocumentPolicy::Any, _, Some(text)) => Ok((text, None)),
+            (_, Some(_), _) => {
+                let message = "No document with this id is registered.";
+                Err(RequestError::new(FaultCode::PersistedDocumentNotFound, message))
+            }
+            (DocumentPolicy::RegisteredOnly, None, _) => {
+                let message = "Only registered documents are taken here: send `documentId` instead of `query`.";
+                Err(RequestError::new(FaultCode::OperationNotAllowed, message))
+            }
+            (DocumentPolicy::Any, None, None) => {
+                Err(RequestError::new(FaultCode::BadUserInput, "The request has no `query`."))
+            }
+        }
+    }
+}
+
+/// Ids and texts of a manifest: an object of texts by id, as Relay and Hive write it, or Apollo's list of operations.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn manifest(text: &str) -> Result<Vec<(String, String)>, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let Value::Object(members) = value else { return Err("an object is wanted".to_owned()) };
+    if let Some(Value::Array(operations)) = members.get("operations") {
+        let operation = |operation: &Value| {
+            let (id, body) = (operation["id"].as_str()?, operation["body"].as_str()?);
+            Some((id.to_owned(), body.to_owned()))
+        };
+        let read: Option<Vec<_>> = operations.iter().map(operation).collect();
+        return read.ok_or_else(|| "every operation needs `id` and `body`".to_owned());
+    }
+    let text = |(id, text): (String, Value)| match text {
+        Value::String(text) => Ok((id, text)),
+        _ => Err(format!("the document {id:?} is not a text")),
+    };
+    members.into_iter().map(text).collect()
+}
+
+/// SHA-256 in hex, the id every document has.
+pub fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(policy: DocumentPolicy, body: &str) -> Result<String, FaultCode> {
+        let mut documents = TrustedDocuments::default();
+        documents.register("app", vec![("abc".to_owned(), "{ a }".to_owned())]);
+        let envelope = Envelope::from_json(body.as_bytes()).expect("an envelope");
+        documents.resolve(policy, &envelope).map(|(text, _)| text.to_owned()).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn the_three_usual_manifests_are_read() {
+        let expected = vec![("1".to_owned(), "{ a }".to_owned())];
+        assert_eq!(manifest(r#"{"1": "{ a }"}"#), Ok(expected.clone()));
+        let apollo = r#"{"format": "apollo-persisted-query-manifest", "version": 1,
+            "operations": [{"id": "1", "name": "A", "type": "query", "body": "{ a }"}]}"#;
+        assert_eq!(manifest(apollo), Ok(expected));
+        for text in ["", "[]", r#"{"1": 2}"#, r#"{"operations": [{"id": "1"}]}"#] {
+            assert!(manifest(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_registered_document_is_found_by_its_id_and_its_hash() {
+        let hash = sha256("{ a }");
+        for body in [
+            r#"{"documentId": "abc"}"#.to_owned(),
+            format!(r#"{{"documentId": "sha256:{hash}"}}"#),
+            format!(r#"{{"extensions": {{"persistedQuery": {{"version": 1, "sha256Hash": "{hash}"}}}}}}"#),
+        ] {
+            assert_eq!(resolve(DocumentPolicy::RegisteredOnly, &body).as_deref(), Ok("{ a }"), "{body}");
+            assert_eq!(resolve(DocumentPolicy::Any, &body).as_deref(), Ok("{ a }"), "{body}");
+        }
+    }
+
+    #[test]
+    fn where_only_registered_documents_are_taken_no_text_is_and_none_can_be_registered() {
+        let only = DocumentPolicy::RegisteredOnly;
+        assert_eq!(resolve(only, r#"{"query": "{ a }"}"#), Err(FaultCode::OperationNotAllowed));
+        assert_eq!(resolve(only, r#"{"documentId": "x"}"#), Err(FaultCode::PersistedDocumentNotFound));
+        let registration = r#"{"query": "{ b }", "extensions": {"persistedQuery": {"sha256Hash": "x"}}}"#;
+        assert_eq!(resolve(only, registration), Err(FaultCode::PersistedDocumentNotFound));
+        assert_eq!(resolve(DocumentPolicy::Any, registration).as_deref(), Ok("{ b }"));
+        assert_eq!(resolve(DocumentPolicy::Any, "{}"), Err(FaultCode::BadUserInput));
+    }
+}

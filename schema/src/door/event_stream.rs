@@ -1,0 +1,117 @@
+//! Operations over server-sent events: the "distinct connections" mode of `graphql-sse`, one request per operation.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::{AuthFault, Door, Principal};
+use crate::stitch::{Reply, RequestError};
+
+/// Whether the client wants the answer as a stream of events.
+pub fn is_wanted(headers: &HeaderMap) -> bool {
+    let named = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    named
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// How a stream comes to an end.
+enum Stage {
+    Running,
+    /// Everything has been said but the last word.
+    Completing,
+    Over,
+}
+
+struct Streaming {
+    replies: BoxStream<'static, Reply>,
+    keep_alive: Duration,
+    expires: Instant,
+    closing: watch::Receiver<bool>,
+    correlation_id: Uuid,
+    stage: Stage,
+}
+
+/// A far away instant, for a token that does not expire.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Writes replies as they come, until they or the token's time are over. Dropping the body ends the operation.
+pub fn respond(
+    door: &Arc<Door>,
+    principal: &Principal,
+    replies: BoxStream<'static, Reply>,
+    correlation_id: Uuid,
+) -> Response {
+    let left = principal.expires_at.map_or(NEVER, |at| (at - door.clock.now()).to_std().unwrap_or_default());
+    let streaming = Streaming {
+        replies,
+        keep_alive: door.config.keep_alive,
+        expires: Instant::now() + left.min(NEVER),
+        closing: door.closing.subscribe(),
+        correlation_id,
+        stage: Stage::Running,
+    };
+    let events = futures::stream::unfold(streaming, |mut streaming| async move {
+        let event = streaming.next().await?;
+        Some((Ok::<_, Infallible>(event), streaming))
+    });
+    let mut response = Response::new(Body::from_stream(events));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // Otherwise a proxy may collect events until they are worth sending.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+impl Streaming {
+    async fn next(&mut self) -> Option<Bytes> {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Completing => {
+                self.stage = Stage::Over;
+                return Some(Bytes::from_static(b"event: complete\ndata:\n\n"));
+            }
+            Stage::Over => return None,
+        }
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => {
+                self.stage = Stage::Over;
+                Some(Bytes::from_static(b"event: complete\ndata:\n\n"))
+            }
+            () = sleep_until(self.expires) => {
+                self.stage = Stage::Completing;
+                let error = RequestError::from(AuthFault::Expired);
+                Some(next_event(&Reply::refused(&[error], self.correlation_id)))
+            }
+            reply = self.replies.next() => match reply {
+                Some(reply) => Some(next_event(&reply)),
+                None => {
+                    self.stage = Stage::Over;
+                    Some(Bytes::from_static(b"event: complete\ndata:\n\n"))
+                }
+            },
+            () = tokio::time::sleep(self.keep_alive) => Some(Bytes::from_static(b":\n\n")),
+        }
+    }
+}
+
+/// JSON has no line breaks outside of strings, and in them they are escaped: a reply is one line.
+fn next_event(reply: &Reply) -> Bytes {
+    let mut event = Vec::with_capacity(reply.body.len() + 24);
+    event.extend_from_slice(b"event: next\ndata: ");
+    event.extend_from_slice(&reply.body);
+    event.extend_from_slice(b"\n\n");
+    event.into()
+}

@@ -1,0 +1,167 @@
+//! What people are told about the API: the reference `docs/graphql-api.md`, and the modules' panel of GraphiQL.
+
+use std::fmt::Write as _;
+
+use graphql_tools::static_graphql::schema::{Field, TypeDefinition};
+use serde::Serialize;
+
+use crate::access::Size;
+use crate::stitch::{ApiSchema, OperationKind};
+
+/// One root field with what it takes to ask for it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootField {
+    pub module: String,
+    pub kind: &'static str,
+    pub name: String,
+    /// As written in the schema, with arguments and type.
+    pub signature: String,
+    pub description: String,
+    /// `anybody`, `logged in`, or roles.
+    pub access: String,
+    /// Points, without what is selected below it.
+    pub cost: u32,
+    /// How the cost grows with the answer.
+    pub size: String,
+    pub deprecated: Option<String>,
+}
+
+const KINDS: [OperationKind; 3] = [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription];
+
+/// All root fields, by module, kind and name.
+pub fn root_fields(schema: &ApiSchema) -> Vec<RootField> {
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let Some(root) = schema.root(kind) else { continue };
+        let Some(TypeDefinition::Object(object)) = schema.named(root) else { continue };
+        for field in object.fields.iter().filter(|field| !field.name.starts_with("__")) {
+            all.push(RootField::of(schema, kind, root, field));
+        }
+    }
+    let order = |field: &RootField| (field.module.clone(), KINDS.iter().position(|kind| kind.as_str() == field.kind));
+    all.sort_by(|one, other| order(one).cmp(&order(other)).then_with(|| one.name.cmp(&other.name)));
+    all
+}
+
+impl RootField {
+    fn of(schema: &ApiSchema, kind: OperationKind, root: &str, field: &Field) -> Self {
+        let facts = schema.facts(root, &field.name);
+        let access = match (facts.authenticated, facts.scopes) {
+            (false, _) => "anybody".to_owned(),
+            (true, []) => "logged in".to_owned(),
+            (true, roles) => roles.join(" or "),
+        };
+        let size = match facts.size {
+            Size::One => String::new(),
+            Size::Page => "per node of the page".to_owned(),
+            Size::About(items) => format!("counted as {items} items"),
+        };
+        Self {
+            module: facts.owners.join(", "),
+            kind: kind.as_str(),
+            name: field.name.clone(),
+            signature: signature(field),
+            description: line(field.description.as_deref()),
+            access,
+            cost: facts.cost.unwrap_or(0),
+            size,
+            deprecated: deprecation(field),
+        }
+    }
+}
+
+fn signature(field: &Field) -> String {
+    let arguments: Vec<_> =
+        field.arguments.iter().map(|input| format!("{}: {}", input.name, input.value_type)).collect();
+    let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+    format!("{}{arguments}: {}", field.name, field.field_type)
+}
+
+fn deprecation(field: &Field) -> Option<String> {
+    let directive = field.directives.iter().find(|directive| directive.name == "deprecated")?;
+    let reason = directive.arguments.first().map(|(_, reason)| reason.to_string().trim_matches('"').to_owned());
+    Some(reason.unwrap_or_else(|| "no longer supported".to_owned()))
+}
+
+fn line(description: Option<&str>) -> String {
+    description.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The reference as Markdown.
+pub fn page(schema: &ApiSchema) -> String {
+    let mut page = String::from(
+        "# The GraphQL API\n\nGenerated from the supergraph; a test compares it. [Errors](errors.md) are on a page of their own.\n\n\
+         *Access* is who may ask for a field; staff roles see other people's objects, everybody else their own. *Cost* is in \
+         points: those of the field, and of what is selected below it. An object with an id is a point, each item of a list is \
+         one, amounts and balances are free. `extensions.cost` tells what an operation came to.\n",
+    );
+    let mut module = String::new();
+    for field in root_fields(schema) {
+        if field.module != module {
+            module.clone_from(&field.module);
+            let _ = write!(page, "\n## {module}\n\n| field | access | cost | |\n|---|---|---|---|\n");
+        }
+        let cost =
+            if field.size.is_empty() { field.cost.to_string() } else { format!("{}, {}", field.cost, field.size) };
+        let deprecated = field.deprecated.map(|reason| format!(" **Deprecated**: {reason}")).unwrap_or_default();
+        let (kind, signature, access) = (field.kind, field.signature, field.access);
+        let _ = writeln!(page, "| {kind} `{signature}` | {access} | {cost} | {}{deprecated} |", field.description);
+    }
+    page.push_str("\n## Types\n");
+    for definition in schema.all().filter(|definition| !definition.name().starts_with("__")) {
+        type_section(schema, definition, &mut page);
+    }
+    page
+}
+
+fn type_section(schema: &ApiSchema, definition: &TypeDefinition, page: &mut String) {
+    let name = definition.name();
+    if KINDS.iter().any(|kind| schema.root(*kind) == Some(name)) {
+        return;
+    }
+    match definition {
+        TypeDefinition::Object(object) => {
+            head(page, "type", name, object.description.as_deref());
+            rows(page, object.fields.iter().map(|field| (signature(field), line(field.description.as_deref()))));
+        }
+        TypeDefinition::Interface(interface) => {
+            head(page, "interface", name, interface.description.as_deref());
+            rows(page, interface.fields.iter().map(|field| (signature(field), line(field.description.as_deref()))));
+        }
+        TypeDefinition::InputObject(input) => {
+            head(page, "input", name, input.description.as_deref());
+            let fields = input.fields.iter();
+            rows(
+                page,
+                fields
+                    .map(|field| (format!("{}: {}", field.name, field.value_type), line(field.description.as_deref()))),
+            );
+        }
+        TypeDefinition::Enum(values) => {
+            head(page, "enum", name, values.description.as_deref());
+            let each = values.values.iter();
+            rows(page, each.map(|value| (value.name.clone(), line(value.description.as_deref()))));
+        }
+        TypeDefinition::Scalar(scalar) => head(page, "scalar", name, scalar.description.as_deref()),
+        TypeDefinition::Union(union) => {
+            head(page, "union", name, union.description.as_deref());
+            rows(page, union.types.iter().map(|member| (member.clone(), String::new())));
+        }
+    }
+}
+
+fn head(page: &mut String, kind: &str, name: &str, description: Option<&str>) {
+    let _ = write!(page, "\n### {kind} {name}\n\n");
+    let description = line(description);
+    if !description.is_empty() {
+        let _ = write!(page, "{description}\n\n");
+    }
+}
+
+fn rows(page: &mut String, rows: impl Iterator<Item = (String, String)>) {
+    for (signature, description) in rows {
+        let separator = if description.is_empty() { "" } else { ": " };
+        let _ = writeln!(page, "- `{signature}`{separator}{description}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Batches, event streams, registered documents and budgets at the door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use vostro_schema::door::{Budget, DocumentPolicy, DoorConfig, TrustedDocuments};
+
+use crate::harness::{OpenBank, code};
+
+const PAY: &str =
+    "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
+
+async fn post(bank: &OpenBank, accept: &str, body: Value) -> Response {
+    let request = Client::new().post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json");
+    request.header(ACCEPT, accept).body(body.to_string()).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_operations_of_a_batch_run_in_their_order_and_are_answered_one_by_one() {
+    let bank = OpenBank::open().await;
+    let batch = json!([{"query": PAY}, {"query": "{ nothing }"}, {"query": PAY},
+        {"query": "subscription { balanceChanged(accountId: \"acc_1\") { sequence } }"}]);
+    let answers: Value = post(&bank, "application/json", batch).await.json().await.unwrap();
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers[0]["data"]["pay"]["number"], 1);
+    assert_eq!(code(&answers[1]), "GRAPHQL_VALIDATION_FAILED");
+    assert_eq!(answers[2]["data"]["pay"]["number"], 2);
+    assert_eq!(code(&answers[3]), "OPERATION_NOT_ALLOWED");
+    assert_eq!(bank.bank.paid(), 2);
+}
+
+/// The events of a stream up to its end.
+async fn events(response: Response) -> Vec<(String, Value)> {
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream; charset=utf-8");
+    let text = response.text().await.unwrap();
+    let event = |event: &str| {
+        let mut lines = event.lines();
+        let kind = lines.next()?.strip_prefix("event: ")?.to_owned();
+        let data = lines.next()?.strip_prefix("data:")?.trim();
+        Some((kind, serde_json::from_str(data).unwrap_or(Value::Null)))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+#[tokio::test]
+async fn a_subscription_is_a_stream_of_events_that_says_when_it_is_over() {
+    let bank = OpenBank::open().await;
+    let subscription = json!({"query": "subscription { balanceChanged(accountId: \"acc_1\") { sequence } }"});
+    let told = events(post(&bank, "text/event-stream", subscription).await).await;
+    let kinds: Vec<_> = told.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["next", "next", "next", "complete"]);
+    assert_eq!(told[1].1["data"], json!({"balanceChanged": {"sequence": 2}}));
+
+    let told = events(post(&bank, "text/event-stream", json!({"query": "{ hello }"})).await).await;
+    assert_eq!((told[0].1["data"].clone(), told.len()), (json!({"hello": "hello you"}), 2));
+
+    let refused = post(&bank, "text/event-stream", json!({"query": "subscription { nothing }"})).await;
+    assert_eq!(code(&refused.json().await.unwrap()), "GRAPHQL_VALIDATION_FAILED");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token_its_reader_or_the_bank() {
+    let bank = OpenBank::open().await;
+    let endless = json!({"query": "subscription { balanceChanged(accountId: \"acc_1\", endless: true) { sequence } }"});
+    let open = |token: &'static str| {
+        let request = Client::new().post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json");
+        let request = request.header(ACCEPT, "text/event-stream").header(AUTHORIZATION, token);
+        request.body(endless.to_string()).send()
+    };
+    let told = events(open("Bearer brief").await.unwrap()).await;
+    assert_eq!(code(&told[3].1), "UNAUTHENTICATED");
+    assert_eq!(told[4].0, "complete");
+
+    let mut reader = open("Bearer customer").await.unwrap();
+    reader.chunk().await.unwrap().unwrap();
+    let streams = || bank.bank.calls.open_streams.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(streams(), 1);
+    drop(reader);
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while streams() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the stream ends with its reader");
+
+    let response = open("Bearer customer").await.unwrap();
+    bank.door.close_connections();
+    assert_eq!(events(response).await.last().unwrap().0, "complete");
+}
+
+#[tokio::test]
+async fn a_bank_that_takes_registered_documents_only_takes_no_text() {
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("hi".to_owned(), "query Hi($n: String) { hello(name: $n) }".to_owned())]);
+    let config = DoorConfig {
+        documents: DocumentPolicy::RegisteredOnly,
+        registered: Arc::new(documents),
+        ..DoorConfig::default()
+    };
+    let bank = OpenBank::with(config).await;
+    let accept = "application/graphql-response+json";
+    let answer = post(&bank, accept, json!({"documentId": "hi", "variables": {"n": "Ada"}})).await;
+    assert_eq!(answer.json::<Value>().await.unwrap()["data"]["hello"], "hello Ada");
+    for (body, expected) in [
+        (json!({"query": "{ hello }"}), "OPERATION_NOT_ALLOWED"),
+        (
+            json!({"query": PAY, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0"}}}),
+            "PERSISTED_DOCUMENT_NOT_FOUND",
+        ),
+        (json!({"documentId": "nobody's"}), "PERSISTED_DOCUMENT_NOT_FOUND"),
+    ] {
+        let answer = post(&bank, accept, body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(code(&answer.json().await.unwrap()), expected);
+    }
+    assert_eq!(bank.bank.paid(), 0);
+}
+
+#[tokio::test]
+async fn an_operation_is_paid_for_and_whoever_has_spent_all_waits() {
+    let budget = Budget { maximum: 60, restore_per_second: 1 };
+    let bank = OpenBank::with(DoorConfig { budget: Some(budget), ..DoorConfig::default() }).await;
+    let accept = "application/graphql-response+json";
+    // One for the list, and for each of ten expected accounts one, and one for its owner; there are two accounts.
+    let list = json!({"query": "{ accounts { id owner { id } } }"});
+    let body: Value = post(&bank, accept, list.clone()).await.json().await.unwrap();
+    let cost = &body["extensions"]["cost"];
+    assert_eq!((&cost["requestedQueryCost"], &cost["actualQueryCost"]), (&json!(21), &json!(5)));
+    assert_eq!(
+        cost["throttleStatus"],
+        json!({"maximumAvailable": 60, "currentlyAvailable": 55, "restoreRate": 1}),
+        "what was not needed is paid back"
+    );
+    for _ in 0..4 {
+        assert_eq!(post(&bank, accept, json!({"query": PAY})).await.status(), StatusCode::OK);
+    }
+    let refused = post(&bank, accept, list).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=21).contains(&wait), "{wait}");
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(code(&body), "RATE_LIMITED");
+    let millis = body["errors"][0]["extensions"]["retryAfterMs"].as_u64().unwrap();
+    assert!(millis > 0 && millis <= wait * 1000, "{body}");
+    assert_eq!(body["errors"][0]["extensions"]["retryable"], true);
+}
+
+#[tokio::test]
+async fn an_operation_that_may_cost_more_than_allowed_is_refused_before_any_module_is_asked() {
+    let bank = OpenBank::open().await;
+    let nested = "query($n: Int) { accounts { entries(first: $n) { nodes { id } } } }";
+    let ask = |n: u32| post(&bank, "application/json", json!({"query": nested, "variables": {"n": n}}));
+    assert_eq!(code(&ask(100).await.json().await.unwrap()), "COST_LIMIT_EXCEEDED");
+    assert_eq!(ask(5).await.json::<Value>().await.unwrap().get("errors"), None);
+}

@@ -1,0 +1,174 @@
+//! Every root field by everybody: what the schema declares is what happens.
+
+use graphql_tools::static_graphql::schema::{InputValue, Type, TypeDefinition};
+use serde_json::{Value, json};
+use vostro::client::Connection;
+use vostro_schema::modules::SUPERGRAPH;
+use vostro_schema::reference::{RootField, root_fields};
+use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
+
+use crate::support::{Person, Staff, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::join(&world, "ada").await;
+    let anonymous = Connection::open(world.config.http.address).await.expect("the bank listens");
+    let mut everybody = [
+        ("", anonymous),
+        ("CUSTOMER", ada.connection().await),
+        ("OPERATOR", staff.operator_connection().await),
+        ("COMPLIANCE_OFFICER", staff.officer_connection().await),
+        ("ADMIN", staff.admin_connection().await),
+    ];
+    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
+    let schema = engine.planner().api_schema();
+    let mut fields = root_fields(schema);
+    // Ends the session of the one who asks.
+    fields.sort_by_key(|field| field.name == "logout");
+    let mut checked = 0;
+    for field in fields.iter().filter(|field| field.kind != "subscription") {
+        for (role, connection) in &mut everybody {
+            let document = operation(schema, field, role);
+            let answer = connection.answer(&document, json!({})).await.expect("an answer");
+            let what = format!("{} as {role:?}: {document}: {answer}", field.name);
+            let code = error_of(&answer, &field.name);
+            match expected(&field.access, role) {
+                Some(refusal) => {
+                    assert_eq!(code.as_deref(), Some(refusal), "{what}");
+                    assert_eq!(answer["data"][&field.name], Value::Null, "{what}");
+                    assert!(answer["data"]["sibling"].is_string(), "the siblings stay: {what}");
+                }
+                None => assert!(!matches!(code.as_deref(), Some("FORBIDDEN" | "UNAUTHENTICATED")), "{what}"),
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 150, "only {checked} cases");
+}
+
+fn expected(access: &str, role: &str) -> Option<&'static str> {
+    match access {
+        "anybody" => None,
+        _ if role.is_empty() => Some("UNAUTHENTICATED"),
+        "logged in" => None,
+        roles if roles.split(" or ").any(|allowed| allowed == role) => None,
+        _ => Some("FORBIDDEN"),
+    }
+}
+
+fn error_of(answer: &Value, field: &str) -> Option<String> {
+    let errors = answer["errors"].as_array()?;
+    let error = errors.iter().find(|error| error["path"][0] == field).or_else(|| errors.first())?;
+    error["extensions"]["code"].as_str().map(str::to_owned)
+}
+
+/// The field with values of the right form for what it requires, so that nothing but the role can be in the way.
+fn operation(schema: &ApiSchema, field: &RootField, role: &str) -> String {
+    let kind = [OperationKind::Query, OperationKind::Mutation].into_iter().find(|kind| kind.as_str() == field.kind);
+    let root = schema.root(kind.expect("a query or a mutation")).expect("a root type");
+    let definition = schema.field(root, &field.name).expect("a field of the schema");
+    let maker = Values { schema, field: &field.name, key: format!("{}-{role}", field.name) };
+    let arguments: Vec<_> = definition.arguments.iter().filter_map(|argument| maker.argument(argument)).collect();
+    let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+    let composite = schema.named(definition.field_type.inner_type()).is_some_and(TypeDefinition::is_composite_type);
+    let selection = if composite { " { __typename }" } else { "" };
+    format!("{} {{ {}{arguments}{selection} sibling: __typename }}", field.kind, field.name)
+}
+
+struct Values<'a> {
+    schema: &'a ApiSchema,
+    field: &'a str,
+    key: String,
+}
+
+impl Values<'_> {
+    fn argument(&self, input: &InputValue) -> Option<String> {
+        input.is_required().then(|| format!("{}: {}", input.name, self.value(&input.name, &input.value_type)))
+    }
+
+    fn value(&self, name: &str, of: &Type) -> String {
+        match of {
+            Type::NonNullType(inner) => self.value(name, inner),
+            Type::ListType(item) => format!("[{}]", self.value(name, item)),
+            Type::NamedType(type_name) => match type_name.as_str() {
+                "ID" => format!("\"{}_01890a5d-ac96-774b-bcce-b302099a8057\"", self.prefix(name)),
+                "Int" => "1".to_owned(),
+                "Boolean" => "true".to_owned(),
+                "Decimal" => "\"1.00\"".to_owned(),
+                "CurrencyCode" => "\"EUR\"".to_owned(),
+                "DateTime" => "\"2026-01-01T00:00:00.000Z\"".to_owned(),
+                "String" | "IdempotencyKey" => format!("\"{}\"", self.key),
+                other => match self.schema.named(other) {
+                    Some(TypeDefinition::Enum(values)) => values.values[0].name.clone(),
+                    Some(TypeDefinition::InputObject(input)) => {
+                        let fields: Vec<_> = input.fields.iter().filter_map(|field| self.argument(field)).collect();
+                        format!("{{{}}}", fields.join(", "))
+                    }
+                    _ => panic!("no value is known for {other}"),
+                },
+            },
+        }
+    }
+
+    fn prefix(&self, argument: &str) -> &'static str {
+        let name = if matches!(argument, "id" | "ids") { self.field } else { argument };
+        let known = [("user", "usr"), ("owner", "usr"), ("transaction", "txn"), ("notification", "ntf")];
+        known.into_iter().find(|(word, _)| name.starts_with(word)).map_or("acc", |(_, prefix)| prefix)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::join(&world, "ada").await;
+    let examples: Value = serde_json::from_str(vostro_schema::door::EXAMPLES).expect("the examples are JSON");
+    for example in examples.as_array().expect("a list") {
+        let mut connection = match example["needs"].as_str() {
+            Some("anybody") => Connection::open(world.config.http.address).await.expect("the bank listens"),
+            Some("logged in") => ada.connection().await,
+            Some("staff") => staff.operator_connection().await,
+            Some("compliance officer") => staff.officer_connection().await,
+            other => panic!("nobody is {other:?}"),
+        };
+        let document = example["document"].as_str().expect("a document");
+        let variables = example.get("variables").cloned().unwrap_or_else(|| json!({}));
+        let answer = connection.answer(document, variables).await.expect("an answer");
+        assert_eq!(answer.get("errors"), None, "{}: {answer}", example["title"]);
+        let refusals = answer["data"]
+            .as_object()
+            .expect("data")
+            .values()
+            .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
+        assert!(!refusals, "{}: {answer}", example["title"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_is_found_by_its_id_alone_by_those_who_may_see_it() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let ada = Person::join(&world, "ada").await;
+    let eve = Person::join(&world, "eve").await;
+    let nobody = "acc_01890a5d-ac96-774b-bcce-b302099a8057";
+    let document = "query($id: ID!, $ids: [ID!]!) {
+        node(id: $id) { id ... on Account { number owner { displayName } } }
+        nodes(ids: $ids) { __typename id ... on User { displayName } } }";
+    let variables = json!({"id": ada.account, "ids": [ada.account, nobody, ada.user, "nonsense", eve.account]});
+    let answer = ada.connection().await.answer(document, variables.clone()).await.expect("an answer");
+    assert_eq!(answer["data"]["node"]["owner"]["displayName"], "ada", "{answer}");
+    assert_eq!(
+        answer["data"]["nodes"],
+        json!([{"__typename": "Account", "id": ada.account}, null,
+            {"__typename": "User", "id": ada.user, "displayName": "ada"}, null, null])
+    );
+    let answer = eve.connection().await.answer(document, variables).await.expect("an answer");
+    assert_eq!(answer["data"]["node"], Value::Null, "{answer}");
+    assert_eq!(answer["data"]["nodes"][2], Value::Null, "{answer}");
+    assert_eq!(answer["data"]["nodes"][4]["id"], json!(eve.account), "{answer}");
+    assert_eq!(answer.get("errors"), None, "somebody else's object and none are the same: {answer}");
+}
