@@ -105,7 +105,11 @@ impl ManagementClient {
             os_pid: String,
         }
         let nodes = self.get::<Vec<Node>>("tell its process id", &["nodes"], "").await?;
-        Ok(nodes.iter().find_map(|node| node.os_pid.parse().ok()).unwrap_or_default())
+        let pid = nodes.iter().find_map(|node| node.os_pid.parse().ok());
+        pid.ok_or_else(|| ManagementError::Unreadable {
+            what: "tell its process id".to_owned(),
+            reason: "no node names one".to_owned(),
+        })
     }
 
     /// Whom the broker takes us for.

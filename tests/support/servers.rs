@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,10 +29,24 @@ impl Servers {
     }
 }
 
+/// Ports far from the other stacks that no other test of this machine uses while the file is held. No two of a stack's
+/// ports end in the same two digits, so stacks a hundred apart do not meet.
+fn free_ports() -> (u16, File) {
+    (26_000..31_000)
+        .step_by(100)
+        .find_map(|base| {
+            let file = File::create(std::env::temp_dir().join(format!("vostro-ports-{base}.lock"))).ok()?;
+            file.try_lock().ok().map(|()| (base, file))
+        })
+        .expect("fifty tests with servers of their own run already")
+}
+
 /// A PostgreSQL and a RabbitMQ for one test, which may kill them. Stopped and deleted when dropped.
 pub struct PrivateServers {
     folder: PathBuf,
     port_base: u16,
+    /// Held as long as the ports are used.
+    _ports: File,
     pub servers: Servers,
 }
 
@@ -42,10 +57,9 @@ impl PrivateServers {
     /// When they do not come up; the script has then said why.
     pub fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("vostro-servers-{}", Uuid::now_v7().simple()));
-        // Far from the other stacks, and different for tests that run at the same time.
-        let port_base = 26_000 + u16::try_from(std::process::id() % 50).expect("below 50") * 100;
+        let (port_base, ports) = free_ports();
         let unset = Servers { database_url: String::new(), amqp_url: String::new(), management_url: String::new() };
-        let mut servers = Self { folder, port_base, servers: unset };
+        let mut servers = Self { folder, port_base, _ports: ports, servers: unset };
         servers.script(&["up"]);
         servers.servers = servers.addresses();
         servers
