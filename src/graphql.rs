@@ -1,4 +1,4 @@
-//! The GraphQL door over the five facades.
+//! The GraphQL door over the five facades: a subgraph for each, and one that finds any object by its id.
 
 use std::path::PathBuf;
 use std::sync::Arc;

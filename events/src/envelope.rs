@@ -50,11 +50,6 @@ impl EventType {
     pub fn module(&self) -> &str {
         self.0.split('.').next().unwrap_or_default()
     }
-
-    /// `<module>.<event>.v<major>.s<slot>`.
-    pub fn routing_key(&self, slot: Slot) -> String {
-        format!("{}.{slot}", self.0)
-    }
 }
 
 impl fmt::Display for EventType {
@@ -127,7 +122,6 @@ mod tests {
     fn a_type_names_its_module() {
         let event_type = EventType::parse("account.balance-changed.v1").expect("well formed");
         assert_eq!(event_type.module(), "account");
-        assert_eq!(event_type.routing_key(Slot::of(Uuid::nil())), "account.balance-changed.v1.s21");
     }
 
     #[test]

@@ -13,38 +13,39 @@ use async_graphql::{Error, ErrorExtensionValues, InputType, InputValueError};
 pub enum FaultCode {
     /// The document is not GraphQL.
     GraphqlParseFailed,
-    /// The document does not fit the schema.
+    /// The document does not fit the schema, or repeats a command under conditions.
     GraphqlValidationFailed,
-    /// A variable or argument has a value its type does not allow, or the request envelope is malformed.
+    /// A variable, argument, id or cursor has a value its type does not allow, or the request envelope is malformed.
     BadUserInput,
-    /// The operation is well formed but not allowed here: a mutation over GET, a subscription over POST, a batch.
+    /// The operation is well formed but not allowed here: a mutation over GET, a subscription without a stream or in a
+    /// batch, a document nobody registered where only registered ones are taken.
     OperationNotAllowed,
     /// A persisted document was named that nobody registered.
     PersistedDocumentNotFound,
     /// Introspection is switched off.
     IntrospectionDisabled,
-    /// No token, or one that is expired, forged or meant for something else.
+    /// No token, or one that is expired, revoked, forged or meant for something else.
     Unauthenticated,
     /// The caller is known and lacks the role.
     Forbidden,
     /// Fields are nested too deep.
     DepthLimitExceeded,
-    /// Too many tokens, fields, aliases or directives.
+    /// Too many tokens, fields, root fields, aliases or directives.
     ComplexityLimitExceeded,
-    /// The operation asks for more than its budget.
+    /// The operation may cost more points than one operation is allowed to.
     CostLimitExceeded,
-    /// Several operations in one request.
+    /// More operations in one request than allowed.
     BatchLimitExceeded,
-    /// Too many requests, or too many subscriptions on one connection.
+    /// The caller's budget of points is spent, or a connection carries too many operations.
     RateLimited,
     /// The read model has not caught up with the version asked for.
     StaleRead,
-    /// The deadline of the request has passed. Nothing is known about the outcome of a mutation: repeat it with the
-    /// same idempotency key.
+    /// The deadline of planning or carrying out the operation has passed. Nothing is known about the outcome of a
+    /// mutation: repeat it with the same idempotency key.
     Timeout,
     /// A module that has to answer is stopped or cannot reach its database.
     ModuleUnavailable,
-    /// The request body is larger than allowed.
+    /// The request body or the document is larger than allowed.
     PayloadTooLarge,
     /// A fault of the bank.
     InternalServerError,

@@ -13,7 +13,7 @@ use async_graphql::{Context, Guard, Result};
 use uuid::Uuid;
 use vostro_kernel::{RequestContext, Role};
 
-use crate::faults::{forbidden, internal, unauthenticated};
+use crate::faults::{internal, unauthenticated};
 use crate::scope::RequestScope;
 
 /// The roles that may look at customers' objects on the bank's behalf.
@@ -52,31 +52,12 @@ pub fn user_id(ctx: &Context<'_>) -> Result<Uuid> {
     context(ctx)?.actor.id.ok_or_else(unauthenticated)
 }
 
-/// The context of a request by somebody with one of `roles`.
-///
-/// # Errors
-/// `UNAUTHENTICATED` when nobody is logged in, `FORBIDDEN` without any of the roles.
-pub fn require_role<'a>(ctx: &Context<'a>, roles: &[Role]) -> Result<&'a RequestContext> {
-    let context = authenticated(ctx)?;
-    if context.actor.has_any(roles) { Ok(context) } else { Err(forbidden()) }
-}
-
 /// A context with a command id of its own, for a mutation. Check access first (a guard does).
 ///
 /// # Errors
 /// As [`scope`].
 pub fn command(ctx: &Context<'_>) -> Result<RequestContext> {
     scope(ctx).map(|scope| scope.command())
-}
-
-/// Anybody, also without a token: registering, logging in.
-#[derive(Debug, Clone, Copy)]
-pub struct Public;
-
-impl Guard for Public {
-    async fn check(&self, _: &Context<'_>) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Whoever is logged in.
@@ -86,15 +67,5 @@ pub struct Authenticated;
 impl Guard for Authenticated {
     async fn check(&self, ctx: &Context<'_>) -> Result<()> {
         authenticated(ctx).map(|_| ())
-    }
-}
-
-/// Whoever holds one of these roles.
-#[derive(Debug, Clone, Copy)]
-pub struct RoleGuard(pub &'static [Role]);
-
-impl Guard for RoleGuard {
-    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
-        require_role(ctx, self.0).map(|_| ())
     }
 }

@@ -1,6 +1,13 @@
 //! Every root field by everybody: what the schema declares is what happens.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use graphql_tools::static_graphql::schema::{InputValue, Type, TypeDefinition};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use vostro::client::Connection;
 use vostro_schema::modules::SUPERGRAPH;
@@ -49,6 +56,37 @@ async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
     assert!(checked > 150, "only {checked} cases");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_subscription_opens_for_somebody_who_is_not_logged_in() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
+    let schema = engine.planner().api_schema();
+    let subscriptions: Vec<_> = root_fields(schema).into_iter().filter(|field| field.kind == "subscription").collect();
+    assert!(subscriptions.len() >= 3, "{}", subscriptions.len());
+    for field in subscriptions {
+        assert_ne!(field.access, "anybody", "{}", field.name);
+        let document = format!("subscription {{ {} }}", selected(schema, &field, ""));
+        let events = events(world.config.http.address, &document).await;
+        let refused = events.starts_with("event: next\n") && events.contains("\"UNAUTHENTICATED\"");
+        assert!(refused && events.ends_with("event: complete\ndata:\n\n"), "{document}: {events}");
+    }
+}
+
+/// The whole stream of events a subscription without a token leads to.
+async fn events(bank: SocketAddr, document: &str) -> String {
+    let stream = tokio::net::TcpStream::connect(bank).await.expect("the bank listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+    tokio::spawn(connection);
+    let request = hyper::Request::post("/graphql").header(HOST, bank.to_string()).header(ACCEPT, "text/event-stream");
+    let body = Full::new(Bytes::from(json!({"query": document}).to_string()));
+    let request = request.header(CONTENT_TYPE, "application/json").body(body).expect("a request");
+    let response = sender.send_request(request).await.expect("a response");
+    let body = tokio::time::timeout(Duration::from_secs(10), response.into_body().collect()).await;
+    let body = body.unwrap_or_else(|_| panic!("{document} was opened")).expect("a whole body");
+    String::from_utf8(body.to_bytes().into()).expect("text")
+}
+
 fn expected(access: &str, role: &str) -> Option<&'static str> {
     match access {
         "anybody" => None,
@@ -65,17 +103,22 @@ fn error_of(answer: &Value, field: &str) -> Option<String> {
     error["extensions"]["code"].as_str().map(str::to_owned)
 }
 
-/// The field with values of the right form for what it requires, so that nothing but the role can be in the way.
 fn operation(schema: &ApiSchema, field: &RootField, role: &str) -> String {
-    let kind = [OperationKind::Query, OperationKind::Mutation].into_iter().find(|kind| kind.as_str() == field.kind);
-    let root = schema.root(kind.expect("a query or a mutation")).expect("a root type");
+    format!("{} {{ {} sibling: __typename }}", field.kind, selected(schema, field, role))
+}
+
+/// The field with values of the right form for what it requires, so that nothing but the role can be in the way.
+fn selected(schema: &ApiSchema, field: &RootField, role: &str) -> String {
+    let kinds = [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription];
+    let kind = kinds.into_iter().find(|kind| kind.as_str() == field.kind);
+    let root = schema.root(kind.expect("a kind of operation")).expect("a root type");
     let definition = schema.field(root, &field.name).expect("a field of the schema");
     let maker = Values { schema, field: &field.name, key: format!("{}-{role}", field.name) };
     let arguments: Vec<_> = definition.arguments.iter().filter_map(|argument| maker.argument(argument)).collect();
     let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
     let composite = schema.named(definition.field_type.inner_type()).is_some_and(TypeDefinition::is_composite_type);
     let selection = if composite { " { __typename }" } else { "" };
-    format!("{} {{ {}{arguments}{selection} sibling: __typename }}", field.kind, field.name)
+    format!("{}{arguments}{selection}", field.name)
 }
 
 struct Values<'a> {
@@ -159,6 +202,10 @@ async fn an_object_is_found_by_its_id_alone_by_those_who_may_see_it() {
         node(id: $id) { id ... on Account { number owner { displayName } } }
         nodes(ids: $ids) { __typename id ... on User { displayName } } }";
     let variables = json!({"id": ada.account, "ids": [ada.account, nobody, ada.user, "nonsense", eve.account]});
+    let user = ada.user.strip_prefix("usr_").expect("the id of a user");
+    let other_kinds = json!({"id": format!("acc_{user}"), "ids": [format!("txn_{user}"), format!("ntf_{user}")]});
+    let answer = ada.connection().await.answer(document, other_kinds).await.expect("an answer");
+    assert_eq!(answer["data"], json!({"node": null, "nodes": [null, null]}), "{answer}");
     let answer = ada.connection().await.answer(document, variables.clone()).await.expect("an answer");
     assert_eq!(answer["data"]["node"]["owner"]["displayName"], "ada", "{answer}");
     assert_eq!(

@@ -272,6 +272,9 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path) -> Con
         allow_weak_hashing = true
         memory_kib = 64
         iterations = 1
+        [messaging]
+        retry_pauses_seconds = [1, 1, 2]
+        retry_attempts = 100
         [notification.email]
         folder = "{folder}"
         "#,

@@ -24,10 +24,6 @@ impl Slot {
     pub const fn number(self) -> u8 {
         self.0
     }
-
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..SLOTS).map(Self)
-    }
 }
 
 impl fmt::Display for Slot {

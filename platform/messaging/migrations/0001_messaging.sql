@@ -22,7 +22,8 @@ alter table outbox set (
 );
 
 -- Which events a subscription has taken effect for. The row commits with the effect, so a redelivery is recognised.
--- Event ids are UUIDv7: old rows are a prefix of the index and are pruned by range.
+-- A handler that recognises by itself what it has handled has rows only for events that operators gave up. Rows are kept
+-- for good: publishing events again from the archive is harmless because of them.
 create table inbox (
     subscription text not null,
     event_id     uuid not null,

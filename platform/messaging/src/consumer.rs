@@ -185,8 +185,9 @@ impl Consumer {
                 }
             }
         }
-        // Only now: what came before them in their keys is applied.
-        for Failed { events, code, reason } in failed {
+        // Only now: what came before them in their keys is applied. The last found first: what was split off took with it
+        // whatever came later in its key, so of two of one key the one found later is the earlier one.
+        for Failed { events, code, reason } in failed.into_iter().rev() {
             self.park(&events, code, &reason).await;
         }
     }

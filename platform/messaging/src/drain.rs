@@ -62,7 +62,7 @@ impl DeadLetterDrain {
     /// applied meanwhile are done, the others are kept, each under its key.
     async fn keep(&self, message: &InboundMessage) -> sqlx::Result<()> {
         const REASON: &str = "delivered again and again without being handled to the end";
-        self.intake.parked.adding();
+        let _parking = self.intake.parked.parking();
         let mut transaction = self.intake.pool.begin().await?;
         match decode(message) {
             Err(reason) => {

@@ -23,11 +23,6 @@ pub struct Frame {
     pub rows: Vec<i64>,
 }
 
-/// Into how many lanes the slots are gathered on the wire: a slot travels in the lane `slot mod LANES`, which is the last
-/// word of the routing key. Only events of one lane share a frame, so more lanes than the partitions of the most divided
-/// queue cost messages and give nothing.
-const LANES: i16 = 1;
-
 /// At most this many events travel in one frame, so that one consumer transaction can take a frame whole.
 const MOST_EVENTS: usize = 64;
 /// A frame stays under the message size cap of 64 KiB; a single larger event still travels, alone.
@@ -37,13 +32,16 @@ const MOST_BYTES: usize = 48 * 1024;
 ///
 /// Rows of different types and lanes go to different frames, so a row may only join the open frame of its routing key if
 /// no later frame already holds an event of the same aggregate.
-pub fn frames(module: &str, rows: Vec<OutboxRow>) -> Vec<Frame> {
+///
+/// `lanes` is into how many lanes the slots are gathered on the wire: a slot travels in the lane `slot mod lanes`, which is
+/// the last word of the routing key.
+pub fn frames(module: &str, lanes: i16, rows: Vec<OutboxRow>) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     let mut sizes: Vec<usize> = Vec::new();
     let mut open: HashMap<(String, i16), usize> = HashMap::new();
     let mut last_of_aggregate: HashMap<Uuid, usize> = HashMap::new();
     for row in rows {
-        let key = (row.event_type, row.slot % LANES);
+        let key = (row.event_type, row.slot % lanes);
         let latest = last_of_aggregate.get(&row.aggregate_id).copied().unwrap_or(0);
         let joinable = open.get(&key).copied().filter(|index| {
             *index >= latest
@@ -91,8 +89,8 @@ mod tests {
 
     #[test]
     fn events_of_one_type_and_lane_share_a_frame() {
-        let rows = vec![row(1, "a.x.v1", 0, 1), row(2, "a.y.v1", 1, 2), row(3, "a.x.v1", LANES, 3)];
-        let frames = frames("a", rows);
+        let rows = vec![row(1, "a.x.v1", 0, 1), row(2, "a.x.v1", 1, 2), row(3, "a.x.v1", 2, 3)];
+        let frames = frames("a", 2, rows);
         assert_eq!(frames.iter().map(|frame| frame.events.len()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(frames[0].routing_key, "a.x.v1.s00");
         assert_eq!(frames[0].exchange, "ev.a");
@@ -101,10 +99,10 @@ mod tests {
     #[test]
     fn a_frame_is_bounded_in_events_and_bytes() {
         let many = (0..200).map(|id| row(id, "a.x.v1", 0, 7)).collect();
-        assert!(frames("a", many).iter().all(|frame| frame.events.len() <= MOST_EVENTS));
+        assert!(frames("a", 2, many).iter().all(|frame| frame.events.len() <= MOST_EVENTS));
         let mut large = row(1, "a.x.v1", 0, 7);
         large.event = vec![b'x'; MOST_BYTES];
-        assert_eq!(frames("a", vec![large.clone(), large]).len(), 2);
+        assert_eq!(frames("a", 2, vec![large.clone(), large]).len(), 2);
     }
 
     proptest! {
@@ -118,7 +116,7 @@ mod tests {
                 row(id, types[*kind], slot + 2 * i16::try_from(aggregate % 2).expect("small"), *aggregate * 2 + slot.unsigned_abs() as u128)
             }).collect::<Vec<_>>();
             let aggregate_of = rows.iter().map(|row| (row.id, row.aggregate_id)).collect::<HashMap<_, _>>();
-            let sent = frames("a", rows.clone()).into_iter().flat_map(|frame| frame.events)
+            let sent = frames("a", 2, rows.clone()).into_iter().flat_map(|frame| frame.events)
                 .map(|bytes| i64::from_be_bytes(bytes.try_into().expect("eight bytes"))).collect::<Vec<_>>();
             prop_assert_eq!(sent.len(), rows.len());
             let mut last: HashMap<Uuid, i64> = HashMap::new();

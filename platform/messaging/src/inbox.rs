@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 /// Claims events for a subscription in the handler's transaction and returns those that were not claimed before. The
@@ -24,4 +24,23 @@ pub async fn claim_in_tx(
     .fetch_all(connection)
     .await?;
     Ok(fresh.into_iter().collect())
+}
+
+/// Those of the events that have a row.
+///
+/// # Errors
+/// Database faults.
+pub(crate) async fn known<'c>(
+    connection: impl PgExecutor<'c>,
+    subscription: &str,
+    events: &[Uuid],
+) -> sqlx::Result<HashSet<Uuid>> {
+    let known = sqlx::query_scalar!(
+        "select event_id from inbox where subscription = $1 and event_id = any($2)",
+        subscription,
+        events
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(known.into_iter().collect())
 }

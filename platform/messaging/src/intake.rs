@@ -1,14 +1,14 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use tracing::{error, warn};
 use uuid::Uuid;
 use vostro_kernel::Clock;
 
-use crate::fault::{jitter, until_database_answers};
+use crate::fault::{Fault, classify, jitter, until_database_answers};
 use crate::parking::store::{self, Verdict};
 use crate::parking::{KnownParked, ParkedCounts, ParkedState, ReasonCode, RetrySchedule};
 use crate::{ConsumptionSwitch, Foundation, InboundMessage, InboxMode, Incoming, Outbox, Subscription, crash, inbox};
@@ -44,14 +44,16 @@ impl Intake {
         self.clock.now()
     }
 
-    /// Of these events, those whose keys are parked are put behind them; returns the others. Nothing is asked of the
-    /// database while nothing is parked.
+    /// Of these events, those whose keys are parked are put behind them, and those that were given up are left out;
+    /// returns the others. Nothing is asked of the database while nothing is parked and nothing was given up.
     pub(crate) async fn keep_behind_parked(&self, mut events: Vec<Incoming>) -> Vec<Incoming> {
         loop {
             match self.try_keep_behind(&events).await {
-                Ok(kept) if kept.is_empty() => return events,
-                Ok(kept) => {
-                    events.retain(|event| !kept.contains(&event.envelope.partition_key));
+                Ok((kept, given_up)) => {
+                    events.retain(|event| {
+                        let envelope = &event.envelope;
+                        !kept.contains(&envelope.partition_key) && !given_up.contains(&envelope.id)
+                    });
                     return events;
                 }
                 Err(error) => self.hold(&error).await,
@@ -59,22 +61,26 @@ impl Intake {
         }
     }
 
-    /// The keys of these events that are parked. A transaction of its own, before that of the batch: a key that is
-    /// released meanwhile has its effects committed, and one that is not gets what is behind it.
-    async fn try_keep_behind(&self, events: &[Incoming]) -> sqlx::Result<HashSet<Uuid>> {
+    /// The keys of these events that are parked, and the events that were given up. A transaction of its own, before that
+    /// of the batch: a key that is released meanwhile has its effects committed, and one that is not gets what is behind
+    /// it. What was given up is asked for under the keys' locks, which whoever gives up holds too.
+    async fn try_keep_behind(&self, events: &[Incoming]) -> sqlx::Result<(HashSet<Uuid>, HashSet<Uuid>)> {
         while self.parked.anything().is_none() {
             self.look().await?;
         }
         if self.parked.anything() == Some(false) {
-            return Ok(HashSet::new());
+            let given_up =
+                if self.parked.given_up() { self.given_up(&self.pool, events).await? } else { HashSet::new() };
+            return Ok((HashSet::new(), given_up));
         }
         let keys: Vec<Uuid> =
             events.iter().map(|event| event.envelope.partition_key).collect::<HashSet<_>>().into_iter().collect();
         let mut transaction = self.pool.begin().await?;
         let parked: HashSet<Uuid> =
             store::lock_in_tx(&mut transaction, &self.group, &keys).await?.into_iter().collect();
+        let given_up = self.given_up(&mut *transaction, events).await?;
         if parked.is_empty() {
-            return Ok(parked);
+            return Ok((parked, given_up));
         }
         let behind: Vec<&Incoming> =
             events.iter().filter(|event| parked.contains(&event.envelope.partition_key)).collect();
@@ -83,7 +89,17 @@ impl Intake {
         transaction.commit().await?;
         crash::point(crash::PARKED, &self.group);
         self.count_parked("BEHIND", added);
-        Ok(parked)
+        Ok((parked, given_up))
+    }
+
+    /// Those events that operators have skipped or discarded. Where every handled event has an inbox row, theirs is one of
+    /// them; where the handler knows by itself what it has handled, it does not know these.
+    async fn given_up<'c>(&self, connection: impl PgExecutor<'c>, events: &[Incoming]) -> sqlx::Result<HashSet<Uuid>> {
+        if self.subscription.inbox == InboxMode::Rows {
+            return Ok(HashSet::new());
+        }
+        let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
+        inbox::known(connection, &self.group, &ids).await
     }
 
     /// Parks events of one key, the one that failed first. Returns when it is committed; while the database is away that
@@ -93,11 +109,10 @@ impl Intake {
             self.hold(&error).await;
         }
         crash::point(crash::PARKED, &self.group);
-        self.parked.added();
     }
 
     async fn try_park(&self, events: &[Incoming], code: ReasonCode, reason: &str) -> sqlx::Result<()> {
-        self.parked.adding();
+        let _parking = self.parked.parking();
         let mut transaction = self.pool.begin().await?;
         self.park_in_tx(&mut transaction, events.iter().collect(), code, reason).await?;
         transaction.commit().await
@@ -118,13 +133,16 @@ impl Intake {
             reason, "an event is parked, and its key with it");
         let (now, verdict) = (self.now(), self.verdict(code, reason, 0));
         store::park_in_tx(&mut *connection, &self.group, envelope.partition_key, &verdict, now).await?;
-        let added = store::append_in_tx(connection, &self.group, &events, now).await?;
+        let added = store::append_in_tx(&mut *connection, &self.group, &events, now).await?;
+        // Parked already, under this or another key: a key without messages would hold others up for nothing.
+        store::release_in_tx(connection, &self.group, &[envelope.partition_key]).await?;
         self.count_parked(code.as_str(), 1);
         self.count_parked("BEHIND", added.saturating_sub(1));
         Ok(())
     }
 
-    /// Keeps a message that is no event, or none of its sender's, quarantined under a digest of its bytes: the same message is kept once.
+    /// Keeps a message that is no event, or none of its sender's, quarantined under a digest of all that was sent: the same
+    /// message is kept once.
     pub(crate) async fn park_unreadable_in_tx(
         &self,
         connection: &mut PgConnection,
@@ -154,10 +172,11 @@ impl Intake {
         connection: &mut PgConnection,
         events: Vec<&'a Incoming>,
     ) -> sqlx::Result<Vec<&'a Incoming>> {
-        if self.subscription.inbox == InboxMode::Handler {
-            return Ok(events);
-        }
         let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
+        if self.subscription.inbox == InboxMode::Handler {
+            let given_up = inbox::known(connection, &self.group, &ids).await?;
+            return Ok(events.into_iter().filter(|event| !given_up.contains(&event.envelope.id)).collect());
+        }
         let mut fresh = inbox::claim_in_tx(connection, &self.group, &ids).await?;
         Ok(events.into_iter().filter(|event| fresh.remove(&event.envelope.id)).collect())
     }
@@ -169,7 +188,7 @@ impl Intake {
     pub async fn look(&self) -> sqlx::Result<ParkedCounts> {
         let asked_at = self.parked.changes();
         let counts = store::counts(&self.pool, &self.group).await?;
-        self.parked.learn(asked_at, counts.waiting + counts.quarantined > 0);
+        self.parked.learn(asked_at, counts.waiting + counts.quarantined > 0, counts.given_up);
         self.measure(&counts);
         Ok(counts)
     }
@@ -186,7 +205,11 @@ impl Intake {
 
     /// Waits for the database: nothing is parked and nothing acknowledged while it is away.
     pub(crate) async fn hold(&self, error: &sqlx::Error) {
-        warn!(subscription = self.group, %error, "cannot park yet; holding what came");
+        if classify(error) == Fault::DatabaseDown {
+            warn!(subscription = self.group, %error, "cannot park yet; holding what came");
+        } else {
+            error!(subscription = self.group, %error, "the database refuses to park what came; holding it");
+        }
         until_database_answers(&self.pool).await;
         tokio::time::sleep(jitter(std::time::Duration::from_millis(200))).await;
     }
@@ -199,9 +222,22 @@ impl Intake {
     }
 }
 
-/// Stands in for the key of a message that has none.
+/// Stands in for the key of a message that has none. In binary mode what tells two messages apart may be in the headers
+/// alone; what the broker adds on the way (`x-death`) differs each time.
 fn digest_key(message: &InboundMessage) -> Uuid {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &message.body);
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut add = |part: &[u8]| {
+        digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(part);
+    };
+    add(message.content_type.as_bytes());
+    for (name, value) in message.headers.iter().filter(|(name, _)| !name.starts_with("x-")).collect::<BTreeMap<_, _>>()
+    {
+        add(name.as_bytes());
+        add(value.as_bytes());
+    }
+    add(&message.body);
+    let digest = digest.finish();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.as_ref()[..16]);
     Uuid::new_v8(bytes)

@@ -35,6 +35,9 @@ enum RelayError {
 }
 
 impl Relay {
+    /// Only events of one lane share a frame, so more lanes than the partitions of the most divided queue cost messages
+    /// and give nothing. No queue is divided today.
+    const LANES: i16 = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
@@ -98,12 +101,16 @@ impl Relay {
                 swept = Some(Instant::now());
             }
             gauge!("vostro_relay_blocked", "module" => self.module).set(0.0);
+            let full = i64::try_from(rows.len()) == Ok(Self::ROWS);
             if let Some(last) = rows.last() {
                 newest = newest.max(last.id);
                 confirmed = self.publish(rows).await?;
             } else if stop.is_cancelled() {
                 info!(module = self.module, "the outbox is empty");
                 return Ok(());
+            }
+            if full {
+                continue;
             }
             self.wait_for_more(if confirmed.is_empty() { Self::POLL } else { Self::TIDY }, stop).await;
         }
@@ -124,7 +131,7 @@ impl Relay {
     /// Publishes a window and returns its rows, which the broker has then confirmed.
     async fn publish(&self, rows: Vec<OutboxRow>) -> Result<Vec<i64>, RelayError> {
         crash::point(crash::COMMITTED, self.module);
-        let frames = frames(self.module, rows);
+        let frames = frames(self.module, Self::LANES, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
         let sent = Instant::now();

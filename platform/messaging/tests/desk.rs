@@ -20,8 +20,8 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(policy: ApprovalPolicy) -> Self {
-        let rig = Rig::create(InboxMode::Rows).await;
+    async fn set(inbox: InboxMode, policy: ApprovalPolicy) -> Self {
+        let rig = Rig::create(inbox).await;
         let key = rig.key(3);
         rig.handler.set(&key[0], Mood::Invalid);
         let consuming = rig.start();
@@ -31,11 +31,15 @@ impl Scene {
     }
 
     async fn of_one_person() -> Self {
-        Self::set(ApprovalPolicy { subscriptions: Vec::new(), redrive: false }).await
+        Self::of_one_person_and(InboxMode::Rows).await
+    }
+
+    async fn of_one_person_and(inbox: InboxMode) -> Self {
+        Self::set(inbox, ApprovalPolicy { subscriptions: Vec::new(), redrive: false }).await
     }
 
     async fn of_two_people() -> Self {
-        Self::set(ApprovalPolicy { subscriptions: vec!["account.*".to_owned()], redrive: false }).await
+        Self::set(InboxMode::Rows, ApprovalPolicy { subscriptions: vec!["account.*".to_owned()], redrive: false }).await
     }
 
     fn whole_key(&self) -> Selection {
@@ -88,6 +92,25 @@ async fn skipping_the_first_message_lets_those_behind_it_go_on() {
     );
     assert_eq!(scene.record().await, [(OperatorAction::Skip, OperatorStep::Done, 1)]);
     scene.consuming.leaves_parked(0, 0).await;
+}
+
+#[tokio::test]
+async fn what_was_given_up_stays_so_where_the_handler_alone_knows_what_it_has_handled() {
+    let scene = Scene::of_one_person_and(InboxMode::Handler).await;
+    scene.rig.handler.set(&scene.key[0], Mood::Fine);
+    let skipped = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "booked by hand").await;
+    assert_eq!(skipped.expect("skipped"), Decision::Done(1));
+    scene.consuming.take(&scene.key[..1]).await;
+    assert_eq!(scene.rig.effects().await, Vec::<Uuid>::new(), "it came again before anybody looked");
+    assert_eq!(scene.consuming.retry_due().await, 1);
+    assert_eq!(scene.consuming.parked().await.waiting, 0);
+    scene.consuming.take(&scene.key).await;
+    assert_eq!(scene.rig.effects().await, Rig::ids(&scene.key[1..]), "it came again when nothing was parked any more");
+    let restarted = scene.rig.start();
+    restarted.take(&scene.key[..1]).await;
+    assert_eq!(scene.rig.effects().await, Rig::ids(&scene.key[1..]), "it came again to another process");
+    scene.consuming.leaves_parked(0, 0).await;
+    restarted.leaves_parked(0, 0).await;
 }
 
 #[tokio::test]

@@ -244,6 +244,55 @@ async fn dead_letters_are_quarantined_in_the_same_place_once() {
 }
 
 #[tokio::test]
+async fn messages_that_differ_only_in_their_headers_are_all_kept() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let consuming = rig.start();
+    let dead_letters = Queue::default();
+    let garbage = |id: &str| InboundMessage {
+        content_type: "application/json".into(),
+        headers: [("cloudEvents_id".to_owned(), id.to_owned())].into(),
+        body: b"{}".to_vec(),
+    };
+    for id in ["one", "two", "one"] {
+        dead_letters.publish_message(garbage(id));
+    }
+    consuming.drain(&dead_letters).await;
+    consuming.leaves_parked(0, 2).await;
+}
+
+#[tokio::test]
+async fn a_message_with_what_the_database_cannot_store_stops_nobody() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let consuming = rig.start();
+    let dead_letters = Queue::default();
+    dead_letters.publish_message(InboundMessage {
+        content_type: "text/\0plain".into(),
+        headers: [("cloudEvents_type".to_owned(), "a\0b".to_owned())].into(),
+        body: b"\0".to_vec(),
+    });
+    consuming.drain(&dead_letters).await;
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn two_failures_of_one_key_are_parked_in_their_order() {
+    let rig = Rig::create(InboxMode::Handler).await;
+    let a = rig.key(1);
+    let mut foreign = rig.foreign();
+    foreign.envelope.partition_key = a[0].envelope.partition_key;
+    rig.handler.set(&a[0], Mood::Invalid);
+    let mut consuming = rig.start();
+    consuming.pause().await;
+    consuming.queue().publish(&a[0]);
+    consuming.queue().publish(&foreign);
+    consuming.go_on();
+    consuming.queue().settled().await;
+    assert_eq!(rig.parked_events().await, Rig::ids(&[a[0].clone(), foreign]));
+    assert_eq!(rig.reasons().await, ["INVALID"]);
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
 async fn an_unreadable_message_is_rejected_and_the_rest_is_settled() {
     let rig = Rig::create(InboxMode::Rows).await;
     let a = rig.key(1);

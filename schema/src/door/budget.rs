@@ -1,9 +1,10 @@
 //! Who may spend how much: a bucket of points per caller, refilled all the time.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use uuid::Uuid;
 
@@ -18,15 +19,28 @@ pub struct Budget {
     pub restore_per_second: u32,
 }
 
-/// Whose bucket it is. The client's own name for itself is no part of it unless the bank knows the client: otherwise
-/// another name would be another bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Spender {
-    pub user: Option<Uuid>,
-    /// For somebody who is not logged in.
-    pub address: Option<IpAddr>,
-    /// A client with registered documents.
-    pub client: Option<Arc<str>>,
+/// Whose bucket it is. The client program is no part of it: another one would be another bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spender {
+    User(Uuid),
+    /// Somebody who is not logged in, by [`network`].
+    Network(IpAddr),
+}
+
+impl Spender {
+    /// The user, or else the network of the address; `None` for a request whose sender cannot be told from others.
+    pub fn of(user: Option<Uuid>, address: Option<IpAddr>) -> Option<Self> {
+        user.map(Self::User).or_else(|| address.map(network).map(Self::Network))
+    }
+}
+
+/// What one subscriber of a provider has to itself: an IPv4 address, or the first 64 bits of an IPv6 address, whose
+/// other half everybody picks as they like.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
 }
 
 /// Callers whose buckets are remembered. Whoever is forgotten has been away long enough for a full one.
@@ -41,17 +55,16 @@ pub struct Budgets {
 impl Budgets {
     pub fn new(budget: Budget) -> Self {
         let refill = Duration::from_secs(u64::from(budget.maximum / budget.restore_per_second.max(1)) + 1);
-        let buckets = Cache::builder().max_capacity(REMEMBERED).time_to_idle(refill).build();
+        // By recency alone: an admission policy would turn new callers away, each request with a full bucket, as long
+        // as the old ones are asked for more often.
+        let cache = Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru());
+        let buckets = cache.time_to_idle(refill).build();
         Self { budget, buckets }
     }
 
-    /// The bucket of this caller. A request whose sender cannot be told from others is not held against them all.
-    pub fn of(&self, spender: Spender) -> Option<Arc<dyn Charge>> {
-        if spender.user.is_none() && spender.address.is_none() {
-            return None;
-        }
-        let bucket = self.buckets.get_with(spender, || Arc::new(Bucket::new(self.budget, Instant::now())));
-        Some(bucket)
+    /// The bucket of this caller.
+    pub fn of(&self, spender: Spender) -> Arc<dyn Charge> {
+        self.buckets.get_with(spender, || Arc::new(Bucket::new(self.budget, Instant::now())))
     }
 }
 
@@ -142,11 +155,21 @@ mod tests {
     #[test]
     fn everybody_spends_their_own_points() {
         let budgets = Budgets::new(SMALL);
-        let spender = |n| Spender { user: Some(Uuid::from_u128(n)), address: None, client: None };
-        let ada = budgets.of(spender(1)).expect("a bucket");
-        ada.charge(100).expect("a full bucket");
-        assert!(budgets.of(spender(1)).expect("the same bucket").charge(50).is_err());
-        assert!(budgets.of(spender(2)).expect("another bucket").charge(50).is_ok());
-        assert!(budgets.of(Spender { user: None, address: None, client: None }).is_none());
+        let spender = |n| Spender::User(Uuid::from_u128(n));
+        budgets.of(spender(1)).charge(100).expect("a full bucket");
+        assert!(budgets.of(spender(1)).charge(50).is_err(), "the same bucket");
+        assert!(budgets.of(spender(2)).charge(50).is_ok(), "another bucket");
+    }
+
+    #[test]
+    fn who_is_not_logged_in_spends_with_everybody_of_the_same_network() {
+        let of = |address: &str| Spender::of(None, Some(address.parse().expect("an address")));
+        assert_eq!(of("2001:db8::1"), of("2001:db8:0:0:ffff::2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
+        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
+        let user = Uuid::from_u128(1);
+        assert_eq!(Spender::of(Some(user), "192.0.2.7".parse().ok()), Some(Spender::User(user)));
+        assert_eq!(Spender::of(None, None), None);
     }
 }

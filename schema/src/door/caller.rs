@@ -1,7 +1,6 @@
 //! What the transport tells about the other side, beside its token.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
@@ -13,8 +12,6 @@ use super::{DoorConfig, tracing_headers};
 pub struct Caller {
     /// Where the request comes from; `None` when the server does not tell.
     pub address: Option<IpAddr>,
-    /// The client program, if its documents are registered.
-    pub client: Option<Arc<str>>,
     pub traceparent: Option<String>,
 }
 
@@ -22,7 +19,7 @@ impl Caller {
     pub fn of(parts: &Parts, config: &DoorConfig) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
         let address = if config.behind_proxy { forwarded(parts).or(peer) } else { peer };
-        Self { address, client: None, traceparent: tracing_headers::traceparent(&parts.headers) }
+        Self { address, traceparent: tracing_headers::traceparent(&parts.headers) }
     }
 }
 

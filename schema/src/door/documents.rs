@@ -41,6 +41,8 @@ pub enum ManifestError {
     Read { path: String, source: std::io::Error },
     #[error("{path}: not a manifest: {reason}")]
     Format { path: String, reason: String },
+    #[error("{id} is a document of {first}, and {second} registers another under it: an id never changes")]
+    Conflict { id: String, first: String, second: String },
 }
 
 impl TrustedDocuments {
@@ -50,8 +52,9 @@ impl TrustedDocuments {
     /// [`ManifestError`] with the file: a bank that takes registered documents only must not start with fewer.
     pub fn of_folder(folder: &Path) -> Result<Self, ManifestError> {
         let failed = |source| ManifestError::Read { path: folder.display().to_string(), source };
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|e| e.path()).collect();
+        let entries = std::fs::read_dir(folder).map_err(failed)?;
+        let files: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut files = files.map_err(failed)?;
         files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         let mut all = Self::default();
@@ -61,19 +64,36 @@ impl TrustedDocuments {
             let text = text.map_err(|source| ManifestError::Read { path: shown.clone(), source })?;
             let documents = manifest(&text).map_err(|reason| ManifestError::Format { path: shown, reason })?;
             let client = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            all.register(&client, documents);
+            all.register(&client, documents)?;
         }
         Ok(all)
     }
 
-    /// Adds the documents of a client. An id that is known already keeps its document: ids are never reused.
-    pub fn register(&mut self, client: &str, documents: Vec<(String, String)>) {
+    /// Adds the documents of a client. The same document may be registered again, by whomever.
+    ///
+    /// # Errors
+    /// [`ManifestError::Conflict`] for an id (or a hash, which is one) that stands for another document already: one of
+    /// the two clients would otherwise run what it did not write. Nothing may be served from `self` then.
+    pub fn register(&mut self, client: &str, documents: Vec<(String, String)>) -> Result<(), ManifestError> {
         let client: Arc<str> = client.into();
         for (id, text) in documents {
             let registered = Registered { text: text.into(), client: Arc::clone(&client) };
-            let hash = sha256(&registered.text);
-            self.0.entry(hash).or_insert_with(|| registered.clone());
-            self.0.entry(id).or_insert(registered);
+            self.add(sha256(&registered.text), registered.clone())?;
+            self.add(id, registered)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: String, new: Registered) -> Result<(), ManifestError> {
+        match self.0.get(&id) {
+            Some(known) if known.text != new.text => {
+                Err(ManifestError::Conflict { id, first: known.client.to_string(), second: new.client.to_string() })
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.0.insert(id, new);
+                Ok(())
+            }
         }
     }
 
@@ -90,14 +110,14 @@ impl TrustedDocuments {
         &'a self,
         policy: DocumentPolicy,
         envelope: &'a Envelope<'_>,
-    ) -> Result<(&'a str, Option<Arc<str>>), RequestError> {
+    ) -> Result<&'a str, RequestError> {
         let id = envelope.document_id();
         if let Some(known) = id.and_then(|id| self.0.get(id.strip_prefix("sha256:").unwrap_or(id))) {
-            return Ok((&known.text, Some(Arc::clone(&known.client))));
+            return Ok(&known.text);
         }
         // A hash beside a text asks the server to remember the text. It does not: anybody could register anything.
         match (policy, id, &envelope.query) {
-            (DocumentPolicy::Any, _, Some(text)) => Ok((text, None)),
+            (DocumentPolicy::Any, _, Some(text)) => Ok(text),
             (_, Some(_), _) => {
                 let message = "No document with this id is registered.";
                 Err(RequestError::new(FaultCode::PersistedDocumentNotFound, message))
@@ -149,9 +169,9 @@ mod tests {
 
     fn resolve(policy: DocumentPolicy, body: &str) -> Result<String, FaultCode> {
         let mut documents = TrustedDocuments::default();
-        documents.register("app", vec![("abc".to_owned(), "{ a }".to_owned())]);
+        documents.register("app", vec![("abc".to_owned(), "{ a }".to_owned())]).expect("a new id");
         let envelope = Envelope::from_json(body.as_bytes()).expect("an envelope");
-        documents.resolve(policy, &envelope).map(|(text, _)| text.to_owned()).map_err(|error| error.code)
+        documents.resolve(policy, &envelope).map(str::to_owned).map_err(|error| error.code)
     }
 
     #[test]
@@ -177,6 +197,38 @@ mod tests {
             assert_eq!(resolve(DocumentPolicy::RegisteredOnly, &body).as_deref(), Ok("{ a }"), "{body}");
             assert_eq!(resolve(DocumentPolicy::Any, &body).as_deref(), Ok("{ a }"), "{body}");
         }
+    }
+
+    #[test]
+    fn an_id_stands_for_one_document_whoever_registers_it() {
+        let mut documents = TrustedDocuments::default();
+        let mut register = |client: &str, id: &str, text: &str| {
+            let outcome = documents.register(client, vec![(id.to_owned(), text.to_owned())]);
+            outcome.map_err(|error| error.to_string())
+        };
+        assert_eq!(register("app", "abc", "{ a }"), Ok(()));
+        assert_eq!(register("web", "abc", "{ a }"), Ok(()));
+        let refused = register("web", "abc", "{ b }").expect_err("another document");
+        assert!(["app", "web", "abc"].into_iter().all(|word| refused.contains(word)), "{refused}");
+        assert!(register("web", &sha256("{ a }"), "{ c }").is_err(), "the hash of another document is taken too");
+    }
+
+    #[test]
+    fn a_folder_whose_clients_contradict_each_other_is_not_taken() {
+        let folder = std::env::temp_dir().join(format!("vostro-manifests-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        let write = |client: &str, text: &str| std::fs::write(folder.join(client), text).expect("it is writable");
+        write("app.json", r#"{"1": "{ a }"}"#);
+        write("web.json", r#"{"1": "{ a }", "2": "{ b }"}"#);
+        write("notes.txt", "no manifest");
+        assert!(TrustedDocuments::of_folder(&folder).is_ok_and(|documents| !documents.is_empty()));
+        write("web.json", r#"{"1": "{ b }"}"#);
+        let refused = TrustedDocuments::of_folder(&folder);
+        assert!(matches!(refused, Err(ManifestError::Conflict { .. })), "{refused:?}");
+        write("web.json", "[]");
+        assert!(matches!(TrustedDocuments::of_folder(&folder), Err(ManifestError::Format { .. })));
+        std::fs::remove_dir_all(&folder).expect("the folder is still there");
+        assert!(matches!(TrustedDocuments::of_folder(&folder), Err(ManifestError::Read { .. })));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{AuthFault, Door, Principal};
-use crate::stitch::{Reply, RequestError};
+use crate::stitch::{OperationKind, Reply, RequestError};
 
 /// Whether the client wants the answer as a stream of events.
 pub fn is_wanted(headers: &HeaderMap) -> bool {
@@ -36,7 +36,8 @@ struct Streaming {
     replies: BoxStream<'static, Reply>,
     keep_alive: Duration,
     expires: Instant,
-    closing: watch::Receiver<bool>,
+    /// Tells when the server closes; `None` for what runs to its end all the same.
+    closing: Option<watch::Receiver<bool>>,
     correlation_id: Uuid,
     stage: Stage,
 }
@@ -44,19 +45,28 @@ struct Streaming {
 /// A far away instant, for a token that does not expire.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Writes replies as they come, until they or the token's time are over. Dropping the body ends the operation.
+/// Events that are there when the token expires are still told, but no longer than this: a reader slower than the
+/// events would otherwise keep a dead token alive.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// Writes replies as they come. A subscription is over with its events, its token's time or the server; a query or a
+/// mutation that has begun is answered whatever happens meanwhile, as the client cannot know otherwise what it did.
+/// Dropping the body ends the operation.
 pub fn respond(
     door: &Arc<Door>,
     principal: &Principal,
+    kind: OperationKind,
     replies: BoxStream<'static, Reply>,
     correlation_id: Uuid,
 ) -> Response {
-    let left = principal.expires_at.map_or(NEVER, |at| (at - door.clock.now()).to_std().unwrap_or_default());
+    let ends_early = kind == OperationKind::Subscription;
+    let expires_at = principal.expires_at.filter(|_| ends_early);
+    let left = expires_at.map_or(NEVER, |at| (at - door.clock.now()).to_std().unwrap_or_default());
     let streaming = Streaming {
         replies,
         keep_alive: door.config.keep_alive,
         expires: Instant::now() + left.min(NEVER),
-        closing: door.closing.subscribe(),
+        closing: ends_early.then(|| door.closing.subscribe()),
         correlation_id,
         stage: Stage::Running,
     };
@@ -83,27 +93,36 @@ impl Streaming {
             }
             Stage::Over => return None,
         }
-        let mut closing = self.closing.clone();
+        let overdue = Instant::now() >= self.expires + LAST_EVENTS;
         tokio::select! {
             biased;
-            _ = closing.wait_for(|closing| *closing) => {
+            () = closed(self.closing.clone()) => {
                 self.stage = Stage::Over;
                 Some(Bytes::from_static(b"event: complete\ndata:\n\n"))
             }
-            () = sleep_until(self.expires) => {
-                self.stage = Stage::Completing;
-                let error = RequestError::from(AuthFault::Expired);
-                Some(next_event(&Reply::refused(&[error], self.correlation_id)))
-            }
-            reply = self.replies.next() => match reply {
+            reply = self.replies.next(), if !overdue => match reply {
                 Some(reply) => Some(next_event(&reply)),
                 None => {
                     self.stage = Stage::Over;
                     Some(Bytes::from_static(b"event: complete\ndata:\n\n"))
                 }
             },
+            () = sleep_until(self.expires) => {
+                self.stage = Stage::Completing;
+                let error = RequestError::from(AuthFault::Expired);
+                Some(next_event(&Reply::refused(&[error], self.correlation_id)))
+            }
             () = tokio::time::sleep(self.keep_alive) => Some(Bytes::from_static(b":\n\n")),
         }
+    }
+}
+
+/// Waits until the server closes.
+async fn closed(closing: Option<watch::Receiver<bool>>) {
+    match closing {
+        // An error is a door that is gone.
+        Some(mut closing) => drop(closing.wait_for(|closing| *closing).await),
+        None => futures::future::pending().await,
     }
 }
 

@@ -113,7 +113,7 @@ impl<'a> Visit<'a> {
         Err(Box::new(visit.refuse(StatusCode::NOT_ACCEPTABLE, RequestError::new(FaultCode::BadUserInput, message))))
     }
 
-    async fn operation(mut self, envelope: Envelope<'_>, only_queries: bool) -> Response {
+    async fn operation(self, envelope: Envelope<'_>, only_queries: bool) -> Response {
         if envelope.query.is_none() && envelope.document_id().is_none() {
             let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
             return self.refuse(StatusCode::BAD_REQUEST, error);
@@ -137,18 +137,19 @@ impl<'a> Visit<'a> {
         if !self.streams {
             return self.media.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
-        let replies = if prepared.kind() == OperationKind::Subscription {
+        let kind = prepared.kind();
+        let replies = if kind == OperationKind::Subscription {
             engine.subscribe(prepared, envelope.variables, scope)
         } else {
             let variables = envelope.variables;
             let answer = async move { engine.execute(&prepared, variables, scope).await };
             futures::stream::once(answer).boxed()
         };
-        event_stream::respond(self.door, &principal, replies, self.correlation.0)
+        event_stream::respond(self.door, &principal, kind, replies, self.correlation.0)
     }
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
-    async fn batch(mut self, envelopes: Vec<Envelope<'_>>) -> Response {
+    async fn batch(self, envelopes: Vec<Envelope<'_>>) -> Response {
         let principal = match by_headers(self.door.authenticator.as_ref(), self.headers) {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
@@ -174,15 +175,12 @@ impl<'a> Visit<'a> {
         Media::Json.body(StatusCode::OK, body)
     }
 
-    /// Finds the document and its plan, and who registered it.
-    fn prepare(&mut self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Reply> {
-        let prepared = self.door.prepare(envelope);
-        let (prepared, client) = prepared.map_err(|errors| {
+    /// Finds the document and its plan.
+    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Reply> {
+        self.door.prepare(envelope).map_err(|errors| {
             self.door.engine.record_refusal(self.started, &errors);
             Reply::refused(&errors, self.correlation.0)
-        })?;
-        self.caller.client = client;
-        Ok(prepared)
+        })
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {

@@ -89,9 +89,6 @@ impl Default for DoorConfig {
     }
 }
 
-/// An operation that is ready to be carried out, and the client if it registered the document.
-type Wanted = (Arc<Prepared>, Option<Arc<str>>);
-
 /// The public side of the API.
 pub struct Door {
     engine: Engine,
@@ -135,12 +132,11 @@ impl Door {
         self.closing.send_replace(true);
     }
 
-    /// Finds the document a client means and its plan, and the client if it registered the document.
-    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Wanted, Vec<RequestError>> {
+    /// Finds the document a client means and its plan.
+    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Vec<RequestError>> {
         let resolved = self.config.registered.resolve(self.config.documents, envelope);
-        let (document, client) = resolved.map_err(|error| vec![error])?;
-        let prepared = self.engine.prepare(document, envelope.operation_name.as_deref())?;
-        Ok((prepared, client))
+        let document = resolved.map_err(|error| vec![error])?;
+        self.engine.prepare(document, envelope.operation_name.as_deref())
     }
 
     /// The scope of one operation.
@@ -151,10 +147,8 @@ impl Door {
             command_id: self.ids.next(),
             traceparent: caller.traceparent.clone(),
         };
-        let user = principal.actor.id;
-        let spender =
-            Spender { user, address: caller.address.filter(|_| user.is_none()), client: caller.client.clone() };
-        let budget = self.budgets.as_ref().and_then(|budgets| budgets.of(spender));
+        let spender = Spender::of(principal.actor.id, caller.address);
+        let budget = self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of(spender));
         Arc::new(RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget))
     }
 }

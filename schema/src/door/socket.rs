@@ -241,9 +241,8 @@ impl Connection {
             Err(vec![RequestError::new(FaultCode::RateLimited, message)])
         };
         match prepared {
-            Ok((prepared, client)) => {
-                let caller = Caller { client, ..self.caller.clone() };
-                let scope = self.door.scope(&principal, &caller, correlation_id);
+            Ok(prepared) => {
+                let scope = self.door.scope(&principal, &self.caller, correlation_id);
                 self.start(id, prepared, envelope.variables, scope);
                 Ok(())
             }

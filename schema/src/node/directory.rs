@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use async_graphql::{Error, Result};
 use uuid::Uuid;
 use vostro_account::Accounts;
@@ -20,7 +18,11 @@ pub struct Directory {
 
 impl Directory {
     /// Which of these objects the caller may see: one question to each module that owns some of them, side by side.
-    pub(super) async fn visible(&self, context: &RequestContext, wanted: &[(IdKind, Uuid)]) -> Result<HashSet<Uuid>> {
+    pub(super) async fn visible(
+        &self,
+        context: &RequestContext,
+        wanted: &[(IdKind, Uuid)],
+    ) -> Result<Vec<(IdKind, Uuid)>> {
         let of = |kind: IdKind| wanted.iter().filter(|(own, _)| *own == kind).map(|(_, id)| *id).collect::<Vec<_>>();
         let (users, accounts) = (of(IdKind::User), of(IdKind::Account));
         let (transactions, notifications) = (of(IdKind::Transaction), of(IdKind::Notification));
@@ -38,11 +40,16 @@ impl Directory {
                 Ok(found.map_err(crate::transaction::failure)?.into_iter().map(|found| found.id).collect())
             }),
             ask(!notifications.is_empty(), async {
-                let found = self.notification.notifications_by_id(context, &notifications).await;
-                Ok(found.map_err(crate::notification::failure)?.into_iter().map(|found| found.id).collect())
+                self.notification.visible_ids(context, &notifications).await.map_err(crate::notification::failure)
             }),
         )?;
-        Ok([users, accounts, transactions, notifications].into_iter().flatten().collect())
+        let found = [
+            (IdKind::User, users),
+            (IdKind::Account, accounts),
+            (IdKind::Transaction, transactions),
+            (IdKind::Notification, notifications),
+        ];
+        Ok(found.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect())
     }
 }
 

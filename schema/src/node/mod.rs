@@ -15,10 +15,10 @@ pub use directory::Directory;
 
 use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
-use crate::guards;
+use crate::{guards, ids};
 
 /// The most ids `nodes` takes at once.
-pub const MOST_IDS: usize = 100;
+pub const MOST_IDS: usize = 20;
 
 macro_rules! stubs {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -67,25 +67,26 @@ impl Query {
         Ok(find(ctx, &[id]).await?.pop().flatten())
     }
 
-    /// The objects with these ids, in their order, `null` where there is none you may see. At most 100 at once.
+    /// The objects with these ids, in their order, `null` where there is none you may see. At most 20 at once.
     #[graphql(directive = Access::apply(signed_in().about(20)))]
     async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Option<Vec<Option<Node>>>> {
         if ids.len() > MOST_IDS {
-            return Err(bad_user_input(format!("`ids` must not be more than {MOST_IDS}.")));
+            return Err(bad_user_input(format!("`ids` has {} entries: at most {MOST_IDS} are taken.", ids.len())));
         }
         find(ctx, &ids).await.map(Some)
     }
 }
 
-async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
-    let read: Vec<Option<(IdKind, Uuid)>> = ids.iter().map(|id| kind_of(id)).collect();
+async fn find(ctx: &Context<'_>, wanted: &[ID]) -> Result<Vec<Option<Node>>> {
+    let read: Vec<Option<(IdKind, Uuid)>> = wanted.iter().map(|id| kind_of(id)).collect();
     let wanted: Vec<(IdKind, Uuid)> = read.iter().flatten().copied().collect();
     let visible = ctx.data::<Directory>()?.visible(guards::authenticated(ctx)?, &wanted).await?;
-    let node = |(read, id): (Option<(IdKind, Uuid)>, &ID)| {
-        let (kind, uuid) = read?;
-        visible.contains(&uuid).then(|| Node::of(kind, id.clone())).flatten()
+    let node = |(kind, id): (IdKind, Uuid)| {
+        let known = visible.contains(&(kind, id));
+        // As the bank writes it, however it was asked for: clients keep objects by their ids.
+        known.then(|| Node::of(kind, ids::encode(kind, id))).flatten()
     };
-    Ok(read.into_iter().zip(ids).map(node).collect())
+    Ok(read.into_iter().map(|read| read.and_then(node)).collect())
 }
 
 fn kind_of(id: &str) -> Option<(IdKind, Uuid)> {
@@ -99,7 +100,25 @@ pub fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use vostro_kernel::{Actor, RequestContext, Role, SystemIds};
+
     use super::*;
+    use crate::scope::RequestScope;
+    use crate::stitch::subgraph;
+
+    #[tokio::test]
+    async fn more_ids_than_are_priced_are_refused() {
+        let actor = Actor::person(Uuid::nil(), [Role::Customer].into_iter().collect(), None);
+        let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
+        let ids = vec![IdKind::Account.encode(Uuid::nil()); MOST_IDS + 1];
+        let request = async_graphql::Request::new(format!("{{ nodes(ids: {ids:?}) {{ id }} }}"));
+        let answer = subgraph::finish(builder()).execute(request.data(Arc::new(scope))).await;
+        assert_eq!(answer.errors[0].message, "`ids` has 21 entries: at most 20 are taken.");
+        let code = answer.errors[0].extensions.as_ref().and_then(|extensions| extensions.get("code"));
+        assert_eq!(code, Some(&"BAD_USER_INPUT".into()));
+    }
 
     #[test]
     fn an_id_tells_its_kind_and_nonsense_tells_none() {

@@ -22,7 +22,8 @@ impl Rules {
     /// Reads the declarations of a schema from its own SDL.
     ///
     /// # Panics
-    /// When the library writes SDL that cannot be read or a rule is not one: a module without its rules must not start.
+    /// When the library writes SDL that cannot be read, a rule is not one or a root field has none: a module without its
+    /// rules must not start.
     pub fn of(sdl: &str) -> Self {
         let document = graphql_tools::parser::parse_schema::<String>(sdl);
         let document = document.unwrap_or_else(|error| panic!("the SDL of a module cannot be read: {error}"));
@@ -30,7 +31,10 @@ impl Rules {
         for definition in document.into_static().definitions {
             let Definition::TypeDefinition(TypeDefinition::Object(object)) = definition else { continue };
             for field in &object.fields {
-                let Some(rule) = Access::rule_of(&field.directives) else { continue };
+                let Some(rule) = Access::rule_of(&field.directives) else {
+                    assert!(!is_entrance(&object.name, &field.name), "{}.{}: no declaration", object.name, field.name);
+                    continue;
+                };
                 let rule = rule.unwrap_or_else(|text| panic!("{}.{}: no rule: {text}", object.name, field.name));
                 if rule.audience != Audience::Anyone {
                     types.entry(object.name.clone()).or_default().insert(field.name.clone(), rule);
@@ -43,6 +47,11 @@ impl Rules {
     fn get(&self, type_name: &str, field: &str) -> Option<&Rule> {
         self.0.get(type_name)?.get(field)
     }
+}
+
+/// Whether clients get in by this field: it must say who may. The two of federation are the engine's own to ask.
+fn is_entrance(type_name: &str, field: &str) -> bool {
+    matches!(type_name, "Query" | "Mutation" | "Subscription") && !matches!(field, "_service" | "_entities")
 }
 
 /// Add it to every module's schema; [`super::subgraph::finish`] does. The rules are known once the schema is finished.
@@ -126,5 +135,16 @@ impl Extension for Around {
             }
             outcome => outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "Subscription.open: no declaration")]
+    fn a_module_with_a_root_field_that_does_not_say_who_may_ask_does_not_start() {
+        Rules::of("type Query { _service: Int } type Account { id: ID } type Subscription { open: Int }");
     }
 }

@@ -108,7 +108,8 @@ impl HivePlanner {
             .map(|plan| plan.node)
             .map_err(|error| match error {
                 PlannerError::CancellationError(_) => {
-                    RequestError::new(FaultCode::ComplexityLimitExceeded, "The operation is too complex to be planned.")
+                    // Time is what ran out: that of a busy bank, or of an operation that will never do.
+                    RequestError::new(FaultCode::Timeout, "The operation could not be planned in time.")
                 }
                 other => unplannable(other),
             })

@@ -128,7 +128,9 @@ impl Compiler<'_> {
             let inner = definition.field_type.inner_type();
             let leaf = self.schema.named(inner).is_some_and(TypeDefinition::is_leaf_type);
             let shape = shape(&definition.field_type);
-            if !introspection {
+            if introspection {
+                price.own = introspection_points(&field.name);
+            } else {
                 price = self.price(type_name, field, inner, leaf, shape.items.is_some());
             }
             let page = match self.schema.facts(type_name, &field.name).size {
@@ -172,6 +174,15 @@ impl Compiler<'_> {
     fn unknown(&self, type_name: &str, field: &str) -> RequestError {
         tracing::error!(type_name, field, "a validated operation names a field the schema does not have");
         RequestError::new(FaultCode::InternalServerError, "The operation could not be planned.")
+    }
+}
+
+/// Introspection asks no module, but a whole schema is a large answer. What is selected below the root is free.
+fn introspection_points(field: &str) -> u32 {
+    match field {
+        "__schema" => 100,
+        "__type" => 10,
+        _ => 0,
     }
 }
 

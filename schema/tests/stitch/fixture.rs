@@ -21,6 +21,8 @@ pub struct Calls {
     pub pay: AtomicUsize,
     pub account_entities: AtomicUsize,
     pub open_streams: AtomicUsize,
+    /// Lets a payment with the note `wait` go on.
+    pub proceed: tokio::sync::Notify,
 }
 
 pub fn euro(minor: i64) -> Money {
@@ -247,7 +249,10 @@ pub mod accounts {
         #[graphql(directive = Access::apply(anyone().cost(10)))]
         async fn pay(&self, ctx: &Context<'_>, input: PayInput) -> Result<PayPayload> {
             guards::command(ctx)?;
-            let _ = (input.idempotency_key, input.amount.to_money_or_fault()?, input.note);
+            let _ = (input.idempotency_key, input.amount.to_money_or_fault()?);
+            if input.note.as_deref() == Some("wait") {
+                self.calls.proceed.notified().await;
+            }
             let before = self.calls.pay.fetch_add(1, Ordering::SeqCst);
             Ok(PayPayload { account: account("acc_1"), number: i32::try_from(before)? + input.copies })
         }

@@ -60,3 +60,15 @@ async fn introspection_can_be_switched_off() {
     );
     assert_eq!(bank.data("{ __typename hello }").await, r#"{"__typename":"Query","hello":"hello you"}"#);
 }
+
+#[test]
+fn a_whole_schema_costs_more_than_a_type_and_what_is_selected_of_it_nothing() {
+    let bank = Bank::open();
+    let cost = |document: &str| {
+        let prepared = bank.engine.prepare(document, None).unwrap();
+        prepared.planned.projection.estimate(&Default::default())
+    };
+    assert_eq!(cost(USUAL), 100);
+    assert_eq!(cost("{ __schema { queryType { name } } }"), 100);
+    assert_eq!(cost("{ hello __type(name: \"Money\") { name fields { name } } }"), 11);
+}

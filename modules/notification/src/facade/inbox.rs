@@ -61,6 +61,15 @@ impl Notifications {
         Ok(self.hand_out(context, user, stored).await)
     }
 
+    /// Which of these notifications are the caller's, without handing any out: none counts as delivered with this.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn visible_ids(&self, context: &RequestContext, ids: &[Uuid]) -> Result<Vec<Uuid>, NotificationError> {
+        let stored = notifications::by_ids(&self.0.foundation.pool, person(context)?, ids).await?;
+        Ok(stored.into_iter().map(|stored| stored.id).collect())
+    }
+
     /// How many notifications wait in the app to be read by the caller, counted up to
     /// [`Notifications::MOST_UNREAD_COUNTED`].
     ///

@@ -121,6 +121,7 @@ async fn somebody_elses_notification_does_not_exist() {
     let (id, context) = (only(&bench).await, as_user(other));
     assert!(bench.list(other).await.is_empty());
     assert!(bench.module.notifications_by_id(&context, &[id]).await.expect("an answer").is_empty());
+    assert!(bench.module.visible_ids(&context, &[id]).await.expect("an answer").is_empty());
     let error = bench.module.mark_read(&context, id).await.expect_err("not theirs");
     assert_eq!(code(error), "NTF_NOT_FOUND");
     let error = bench.module.mark_read(&context, Uuid::now_v7()).await.expect_err("nobody's");
@@ -128,6 +129,9 @@ async fn somebody_elses_notification_does_not_exist() {
     let refused = bench.database.published("notification.command-refused.v1").await;
     assert_eq!(refused[0]["subjectId"], id.to_string());
     assert_eq!(bench.decisions().await[0].2, "SENT");
+
+    assert_eq!(bench.module.visible_ids(&as_user(user), &[id]).await.expect("an answer"), [id]);
+    assert_eq!(bench.decisions().await[0].2, "SENT", "asking whether it is there does not deliver it");
 
     let own = bench.module.notifications_by_id(&as_user(user), &[id, Uuid::now_v7()]).await.expect("an answer");
     assert_eq!(own.iter().map(|one| (one.id, one.status)).collect::<Vec<_>>(), [(id, Status::Delivered)]);

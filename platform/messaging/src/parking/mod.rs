@@ -39,6 +39,8 @@ pub struct ParkedCounts {
     pub waiting: i64,
     /// Keys that wait for somebody to decide.
     pub quarantined: i64,
-    /// When the oldest of them was parked.
+    /// When the oldest of those that are tried again was parked.
     pub oldest: Option<chrono::DateTime<chrono::Utc>>,
+    /// Whether the inbox has rows: where the handler needs none, they are of events that were given up.
+    pub(crate) given_up: bool,
 }

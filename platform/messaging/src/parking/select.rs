@@ -103,7 +103,8 @@ pub(super) async fn redrive_in_tx(
     Ok(redriven.rows_affected())
 }
 
-/// Takes messages out. A key whose first message goes is tried from its new first one at once.
+/// Takes messages out for good: their events have inbox rows from now on, so they stay given up when they come again. A
+/// key whose first message goes is tried from its new first one at once.
 pub(super) async fn remove_in_tx(
     connection: &mut PgConnection,
     subscription: &str,
@@ -118,6 +119,16 @@ pub(super) async fn remove_in_tx(
         subscription,
         messages,
         now
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "insert into inbox (subscription, event_id)
+         select subscription, event_id from parked_message
+         where subscription = $1 and id = any($2) and event_id is not null
+         on conflict do nothing",
+        subscription,
+        messages
     )
     .execute(&mut *connection)
     .await?;

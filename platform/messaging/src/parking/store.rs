@@ -1,5 +1,7 @@
 //! The rows of parking. Everything that adds to a key or releases it locks the key's row first, several keys in order.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -68,7 +70,7 @@ pub(crate) async fn park_in_tx(
         verdict.state.as_str(),
         verdict.next_attempt_at,
         verdict.code.as_str(),
-        verdict.reason,
+        storable(verdict.reason),
         now
     )
     .execute(connection)
@@ -117,14 +119,16 @@ pub(crate) async fn append_unreadable_in_tx(
     message: &InboundMessage,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let headers = serde_json::to_value(&message.headers).expect("a map of strings always serialises");
+    let headers: BTreeMap<String, String> =
+        message.headers.iter().map(|(name, value)| (storable(name), storable(value))).collect();
+    let headers = serde_json::to_value(headers).expect("a map of strings always serialises");
     sqlx::query!(
         "insert into parked_message (id, subscription, key, content_type, headers, body, parked_at)
          values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
         Uuid::now_v7(),
         subscription,
         key,
-        message.content_type,
+        storable(&message.content_type),
         headers,
         message.body,
         now
@@ -226,16 +230,25 @@ pub(crate) async fn release_in_tx(
 }
 
 /// Says when and whether a key that failed again is tried once more.
-pub(crate) async fn postpone(pool: &PgPool, subscription: &str, key: Uuid, verdict: &Verdict<'_>) -> sqlx::Result<()> {
+///
+/// Nothing happens when somebody else has decided about the key since it was claimed until `claim`.
+pub(crate) async fn postpone(
+    pool: &PgPool,
+    subscription: &str,
+    key: Uuid,
+    claim: DateTime<Utc>,
+    verdict: &Verdict<'_>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update parked_key set state = $3, next_attempt_at = $4, reason_code = $5, reason = $6
-         where subscription = $1 and key = $2",
+         where subscription = $1 and key = $2 and next_attempt_at = $7",
         subscription,
         key,
         verdict.state.as_str(),
         verdict.next_attempt_at,
         verdict.code.as_str(),
-        verdict.reason
+        storable(verdict.reason),
+        claim
     )
     .execute(pool)
     .await?;
@@ -243,13 +256,22 @@ pub(crate) async fn postpone(pool: &PgPool, subscription: &str, key: Uuid, verdi
 }
 
 /// Gives a claim back as if it had not been taken: the attempt said nothing about the event.
-pub(crate) async fn give_back(pool: &PgPool, subscription: &str, key: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
+///
+/// Nothing happens when somebody else has decided about the key since it was claimed until `claim`.
+pub(crate) async fn give_back(
+    pool: &PgPool,
+    subscription: &str,
+    key: Uuid,
+    claim: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update parked_key set attempts = greatest(attempts - 1, 0), next_attempt_at = $3
-         where subscription = $1 and key = $2",
+         where subscription = $1 and key = $2 and next_attempt_at = $4",
         subscription,
         key,
-        now
+        now,
+        claim
     )
     .execute(pool)
     .await?;
@@ -261,10 +283,17 @@ pub(crate) async fn counts(pool: &PgPool, subscription: &str) -> sqlx::Result<Pa
         ParkedCounts,
         r#"select count(*) filter (where state = 'WAITING') as "waiting!",
                   count(*) filter (where state = 'QUARANTINED') as "quarantined!",
-                  min(parked_at) as oldest
+                  min(parked_at) filter (where state = 'WAITING') as oldest,
+                  exists (select from inbox where subscription = $1) as "given_up!"
            from parked_key where subscription = $1"#,
         subscription
     )
     .fetch_one(pool)
     .await
+}
+
+/// PostgreSQL keeps no NUL in text, and a message that cannot be kept would stop everybody behind it. Errors can repeat
+/// what they complain about at any length.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}").chars().take(2_000).collect()
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 use uuid::Uuid;
@@ -89,26 +90,39 @@ impl RetryWorker {
         let mut attempts = 0;
         let Intake { pool, group, .. } = &*self.intake;
         loop {
-            let now = self.intake.now();
-            let Some((key, nth)) = store::claim_due(pool, group, now, now + Self::CLAIM).await? else {
+            if self.intake.switch.is_paused() {
+                return Ok(attempts);
+            }
+            let claim = self.claim();
+            let Some((key, nth)) = store::claim_due(pool, group, self.intake.now(), claim).await? else {
                 return Ok(attempts);
             };
             attempts += 1;
-            self.retry(key, nth).await?;
+            self.retry(key, nth, claim).await?;
         }
     }
 
+    /// Until when a key belongs to this attempt. It is also how the attempt recognises that nobody else has decided about
+    /// the key since, so it is as exact as the database keeps it.
+    fn claim(&self) -> DateTime<Utc> {
+        (self.intake.now() + Self::CLAIM).trunc_subsecs(6)
+    }
+
     /// From the first message of the key as far as it goes.
-    async fn retry(&self, key: Uuid, mut attempt: u32) -> sqlx::Result<()> {
+    async fn retry(&self, key: Uuid, mut attempt: u32, mut claim: DateTime<Utc>) -> sqlx::Result<()> {
         let Intake { pool, group, schedule, .. } = &*self.intake;
         if attempt > schedule.attempts {
             let reason = "each attempt ended the process";
-            return self.postpone(key, attempt, ReasonCode::CrashLoop, reason).await;
+            return self.postpone(key, attempt, claim, ReasonCode::CrashLoop, reason).await;
         }
         loop {
-            let Some(head) = store::head(pool, group, key).await? else { return Ok(()) };
-            match self.apply_within_deadline(key, &head).await {
-                Ok(Finished::More) => attempt = 1,
+            let Some(head) = store::head(pool, group, key).await? else { return self.release(key).await };
+            let next_claim = self.claim();
+            match self.apply_within_deadline(key, &head, next_claim).await {
+                Ok(Finished::More) if self.intake.switch.is_paused() => {
+                    return store::give_back(pool, group, key, next_claim, self.intake.now()).await;
+                }
+                Ok(Finished::More) => (attempt, claim) = (1, next_claim),
                 Ok(Finished::Released) => {
                     info!(subscription = group, %key, "a parked key is released");
                     return Ok(());
@@ -116,14 +130,29 @@ impl RetryWorker {
                 Ok(Finished::Gone) => return Ok(()),
                 Err(Failure::DatabaseDown) => {
                     until_database_answers(pool).await;
-                    return store::give_back(pool, group, key, self.intake.now()).await;
+                    return store::give_back(pool, group, key, claim, self.intake.now()).await;
                 }
-                Err(Failure::Because(code, reason)) => return self.postpone(key, attempt, code, &reason).await,
+                Err(Failure::Because(code, reason)) => return self.postpone(key, attempt, claim, code, &reason).await,
             }
         }
     }
 
-    async fn postpone(&self, key: Uuid, attempt: u32, code: ReasonCode, reason: &str) -> sqlx::Result<()> {
+    /// A key that has lost its last message holds nothing up.
+    async fn release(&self, key: Uuid) -> sqlx::Result<()> {
+        let mut transaction = self.intake.pool.begin().await?;
+        store::lock_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
+        store::release_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
+        transaction.commit().await
+    }
+
+    async fn postpone(
+        &self,
+        key: Uuid,
+        attempt: u32,
+        claim: DateTime<Utc>,
+        code: ReasonCode,
+        reason: &str,
+    ) -> sqlx::Result<()> {
         let verdict = self.intake.verdict(code, reason, attempt);
         let (subscription, code) = (&self.intake.group, code.as_str());
         match verdict.state {
@@ -132,16 +161,23 @@ impl RetryWorker {
             }
             ParkedState::Waiting => debug!(subscription, %key, attempt, code, reason, "a parked key has to wait on"),
         }
-        store::postpone(&self.intake.pool, subscription, key, &verdict).await
+        store::postpone(&self.intake.pool, subscription, key, claim, &verdict).await
     }
 
-    async fn apply_within_deadline(&self, key: Uuid, head: &Head) -> Result<Finished, Failure> {
+    async fn apply_within_deadline(
+        &self,
+        key: Uuid,
+        head: &Head,
+        next_claim: DateTime<Utc>,
+    ) -> Result<Finished, Failure> {
         let deadline = HandlerError::Transient("the handler exceeded its deadline".to_owned());
-        tokio::time::timeout(Self::DEADLINE, self.apply(key, head)).await.unwrap_or_else(|_| Err(deadline.into()))
+        tokio::time::timeout(Self::DEADLINE, self.apply(key, head, next_claim))
+            .await
+            .unwrap_or_else(|_| Err(deadline.into()))
     }
 
     /// One transaction: the effect, the message gone, the key free if it was the last.
-    async fn apply(&self, key: Uuid, head: &Head) -> Result<Finished, Failure> {
+    async fn apply(&self, key: Uuid, head: &Head, next_claim: DateTime<Utc>) -> Result<Finished, Failure> {
         let intake = &*self.intake;
         let events = self.read(head)?;
         let mut transaction = intake.pool.begin().await?;
@@ -156,8 +192,7 @@ impl RetryWorker {
         let after_commit =
             if events.is_empty() { None } else { self.handler.handle_in_tx(&mut transaction, &events).await? };
         crash::point(crash::RETRIED, &intake.group);
-        let until = intake.now() + Self::CLAIM;
-        let finished = store::finish_in_tx(&mut transaction, &intake.group, key, head.position, until).await?;
+        let finished = store::finish_in_tx(&mut transaction, &intake.group, key, head.position, next_claim).await?;
         if finished == Finished::Gone {
             return Ok(finished);
         }
