@@ -109,13 +109,17 @@ impl World {
         (output.status, value)
     }
 
-    /// Every proof of the bank must hold once everything has arrived.
-    pub async fn proofs_hold(&self) {
+    async fn everything_is_published(&self) {
         eventually("every outbox is empty", || async {
             let (_, outboxes) = self.json_command(&["outbox", "status", "--json"]).await;
             outboxes.as_array()?.iter().all(|outbox| outbox["rows"] == 0).then_some(())
         })
         .await;
+    }
+
+    /// Every proof of the bank must hold once everything has arrived.
+    pub async fn proofs_hold(&self) {
+        self.everything_is_published().await;
         let (status, ledger) = self.json_command(&["ledger", "verify", "--json"]).await;
         assert!(status.success(), "the ledger proof is broken: {ledger}");
         let (status, audit) = self.json_command(&["audit", "verify", "--json"]).await;
@@ -124,11 +128,7 @@ impl World {
 
     /// Nothing waits anywhere: no event in an outbox, no parked key, no message in a queue or with a consumer.
     pub async fn leaves_nothing_behind(&self) {
-        eventually("every outbox is empty", || async {
-            let (_, outboxes) = self.json_command(&["outbox", "status", "--json"]).await;
-            outboxes.as_array()?.iter().all(|outbox| outbox["rows"] == 0).then_some(())
-        })
-        .await;
+        self.everything_is_published().await;
         let (status, parked) = self.json_command(&["parked", "list", "--json"]).await;
         assert!(status.success(), "messages are parked: {parked}");
         let management = self.management();
