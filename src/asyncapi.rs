@@ -158,7 +158,8 @@ fn cloud_event() -> Value {
     let id = || json!({ "type": "string", "format": "uuid" });
     json!({
         "description": "A CloudEvent 1.0 in binary mode: attributes in headers, data in the body. Events of one type and \
-            slot that wait at the same moment travel as one application/cloudevents-batch+json.",
+            slot that wait at the same moment travel as one application/cloudevents-batch+json with the content encoding \
+            zstd (RFC 8878).",
         "headers": {
             "type": "object",
             "properties": {

@@ -22,6 +22,8 @@ pub enum Undecodable {
     SpecVersion(String),
     #[error("unsupported content type {0:?}")]
     ContentType(String),
+    #[error("unsupported content encoding {0:?}")]
+    ContentEncoding(String),
     #[error("attribute {0} is missing or malformed")]
     Attribute(&'static str),
     /// Readable, and not to be believed: the authenticated sender (empty: nobody) is not the module that owns the type.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lapin::BasicProperties;
 use lapin::message;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use vostro_messaging::{Delivery, Frame, InboundMessage, SENDER, encode};
+use vostro_messaging::{CONTENT_ENCODING, Delivery, Frame, InboundMessage, SENDER, encode};
 
 use crate::topology::role;
 
@@ -30,7 +30,7 @@ pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString, user_id: &ShortStrin
         headers.insert(short(&name)?, AMQPValue::LongString(value.into()));
     }
     let seconds = u64::try_from(frame.occurred_at.timestamp()).unwrap_or_default();
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_content_type(message.content_type.into())
         .with_headers(headers)
         .with_delivery_mode(PERSISTENT)
@@ -39,6 +39,9 @@ pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString, user_id: &ShortStrin
         .with_type(short(&frame.event_type)?)
         .with_app_id(app_id.clone())
         .with_user_id(user_id.clone());
+    if let Some(encoding) = message.content_encoding {
+        properties = properties.with_content_encoding(encoding.into());
+    }
     Ok(Outgoing {
         exchange: short(&frame.exchange)?,
         routing_key: short(&frame.routing_key)?,
@@ -54,8 +57,12 @@ pub(crate) fn incoming(delivery: message::Delivery, vhost: &str) -> Delivery {
     let headers = properties.headers().as_ref().map(FieldTable::inner);
     let sender = properties.user_id().as_ref().and_then(|user| role(vhost, user.as_str())).unwrap_or_default();
     let mut texts = headers.map_or_else(BTreeMap::new, texts);
-    // Whatever a publisher wrote there is replaced.
+    // Whatever a publisher wrote in these two is replaced.
     texts.insert(SENDER.to_owned(), sender.to_owned());
+    texts.remove(CONTENT_ENCODING);
+    if let Some(encoding) = properties.content_encoding().as_ref().filter(|encoding| !encoding.as_str().is_empty()) {
+        texts.insert(CONTENT_ENCODING.to_owned(), encoding.to_string());
+    }
     Delivery {
         tag: delivery.delivery_tag,
         delivery_count: headers.and_then(|headers| headers.get(DELIVERY_COUNT)).map_or(0, count),

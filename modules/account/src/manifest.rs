@@ -25,7 +25,7 @@ pub fn manifest() -> Manifest {
         subscribes: vec![postings(), registrations()],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
-        publish_linger: Duration::from_millis(5),
+        publish_linger: Duration::ZERO,
     }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn postings() -> Subscription {
         name: "postings",
         events: EventSelector::Types(&[TransactionInitiatedV1::TYPE]),
         batch: 500,
-        linger: Duration::from_millis(5),
+        linger: Duration::from_millis(4),
         inbox: InboxMode::Handler,
     }
 }

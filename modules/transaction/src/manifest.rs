@@ -16,7 +16,7 @@ pub(crate) const POSTINGS: Subscription = Subscription {
     name: "postings",
     events: EventSelector::Types(&[PostingAppliedV1::TYPE, PostingRejectedV1::TYPE]),
     batch: 500,
-    linger: Duration::from_millis(5),
+    linger: Duration::from_millis(4),
     // A transaction ends once: the guarded update is the memory of what was handled.
     inbox: InboxMode::Handler,
 };
@@ -47,7 +47,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
         depends_on: &["account"],
-        publish_linger: Duration::from_millis(5),
+        publish_linger: Duration::ZERO,
     }
 }
 

@@ -15,6 +15,7 @@
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
 //! 3. hands both to the application, which runs a [`Consumer`].
 
+mod compression;
 mod consumer;
 pub mod crash;
 mod drain;
@@ -30,6 +31,7 @@ mod module;
 mod operation;
 mod outbox;
 pub mod parking;
+mod read_ids;
 mod relay;
 mod seal;
 mod switch;
@@ -52,7 +54,7 @@ pub use relay::Relay;
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
-pub use wire::{InboundMessage, OutboundMessage, SENDER, decode, encode};
+pub use wire::{CONTENT_ENCODING, InboundMessage, OutboundMessage, SENDER, decode, encode};
 
 /// Applied in every module's schema, with `search_path` set to it, before the module's own migrations.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

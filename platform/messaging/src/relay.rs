@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::fault::jitter;
+use crate::read_ids::ReadIds;
 use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
 ///
 /// One relay per module keeps the order of every aggregate. Rows are read in windows; a window is published as frames
-/// whose confirms are awaited together, and deleted by the statement that reads the next window, so that a window costs
-/// one transaction. After a failure everything from the first failed frame on is published again: duplicates are the
+/// whose confirms are awaited together. Reading writes nothing, so it waits for no disk; confirmed rows are deleted a
+/// moment later, many windows at once. After a failure everything from the first failed frame on is published again: duplicates are the
 /// price of losing nothing, and every inbox expects them.
 pub struct Relay {
     module: &'static str,
@@ -40,14 +41,13 @@ impl Relay {
     const LANES: i16 = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
-    /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
-    /// for with every sweep; the rest of the time the search starts this far below the newest id, to stay clear of the
-    /// dead index entries of deleted rows.
-    const LATECOMERS: i64 = 2_000;
-    const SWEEP: Duration = Duration::from_secs(1);
+    /// How often everything is looked at again, in case a row was overlooked; the ids that were passed over are followed
+    /// all the time.
+    const SWEEP: Duration = Duration::from_secs(10);
     const POLL: Duration = Duration::from_millis(250);
-    /// How long confirmed rows may wait to be deleted together with the reading of newer ones.
-    const TIDY: Duration = Duration::from_millis(10);
+    /// How long confirmed rows may stay. Deleting waits for the disk, so it is done for many windows at once and beside the
+    /// publishing; a relay that crashes publishes what it has not deleted once more.
+    const TIDY: Duration = Duration::from_millis(100);
     const SAMPLE: Duration = Duration::from_secs(2);
 
     /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`].
@@ -89,30 +89,47 @@ impl Relay {
         tokio::join!(sampling, publishing);
     }
 
+    /// Whatever ends it, what the broker has confirmed is deleted.
     async fn publish_until(&self, stop: &CancellationToken) -> Result<(), RelayError> {
-        let mut confirmed: Vec<i64> = Vec::new();
-        let mut newest = 0;
-        let mut swept: Option<Instant> = None;
+        let mut confirmed = Vec::new();
+        let ended = self.publish_windows(stop, &mut confirmed).await;
+        let deleted = Outbox::delete(&self.pool, &confirmed).await;
+        ended?;
+        Ok(deleted?)
+    }
+
+    /// Reads and publishes windows; `confirmed` are the rows that the broker has confirmed and that are still there. They
+    /// are deleted while a later window is on its way.
+    async fn publish_windows(&self, stop: &CancellationToken, confirmed: &mut Vec<i64>) -> Result<(), RelayError> {
+        let mut read = ReadIds::default();
+        let mut tidied = Instant::now();
+        let mut swept = Instant::now();
         loop {
-            let sweep = swept.is_none_or(|at| at.elapsed() >= Self::SWEEP);
-            let floor = if sweep { 0 } else { newest - Self::LATECOMERS };
-            let rows = Outbox::next(&self.pool, &std::mem::take(&mut confirmed), floor, Self::ROWS).await?;
-            if sweep {
-                swept = Some(Instant::now());
-            }
+            let rows = if swept.elapsed() < Self::SWEEP {
+                Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
+            } else {
+                swept = Instant::now();
+                Outbox::delete(&self.pool, &std::mem::take(confirmed)).await?;
+                Outbox::waiting(&self.pool, 0, &[], Self::ROWS).await?
+            };
+            read.note(rows.iter().map(|row| row.id));
             gauge!("vostro_relay_blocked", "module" => self.module).set(0.0);
-            let full = i64::try_from(rows.len()) == Ok(Self::ROWS);
-            if let Some(last) = rows.last() {
-                newest = newest.max(last.id);
-                confirmed = self.publish(rows).await?;
-            } else if stop.is_cancelled() {
+            let (empty, full) = (rows.is_empty(), i64::try_from(rows.len()) == Ok(Self::ROWS));
+            if empty && stop.is_cancelled() {
                 info!(module = self.module, "the outbox is empty");
                 return Ok(());
             }
-            if full {
-                continue;
+            let mut gone = Vec::new();
+            if tidied.elapsed() >= Self::TIDY {
+                tidied = Instant::now();
+                gone = std::mem::take(confirmed);
             }
-            self.wait_for_more(if confirmed.is_empty() { Self::POLL } else { Self::TIDY }, stop).await;
+            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), Outbox::delete(&self.pool, &gone));
+            published?;
+            deleted?;
+            if !full {
+                self.wait_for_more(if confirmed.is_empty() { Self::POLL } else { Self::TIDY }, stop).await;
+            }
         }
     }
 
@@ -128,8 +145,11 @@ impl Relay {
         }
     }
 
-    /// Publishes a window and returns its rows, which the broker has then confirmed.
-    async fn publish(&self, rows: Vec<OutboxRow>) -> Result<Vec<i64>, RelayError> {
+    /// Publishes a window and adds the rows that the broker has then confirmed, up to the first it has not.
+    async fn publish(&self, rows: Vec<OutboxRow>, confirmed: &mut Vec<i64>) -> Result<(), RelayError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         crash::point(crash::COMMITTED, self.module);
         let frames = frames(self.module, Self::LANES, rows);
         self.observe(&frames);
@@ -138,15 +158,11 @@ impl Relay {
         let results = self.publisher.send(frames).await?.await;
         crash::point(crash::CONFIRMED, self.module);
         histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(sent.elapsed());
-        let confirmed = results.iter().take_while(|result| result.is_ok()).count();
-        let rows: Vec<i64> = windows.into_iter().take(confirmed).flatten().collect();
-        match results.into_iter().nth(confirmed) {
-            Some(Err(error)) => {
-                Outbox::delete(&self.pool, &rows).await?;
-                Err(error.into())
-            }
-            _ => Ok(rows),
+        for (result, rows) in results.into_iter().zip(windows) {
+            result?;
+            confirmed.extend(rows);
         }
+        Ok(())
     }
 
     fn observe(&self, frames: &[Frame]) {

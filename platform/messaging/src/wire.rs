@@ -1,18 +1,24 @@
 //! CloudEvents on AMQP without knowing AMQP: content type, headers and body.
 //!
 //! One event travels in binary mode (attributes in headers with the prefix `cloudEvents_`, the body is the data);
-//! several travel as a CloudEvents JSON batch. Both forms are standard, so any CloudEvents reader understands them.
+//! several travel as a CloudEvents JSON batch, compressed with Zstandard (RFC 8878; the content encoding says so). All of it
+//! is standard, so any CloudEvents reader understands it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use vostro_events::{Undecodable, read_batch, read_structured, write_structured};
 
+use crate::compression::{self, ZSTD};
 use crate::{Frame, Incoming};
 
 /// The header in which the transport names the module that sent the message, as the broker authenticated it; empty when it
 /// did not. A message without it did not come from a broker.
 pub const SENDER: &str = "vostro-sender";
+
+/// The header in which the transport hands over a message's content encoding; absent when the body is plain.
+pub const CONTENT_ENCODING: &str = "content-encoding";
 
 const PREFIX: &str = "cloudEvents_";
 /// The CloudEvents AMQP binding also allows a colon.
@@ -25,6 +31,8 @@ pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundMessage {
     pub content_type: &'static str,
+    /// How the body is packed; `None` when it is plain.
+    pub content_encoding: Option<&'static str>,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -43,8 +51,9 @@ pub fn encode(frame: &Frame) -> OutboundMessage {
         [event] => binary(event),
         events => OutboundMessage {
             content_type: BATCH,
+            content_encoding: Some(ZSTD),
             headers: BTreeMap::from([(format!("{PREFIX}type"), frame.event_type.clone())]),
-            body: [b"[".as_slice(), &events.join(&b','), b"]"].concat(),
+            body: compression::compress(&[b"[".as_slice(), &events.join(&b','), b"]"].concat()),
         },
     }
 }
@@ -57,7 +66,7 @@ fn binary(event: &[u8]) -> OutboundMessage {
         .into_iter()
         .filter_map(|(name, value)| Some((format!("{PREFIX}{name}"), serde_json::from_str(value.get()).ok()?)))
         .collect();
-    OutboundMessage { content_type: JSON, headers, body }
+    OutboundMessage { content_type: JSON, content_encoding: None, headers, body }
 }
 
 /// Reads every event of a message.
@@ -65,16 +74,25 @@ fn binary(event: &[u8]) -> OutboundMessage {
 /// # Errors
 /// [`Undecodable`]; the message as a whole then belongs on the dead-letter queue.
 pub fn decode(message: &InboundMessage) -> Result<Vec<Incoming>, Undecodable> {
+    let body = plain_body(message)?;
     let media_type = message.content_type.split(';').next().unwrap_or_default().trim();
     let events = match media_type {
-        BATCH => read_batch(&message.body)?,
-        STRUCTURED => vec![read_structured(&message.body)?],
-        JSON => vec![read_structured(&structured(message)?)?],
+        BATCH => read_batch(&body)?,
+        STRUCTURED => vec![read_structured(&body)?],
+        JSON => vec![read_structured(&structured(&message.headers, &body)?)?],
         _ => return Err(Undecodable::ContentType(message.content_type.clone())),
     };
     let events: Vec<_> = events.into_iter().map(|(envelope, data)| Incoming { envelope, data }).collect();
     refuse_foreign_sender(message, &events)?;
     Ok(events)
+}
+
+fn plain_body(message: &InboundMessage) -> Result<Cow<'_, [u8]>, Undecodable> {
+    match message.headers.get(CONTENT_ENCODING).map(String::as_str) {
+        None => Ok(Cow::Borrowed(&message.body)),
+        Some(ZSTD) => compression::expand(&message.body).map(Cow::Owned),
+        Some(other) => Err(Undecodable::ContentEncoding(other.to_owned())),
+    }
 }
 
 /// A module may tell what is its own and nothing else. The broker lets it publish to its own exchange only; this is for
@@ -97,11 +115,11 @@ pub(crate) fn alone(event: &Incoming) -> InboundMessage {
 }
 
 /// Rebuilds the structured form of a binary-mode message, so that there is one reader for both.
-fn structured(message: &InboundMessage) -> Result<Vec<u8>, Undecodable> {
-    let data: &RawValue = serde_json::from_slice(&message.body)
+fn structured(headers: &BTreeMap<String, String>, body: &[u8]) -> Result<Vec<u8>, Undecodable> {
+    let data: &RawValue = serde_json::from_slice(body)
         .map_err(|error| Undecodable::Malformed(format!("the data is not JSON: {error}")))?;
     let mut event = serde_json::Map::new();
-    for (name, value) in &message.headers {
+    for (name, value) in headers {
         if let Some(attribute) = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(OTHER_PREFIX)) {
             event.insert(attribute.to_owned(), value.as_str().into());
         }
@@ -161,7 +179,9 @@ mod tests {
     }
 
     fn received(message: OutboundMessage) -> InboundMessage {
-        InboundMessage { content_type: message.content_type.into(), headers: message.headers, body: message.body }
+        let mut headers = message.headers;
+        headers.extend(message.content_encoding.map(|encoding| (CONTENT_ENCODING.to_owned(), encoding.to_owned())));
+        InboundMessage { content_type: message.content_type.into(), headers, body: message.body }
     }
 
     #[test]
@@ -182,8 +202,40 @@ mod tests {
         let (first, second) = (event(1), event(2));
         let message = encode(&frame(vec![first.1, second.1]));
         assert_eq!(message.content_type, "application/cloudevents-batch+json");
+        assert_eq!(message.content_encoding, Some("zstd"));
         let decoded = decode(&received(message)).expect("decodable");
         assert_eq!(decoded.into_iter().map(|event| event.envelope).collect::<Vec<_>>(), [first.0, second.0]);
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_unpacked_is_undecodable_with_a_reason() {
+        let packed = received(encode(&frame(vec![event(1).1, event(2).1])));
+        let reason = |change: &dyn Fn(&mut InboundMessage)| {
+            let mut message = packed.clone();
+            change(&mut message);
+            decode(&message).expect_err("undecodable").to_string()
+        };
+        let encoded = |name: &'static str| {
+            move |message: &mut InboundMessage| {
+                message.headers.insert(CONTENT_ENCODING.to_owned(), name.to_owned());
+            }
+        };
+        assert_eq!(reason(&encoded("br")), "unsupported content encoding \"br\"");
+        let truncated = reason(&|message| message.body.truncate(message.body.len() / 2));
+        assert!(truncated.starts_with("not a CloudEvent: the body is no complete Zstandard frame"), "{truncated}");
+        let never_packed = reason(&|message| message.body = b"[]".to_vec());
+        assert!(
+            never_packed.starts_with("not a CloudEvent: the body is no complete Zstandard frame"),
+            "{never_packed}"
+        );
+    }
+
+    #[test]
+    fn a_plain_batch_of_another_publisher_is_read_too() {
+        let (envelope, bytes) = event(1);
+        let body = [b"[".as_slice(), &bytes, b"]"].concat();
+        let message = InboundMessage { content_type: BATCH.into(), body, ..Default::default() };
+        assert_eq!(decode(&message).expect("decodable")[0].envelope, envelope);
     }
 
     #[test]
