@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
-use vostro_rabbitmq::{Topology, topology};
+use vostro_rabbitmq::{ManagementClient, Topology, topology};
 
 use super::output;
 use crate::config::Config;
@@ -68,7 +68,7 @@ fn definitions(output: Option<&Path>) -> anyhow::Result<bool> {
 }
 
 fn definitions_with_passwords(config: &Config, output: Option<&Path>) -> anyhow::Result<bool> {
-    let topology = Topology::of(&app::manifests())?;
+    let topology = app::topology(config)?;
     let passwords = broker::passwords(&config.broker, &topology)?;
     let endpoint = broker::endpoint(&config.broker)?;
     write(&topology.definitions_with(endpoint.vhost(), &passwords), output)
@@ -85,11 +85,12 @@ fn write(definitions: &str, output: Option<&Path>) -> anyhow::Result<bool> {
 /// Brings the broker's topology to what the manifests say.
 pub async fn apply(config: &Config) -> anyhow::Result<()> {
     let (management, vhost) = broker::management(&config.broker)?;
-    let topology = Topology::of(&app::manifests())?;
+    let topology = app::topology(config)?;
     let passwords = broker::passwords(&config.broker, &topology)?;
     if !management.vhost_exists(&vhost).await? {
         management.create_vhost(&vhost).await?;
     }
+    refuse_to_strand(&topology, &management, &vhost).await?;
     let differences = topology::apply(&topology, &management, &vhost, &passwords).await?;
     match differences.iter().find(|difference| difference.is_harmful()) {
         None => Ok(()),
@@ -97,10 +98,24 @@ pub async fn apply(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Nobody would consume what is in queues of another division.
+async fn refuse_to_strand(topology: &Topology, management: &ManagementClient, vhost: &str) -> anyhow::Result<()> {
+    let queues = management.queues(vhost).await?;
+    match queues.iter().find(|queue| topology.is_retired(&queue.name) && queue.messages > 0) {
+        None => Ok(()),
+        Some(queue) => anyhow::bail!(
+            "{} holds {} messages and would not be consumed any more: let the bank run with its present \
+             messaging.partitions until its queues are empty, stop it, and apply again",
+            queue.name,
+            queue.messages
+        ),
+    }
+}
+
 async fn check(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let (management, vhost) = broker::management(&config.broker)?;
     let live = topology::read_live(&management, &vhost).await?;
-    let differences = topology::diff(&Topology::of(&app::manifests())?, &live);
+    let differences = topology::diff(&app::topology(config)?, &live);
     let words: Vec<String> = differences.iter().map(ToString::to_string).collect();
     if as_json {
         output::json(&json!({"ok": words.is_empty(), "differences": words}));

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use vostro::app::{self, Bank};
 use vostro::config::Config;
 use vostro::database;
+use vostro_rabbitmq::ManagementClient;
 use vostro_rabbitmq::topology::apply;
-use vostro_rabbitmq::{ManagementClient, Topology};
 
 use super::{Servers, eventually};
 
@@ -51,7 +51,7 @@ impl World {
     pub async fn provision_broker(&self) {
         let management = self.management();
         management.create_vhost(&self.name).await.expect("the test broker's management API answers");
-        let topology = Topology::of(&app::manifests()).expect("the manifests agree");
+        let topology = app::topology(&self.config).expect("the manifests agree");
         let passwords = vostro::broker::passwords(&self.config.broker, &topology).expect("every module has a password");
         apply(&topology, &management, &self.name, &passwords).await.expect("the topology can be applied");
     }
@@ -275,6 +275,7 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path) -> Con
         [messaging]
         retry_pauses_seconds = [1, 1, 2]
         retry_attempts = 100
+        lease_ms = 3000
         [notification.email]
         folder = "{folder}"
         "#,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::fault::jitter;
-use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
+use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
 ///
@@ -17,12 +17,14 @@ use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
 /// whose confirms are awaited together, and deleted by the statement that reads the next window, so that a window costs
 /// one transaction. After a failure everything from the first failed frame on is published again: duplicates are the
 /// price of losing nothing, and every inbox expects them.
+#[derive(Clone)]
 pub struct Relay {
     module: &'static str,
     pool: PgPool,
     outbox: Outbox,
     publisher: Arc<dyn Publisher>,
     linger: Duration,
+    lanes: i16,
 }
 
 /// Something kept the relay from publishing; the rows are still there.
@@ -35,9 +37,6 @@ enum RelayError {
 }
 
 impl Relay {
-    /// Only events of one lane share a frame, so more lanes than the partitions of the most divided queue cost messages
-    /// and give nothing. No queue is divided today.
-    const LANES: i16 = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// A transaction that took its row ids long ago and commits only now has rows far below the others. They are looked
@@ -50,15 +49,17 @@ impl Relay {
     const TIDY: Duration = Duration::from_millis(10);
     const SAMPLE: Duration = Duration::from_secs(2);
 
-    /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`].
+    /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`]; `partitions` is into how
+    /// many queues subscriptions are divided.
     pub fn new(
         module: &'static str,
         pool: PgPool,
         outbox: Outbox,
         publisher: Arc<dyn Publisher>,
         linger: Duration,
+        partitions: Partitions,
     ) -> Self {
-        Self { module, pool, outbox, publisher, linger }
+        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes() }
     }
 
     /// Publishes until `stop` is cancelled, then until the outbox is empty or cannot be emptied.
@@ -131,7 +132,7 @@ impl Relay {
     /// Publishes a window and returns its rows, which the broker has then confirmed.
     async fn publish(&self, rows: Vec<OutboxRow>) -> Result<Vec<i64>, RelayError> {
         crash::point(crash::COMMITTED, self.module);
-        let frames = frames(self.module, Self::LANES, rows);
+        let frames = frames(self.module, self.lanes, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
         let sent = Instant::now();

@@ -107,7 +107,9 @@ impl Differences {
             self.missing(described(binding));
         }
         for binding in bound.into_iter().filter(|binding| topology.concerns(binding)) {
-            if !topology.bindings.contains(binding) {
+            if topology.is_retired(&binding.queue) {
+                self.compare(described(binding), "none, as the queue is of another division", "there");
+            } else if !topology.bindings.contains(binding) {
                 self.unexpected(described(binding));
             }
         }

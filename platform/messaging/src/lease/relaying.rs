@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio_util::sync::CancellationToken;
+
+use super::{LeaseKeeper, What};
+use crate::Relay;
+
+/// Runs the module's relay whenever this instance holds the lease for it, until `stop` is cancelled. Elsewhere it is
+/// woken when something is committed here.
+pub async fn relay_whenever_held(keeper: LeaseKeeper, module: &'static str, relay: Relay, stop: CancellationToken) {
+    /// With others there the outbox may never be empty. What is not confirmed by then the next relay publishes again.
+    const EMPTYING: Duration = Duration::from_secs(2);
+    let work = |lease: super::Lease| {
+        let (relay, keeper, wind_down) = (relay.clone(), keeper.clone(), lease.wind_down());
+        async move {
+            let _silence = Silence(module);
+            let somebody_else_goes_on = async {
+                wind_down.cancelled().await;
+                if !keeper.has_company() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(EMPTYING).await;
+            };
+            tokio::select! {
+                () = relay.run(wind_down.clone()) => {}
+                () = somebody_else_goes_on => {}
+            }
+        }
+    };
+    keeper.whenever_held(What::Relay, stop, work, || keeper.clone().ring_for_the_relay()).await;
+}
+
+/// What a relay measured last is not true any more when another instance has it.
+struct Silence(&'static str);
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        for gauge in ["vostro_relay_blocked", "vostro_outbox_rows", "vostro_outbox_oldest_age_seconds"] {
+            gauge!(gauge, "module" => self.0).set(0.0);
+        }
+    }
+}
