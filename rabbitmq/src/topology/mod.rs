@@ -376,10 +376,40 @@ mod tests {
         assert_eq!(bindings_of(&topology, "dlq.account.customers"), [pair("dlx", "account.customers")]);
     }
 
+    fn divided(number: u8) -> Topology {
+        Topology::divided(&manifests(), Partitions::new(number).expect("a power of two")).expect("valid")
+    }
+
+    #[test]
+    fn a_divided_subscription_has_a_queue_for_each_lane_and_what_takes_everything_has_one() {
+        let topology = divided(4);
+        for partition in 0..4 {
+            let bound = bindings_of(&topology, &format!("q.account.customers.p{partition:02}"));
+            assert_eq!(bound, [pair("ev.auth", &format!("auth.user-registered.v1.s{partition:02}"))]);
+        }
+        assert!(!topology.queues.contains_key("q.account.customers"));
+        assert_eq!(bindings_of(&topology, "q.compliance.audit").len(), 3);
+        assert_eq!(bindings_of(&topology, "dlq.account.customers").len(), 1);
+        assert_eq!(topology.policies["sub-account.customers"].pattern, r"^q\.account\.customers\.p[0-9]+$");
+        assert_eq!(divided(1), self::topology());
+    }
+
+    #[test]
+    fn a_queue_of_another_division_is_retired_and_no_other() {
+        let (one, four) = (topology(), divided(4));
+        assert!(four.is_retired("q.account.customers"));
+        assert!(one.is_retired("q.account.customers.p03"));
+        assert!(divided(2).is_retired("q.account.customers.p03"));
+        assert!(!four.is_retired("q.account.customers.p03"));
+        assert!(!four.is_retired("q.account.old") && !four.is_retired("dlq.account.customers"));
+    }
+
     #[test]
     fn every_queue_is_a_quorum_queue_with_exactly_one_policy() {
-        let topology = topology();
-        for (name, queue) in &topology.queues {
+        let (one, four) = (topology(), divided(4));
+        for (topology, (name, queue)) in
+            [&one, &four].into_iter().flat_map(|topology| topology.queues.iter().map(move |queue| (topology, queue)))
+        {
             assert_eq!(queue.arguments["x-queue-type"], "quorum");
             assert_eq!(queue.arguments.contains_key("x-single-active-consumer"), {
                 name.starts_with("q.") && name != UNROUTED_QUEUE
