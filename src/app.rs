@@ -18,7 +18,7 @@ use vostro_kernel::{Ids as _, SystemClock, SystemIds};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::parking::ParkingDesk;
 use vostro_messaging::{
-    ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Relay, RetryWorker,
+    Company, ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Relay, RetryWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
@@ -124,6 +124,7 @@ fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundatio
         outbox: Outbox::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
+        company: Company::default(),
     })
 }
 
@@ -276,7 +277,7 @@ impl Bank {
             self.connections.extend([publishing.clone(), consuming.clone()]);
             let publisher = Arc::new(AmqpPublisher::new(publishing, name));
             let broker = Arc::new(AmqpBroker::new(consuming));
-            let keeper = LeaseKeeper::new(name, &pool, outbox.clone(), instance, &place, times);
+            let keeper = LeaseKeeper::new(name, &foundation, instance, &place, times);
             let keeping = keeper.clone();
             self.keeping.spawn(after(verified.clone(), self.stop_keeping.clone(), |stop| keeping.run(stop)));
             let relay = Relay::new(name, pool.clone(), outbox, publisher, publish_linger, partitions);

@@ -39,7 +39,7 @@ mod wire;
 
 pub use consumer::Consumer;
 pub use drain::DeadLetterDrain;
-pub use feed::LiveFeed;
+pub use feed::{Company, Listener, LiveFeed};
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
-use crate::{Handler, Manifest, Outbox, Subscription};
+use crate::{Company, Handler, Manifest, Outbox, Subscription};
 
 /// What every module is given to stand on.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Foundation {
     pub outbox: Outbox,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    /// The other instances of the bank.
+    pub company: Company,
 }
 
 /// A subscription and the code behind it.

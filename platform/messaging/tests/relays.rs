@@ -17,14 +17,17 @@ use vostro_messaging::lease::relay_whenever_held;
 use vostro_messaging::{Confirms, Frame, NewEvent, Partitions, PublishError, Publisher, Relay};
 use vostro_testkit::{Database, incoming};
 
+/// For which instance an event was confirmed, and its bytes.
+type Confirmed = (Uuid, Vec<u8>);
+
 /// A broker that writes down what it confirmed, and for which instance.
 #[derive(Clone, Default)]
 struct Exchange {
-    confirmed: Arc<Mutex<Vec<(Uuid, Vec<u8>)>>>,
+    confirmed: Arc<Mutex<Vec<Confirmed>>>,
 }
 
 impl Exchange {
-    fn confirmed(&self) -> Vec<(Uuid, Vec<u8>)> {
+    fn confirmed(&self) -> Vec<Confirmed> {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

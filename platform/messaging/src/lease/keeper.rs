@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::bell::{self, Ring};
 use super::share::{gives_one, to_take};
 use super::store::{self, Row, Taken};
 use super::{Lease, LeaseTimes, What};
-use crate::Outbox;
+use crate::{Company, Foundation, Outbox};
 
 /// Takes, renews and hands over one module's leases for one instance. Cheap to clone.
 #[derive(Clone)]
@@ -29,27 +28,26 @@ struct Inner {
     /// Connections of its own: when all the module's are busy, leases must still be renewed.
     pool: PgPool,
     outbox: Outbox,
+    company: Company,
     instance: Uuid,
     name: String,
     times: LeaseTimes,
     /// What this instance would do, and the lease it has for it.
     wanted: Mutex<BTreeMap<What, watch::Sender<Option<Lease>>>>,
-    /// Live instances, this one among them, at the last look.
-    live: AtomicUsize,
     look_now: Notify,
 }
 
 impl LeaseKeeper {
-    /// For the module with this pool. `instance` tells the instances of the bank apart and sorts by age (a UUIDv7); `name`
-    /// is for people. `outbox` is the module's own: the relay is woken through it when other instances commit.
+    /// For the module that stands on `foundation`: its relay is woken when other instances commit, and it is told whether
+    /// there are any. `instance` tells the instances of the bank apart, `name` is for people.
     pub fn new(
         module: &'static str,
-        pool: &PgPool,
-        outbox: Outbox,
+        foundation: &Foundation,
         instance: Uuid,
         name: impl Into<String>,
         times: LeaseTimes,
     ) -> Self {
+        let Foundation { pool, outbox, company, .. } = foundation.clone();
         let pool = PgPoolOptions::new()
             // One to listen on, one for everything else.
             .max_connections(2)
@@ -60,11 +58,11 @@ impl LeaseKeeper {
             module,
             pool,
             outbox,
+            company,
             instance,
             name: name.into(),
             times,
             wanted: Mutex::default(),
-            live: AtomicUsize::new(1),
             look_now: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -127,7 +125,7 @@ impl LeaseKeeper {
 
     /// Whether another instance is there to take over.
     pub(super) fn has_company(&self) -> bool {
-        self.inner.live.load(Ordering::Relaxed) > 1
+        self.inner.company.is_there()
     }
 
     /// Wakes the relay on whichever instance it is, as soon as something is committed here.
@@ -185,7 +183,7 @@ impl LeaseKeeper {
 
     /// Renews what is held, then sees whether the shares are right.
     async fn look(&self) -> sqlx::Result<()> {
-        let Inner { pool, instance, name, times, live, .. } = &*self.inner;
+        let Inner { pool, instance, name, times, company, .. } = &*self.inner;
         let (asked_at, held) = (Instant::now(), self.held());
         let epochs: Vec<i64> = held.iter().map(Lease::epoch).collect();
         let renewed = store::renew(pool, *instance, name, times.expire, &epochs).await?;
@@ -206,7 +204,9 @@ impl LeaseKeeper {
             rows = store::look(pool, &names).await?;
         }
         let instances = store::instances(pool).await?;
-        if live.swap(instances.len(), Ordering::Relaxed) != instances.len() {
+        let others = instances.iter().filter(|other| *other != instance).count();
+        if others != company.others() {
+            company.set(others);
             bell::ring(pool, self.inner.module, Ring::Leases).await?;
         }
         // The relay is one thing and the queues are another: an instance that has the one is not spared the others.

@@ -28,10 +28,10 @@ pub struct Instance {
 
 impl Instance {
     pub fn start(database: &Database, name: &str) -> Self {
-        let (id, outbox, stop) = (Uuid::now_v7(), Outbox::default(), CancellationToken::new());
-        let keeper = LeaseKeeper::new("account", database.pool(), outbox.clone(), id, name, TIMES);
+        let (id, foundation, stop) = (Uuid::now_v7(), database.foundation(), CancellationToken::new());
+        let keeper = LeaseKeeper::new("account", &foundation, id, name, TIMES);
         let running = tokio::spawn(keeper.clone().run(stop.clone()));
-        Self { keeper, outbox, id, pool: database.pool().clone(), stop, running }
+        Self { keeper, outbox: foundation.outbox, id, pool: database.pool().clone(), stop, running }
     }
 
     pub fn id(&self) -> Uuid {
