@@ -135,7 +135,7 @@ pub struct MessagingConfig {
     /// When an instance has been silent for this long, in milliseconds, the others take over what it did.
     pub lease_ms: u64,
     /// Into how many queues each subscription is divided, so that several instances share its work: 1, 2, 4 … 64. The
-    /// same for all instances; see the runbook for how to change it.
+    /// same for all instances; the README says how to change it.
     pub partitions: u8,
 }
 
