@@ -280,10 +280,10 @@ impl Bank {
             let keeper = LeaseKeeper::new(name, &foundation, instance, &place, times);
             let keeping = keeper.clone();
             self.keeping.spawn(after(verified.clone(), self.stop_keeping.clone(), |stop| keeping.run(stop)));
-            let relay = Relay::new(name, pool.clone(), outbox, publisher, publish_linger, partitions);
+            let relay = Relay::new(name, pool.clone(), outbox, publisher.clone(), publish_linger, partitions);
             let relaying = keeper.clone();
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), move |stop| {
-                relay_whenever_held(relaying, name, relay, stop)
+                relay_whenever_held(relaying, name, relay, publisher, stop)
             }));
             let switch = ConsumptionSwitch::paused_until_read();
             self.consuming.spawn(switch.clone().watch(name, pool, self.stop_consuming.clone()));

@@ -8,9 +8,9 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use vostro_messaging::{Broker, Deliveries, Delivery, TransportError};
 
-use crate::Supervisor;
 use crate::message::{incoming, short};
 use crate::session::Session;
+use crate::{ConnectionHealth, Supervisor};
 
 /// A queue at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,10 @@ impl Broker for AmqpBroker {
             Ok(deliveries) => Ok(Box::new(deliveries)),
             Err(reason) => Err(TransportError(reason)),
         }
+    }
+
+    fn is_reachable(&self) -> bool {
+        !matches!(self.supervisor.health(), ConnectionHealth::Down(_))
     }
 }
 

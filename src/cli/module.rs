@@ -176,7 +176,7 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
 fn holder(lease: &LeaseStatus) -> String {
     match &lease.holder {
         None => "nobody".to_owned(),
-        Some(holder) if lease.expired => format!("nobody; {holder} has not renewed it"),
+        Some(holder) if lease.expired => format!("nobody; {holder} has ended or gone silent"),
         Some(holder) => holder.clone(),
     }
 }

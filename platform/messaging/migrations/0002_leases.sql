@@ -27,6 +27,12 @@ create table instance (
 );
 alter table instance set (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- Whether an instance has a connection here. One whose process has ended has none, and need not be waited for until its
+-- leases expire; one that is paused, or whose machine has vanished, still has.
+create function is_connected(instance uuid) returns boolean language sql stable as $$
+    select exists (select from pg_stat_activity where application_name = 'vostro instance ' || instance)
+$$;
+
 -- Keeps the lease from being taken by another until the caller's transaction ends; refuses when it was taken already.
 create function hold_lease(wanted text, held bigint) returns void language plpgsql as $$
 begin

@@ -51,7 +51,8 @@ pub trait Module: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Work that goes on beside consuming, such as sending what is queued. Each future ends soon after `stop`.
+    /// Work that goes on beside consuming, such as sending what is queued. It goes on in every instance of the bank, so it
+    /// takes what it does by row (`for update skip locked`). Each future ends soon after `stop`.
     fn background(&self, _stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         Vec::new()
     }

@@ -4,12 +4,13 @@ mod instance;
 mod rig;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use instance::{Holders, Instance, owner_of, until};
 use rig::{Mood, Rig};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vostro_messaging::lease::{Lease, What, leases};
+use vostro_messaging::lease::{Lease, LeaseTimes, What, leases};
 use vostro_messaging::{Consumer, DeadLetterDrain, Handler, InboxMode};
 use vostro_testkit::{Database, Queue};
 
@@ -139,6 +140,19 @@ async fn what_is_renewed_is_not_taken_and_what_is_given_back_is() {
     until("the second has it", async || owner_of(&database, "a").await == Some(second.id())).await;
     waiting.stop().await;
     assert_eq!(owner_of(&database, "a").await, None, "given back, and nobody wants it");
+}
+
+#[tokio::test]
+async fn what_a_killed_instance_held_is_taken_without_waiting_for_it_to_expire() {
+    let database = database().await;
+    let times = LeaseTimes::expiring_after(Duration::from_secs(600));
+    let first = Instance::start_with(&database, "first", times);
+    let held = first.holds(queue("a")).await;
+    first.kill().await;
+    let second = Instance::start_with(&database, "second", times);
+    let present = second.holds(queue("a")).await;
+    assert!(present.epoch() > held.epoch());
+    second.stop().await;
 }
 
 #[tokio::test]

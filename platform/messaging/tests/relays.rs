@@ -2,6 +2,7 @@
 
 mod instance;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,12 +50,16 @@ impl Exchange {
 
 struct Line {
     exchange: Exchange,
+    cut: Arc<AtomicBool>,
     instance: Uuid,
 }
 
 #[async_trait]
 impl Publisher for Line {
     async fn send(&self, frames: Vec<Frame>) -> Result<Confirms, PublishError> {
+        if !self.is_reachable() {
+            return Err(PublishError::Unavailable("the line is cut".to_owned()));
+        }
         let (exchange, instance) = (self.exchange.clone(), self.instance);
         Ok(Box::pin(async move {
             let mut confirmed = exchange.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +68,16 @@ impl Publisher for Line {
             results
         }))
     }
+
+    fn is_reachable(&self) -> bool {
+        !self.cut.load(Ordering::Relaxed)
+    }
 }
 
 struct Relaying {
     instance: Instance,
+    /// Set, the broker is out of this instance's reach.
+    cut: Arc<AtomicBool>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -74,12 +85,13 @@ struct Relaying {
 impl Relaying {
     fn start(database: &Database, name: &str, exchange: &Exchange) -> Self {
         let instance = Instance::start(database, name);
-        let line = Arc::new(Line { exchange: exchange.clone(), instance: instance.id() });
+        let cut = Arc::new(AtomicBool::new(false));
+        let line = Arc::new(Line { exchange: exchange.clone(), cut: Arc::clone(&cut), instance: instance.id() });
         let (pool, outbox) = (database.pool().clone(), instance.outbox.clone());
-        let relay = Relay::new("account", pool, outbox, line, Duration::ZERO, Partitions::ONE);
+        let relay = Relay::new("account", pool, outbox, line.clone(), Duration::ZERO, Partitions::ONE);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(relay_whenever_held(instance.keeper.clone(), "account", relay, stop.clone()));
-        Self { instance, stop, task }
+        let task = tokio::spawn(relay_whenever_held(instance.keeper.clone(), "account", relay, line, stop.clone()));
+        Self { instance, cut, stop, task }
     }
 
     fn id(&self) -> Uuid {
@@ -152,6 +164,24 @@ async fn a_relay_whose_instance_was_stopped_is_taken_over_and_does_not_come_back
     assert_eq!(exchange.turns(), [first.id(), second.id()], "one at a time");
     second.stop().await;
     first.task.abort();
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_reach_the_broker_leaves_the_relay_to_one_that_does() {
+    let (database, exchange) = (database().await, Exchange::default());
+    let first = Relaying::start(&database, "first", &exchange);
+    first.commits(&database, 1).await;
+    until("the first relays", async || exchange.published() == 1).await;
+    let second = Relaying::start(&database, "second", &exchange);
+    first.cut.store(true, Ordering::Relaxed);
+    first.commits(&database, 10).await;
+    until("the second publishes it", async || exchange.distinct() == 11).await;
+    assert_eq!(exchange.turns(), [first.id(), second.id()]);
+    second.stop().await;
+    first.cut.store(false, Ordering::Relaxed);
+    first.commits(&database, 10).await;
+    until("the first goes on when it is alone", async || exchange.distinct() == 21).await;
+    first.stop().await;
 }
 
 #[tokio::test]

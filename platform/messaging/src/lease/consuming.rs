@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::reach::out_of_reach;
 use super::{Lease, LeaseKeeper, What};
 use crate::{Broker, Consumer, DeadLetterDrain, Handler, Intake};
 
@@ -25,6 +26,7 @@ pub async fn consume_whenever_held(
                 let consumer = Consumer::new(Arc::clone(intake), Arc::clone(handler), Arc::clone(broker));
                 let consumer = consumer.on(&queue, fence.clone());
                 let drain = DeadLetterDrain::new(Arc::clone(intake), Arc::clone(broker)).under(fence);
+                let queue = queue.clone();
                 async move {
                     let draining = async {
                         if partition == 0 {
@@ -35,6 +37,7 @@ pub async fn consume_whenever_held(
                     tokio::select! {
                         () = consumer.run(wind_down.clone()) => {}
                         () = draining => {}
+                        () = out_of_reach(keeper, &queue, || broker.is_reachable()) => {}
                     }
                 }
             }

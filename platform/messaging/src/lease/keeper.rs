@@ -37,6 +37,11 @@ struct Inner {
     look_now: Notify,
 }
 
+/// By this name of its sessions the others see that an instance is connected; `is_connected` in the database knows it.
+fn session(instance: Uuid) -> String {
+    format!("vostro instance {instance}")
+}
+
 impl LeaseKeeper {
     /// For the module that stands on `foundation`: its relay is woken when other instances commit, and it is told whether
     /// there are any. `instance` tells the instances of the bank apart, `name` is for people.
@@ -53,7 +58,7 @@ impl LeaseKeeper {
             .max_connections(2)
             .acquire_timeout(times.expire)
             .test_before_acquire(false)
-            .connect_lazy_with((*pool.connect_options()).clone());
+            .connect_lazy_with((*pool.connect_options()).clone().application_name(&session(instance)));
         let inner = Inner {
             module,
             pool,
@@ -92,7 +97,7 @@ impl LeaseKeeper {
     /// Does `work` whenever this instance holds the lease, and `meanwhile` while it does not. Ends when `stop` is
     /// cancelled and the work, which is told by [`Lease::wind_down`], has ended.
     ///
-    /// Work that ends before it is told to gives the lease back and is begun anew with the next one.
+    /// Work that ends before it is told to gives the lease back, for others to try, and wants it again a little later.
     pub async fn whenever_held<W: Future<Output = ()>, M: Future<Output = ()>>(
         &self,
         what: What,
@@ -118,9 +123,22 @@ impl LeaseKeeper {
                 () = lease.guard(work(lease.clone())) => {}
                 () = told => {}
             }
+            let gave_up = !lease.wind_down().is_cancelled();
             self.give_back(&lease).await;
+            if gave_up && self.has_company() {
+                self.lock().remove(&what);
+                tokio::select! {
+                    () = tokio::time::sleep(self.inner.times.expire / 2) => {}
+                    () = stop.cancelled() => break,
+                }
+                leases = self.want(what.clone());
+            }
         }
         self.lock().remove(&what);
+    }
+
+    pub(super) fn times(&self) -> LeaseTimes {
+        self.inner.times
     }
 
     /// Whether another instance is there to take over.
@@ -242,7 +260,7 @@ impl LeaseKeeper {
         let Taken { what: name, epoch, previous } = taken;
         info!(module, what = name, epoch, "this instance has the lease");
         if let Some(previous) = previous {
-            warn!(module, what = name, %previous, "the lease had expired; taken over");
+            warn!(module, what = name, %previous, "its holder has ended or gone silent; taken over");
             counter!("vostro_lease_takeovers_total", "module" => *module, "what" => name.clone()).increment(1);
         }
         let what = group.iter().map(|(what, _)| what).find(|what| what.to_string() == name);

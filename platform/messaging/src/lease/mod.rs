@@ -14,6 +14,7 @@ mod consuming;
 mod fence;
 mod held;
 mod keeper;
+mod reach;
 mod relaying;
 mod share;
 mod status;

@@ -1,18 +1,29 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
+use super::reach::out_of_reach;
 use super::{LeaseKeeper, What};
-use crate::Relay;
+use crate::{Publisher, Relay};
 
 /// Runs the module's relay whenever this instance holds the lease for it, until `stop` is cancelled. Elsewhere it is
 /// woken when something is committed here.
-pub async fn relay_whenever_held(keeper: LeaseKeeper, module: &'static str, relay: Relay, stop: CancellationToken) {
+///
+/// `publisher` is the relay's: an instance from which it does not reach the broker leaves the relay to the others.
+pub async fn relay_whenever_held(
+    keeper: LeaseKeeper,
+    module: &'static str,
+    relay: Relay,
+    publisher: Arc<dyn Publisher>,
+    stop: CancellationToken,
+) {
     /// With others there the outbox may never be empty. What is not confirmed by then the next relay publishes again.
     const EMPTYING: Duration = Duration::from_secs(2);
     let work = |lease: super::Lease| {
-        let (relay, keeper, wind_down) = (relay.clone(), keeper.clone(), lease.wind_down());
+        let (relay, keeper, publisher, wind_down) =
+            (relay.clone(), keeper.clone(), Arc::clone(&publisher), lease.wind_down());
         async move {
             let _silence = Silence(module);
             let somebody_else_goes_on = async {
@@ -25,6 +36,7 @@ pub async fn relay_whenever_held(keeper: LeaseKeeper, module: &'static str, rela
             tokio::select! {
                 () = relay.run(wind_down.clone()) => {}
                 () = somebody_else_goes_on => {}
+                () = out_of_reach(&keeper, "relay", || publisher.is_reachable()) => {}
             }
         }
     };

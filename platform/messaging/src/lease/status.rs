@@ -12,7 +12,7 @@ pub struct LeaseStatus {
     pub since: DateTime<Utc>,
     /// Until when it is held unless it is renewed.
     pub expires_at: DateTime<Utc>,
-    /// Whether nobody has renewed it in time: free to be taken.
+    /// Whether its holder has ended, or has not renewed it in time: free to be taken.
     pub expired: bool,
 }
 
@@ -24,7 +24,7 @@ pub async fn leases(pool: &PgPool) -> sqlx::Result<Vec<LeaseStatus>> {
     sqlx::query_as!(
         LeaseStatus,
         r#"select l.what, coalesce(i.name, l.owner::text) as holder, l.taken_at as since, l.expires_at,
-                  l.expires_at < clock_timestamp() as "expired!"
+                  (l.expires_at < clock_timestamp() or not is_connected(l.owner)) is true as "expired!"
            from lease l left join instance i on i.id = l.owner order by l.what"#
     )
     .fetch_all(pool)

@@ -18,7 +18,7 @@ pub(super) struct Row {
 pub(super) struct Taken {
     pub what: String,
     pub epoch: i64,
-    /// Who let it expire; `None` when it was given back.
+    /// Who let it expire or ended; `None` when it was given back.
     pub previous: Option<Uuid>,
 }
 
@@ -47,18 +47,20 @@ pub(super) async fn renew(
     .await
 }
 
-/// The instances that are there, oldest first.
+/// The instances that are there.
 pub(super) async fn instances(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!("select id from instance where expires_at >= clock_timestamp() order by id")
-        .fetch_all(pool)
-        .await
+    sqlx::query_scalar!(
+        "select id from instance where expires_at >= clock_timestamp() and is_connected(id) order by id"
+    )
+    .fetch_all(pool)
+    .await
 }
 
 /// These leases; those that nobody ever wanted are not among them.
 pub(super) async fn look(pool: &PgPool, wanted: &[String]) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(
         Row,
-        "select what, case when expires_at >= clock_timestamp() then owner end as owner
+        "select what, case when expires_at >= clock_timestamp() and is_connected(owner) then owner end as owner
          from lease where what = any($1) order by what",
         wanted
     )
@@ -80,7 +82,7 @@ pub(super) async fn prepare(pool: &PgPool, wanted: &[String]) -> sqlx::Result<()
     Ok(())
 }
 
-/// Takes at most `most` of the wanted leases that nobody holds.
+/// Takes at most `most` of the wanted leases that nobody holds: given back, expired, or of an instance that has ended.
 ///
 /// One that a transaction of its last owner still holds is left out rather than waited for: its owner may be paused, and
 /// the database ends its session when it stays silent.
@@ -95,7 +97,7 @@ pub(super) async fn take(
         Taken,
         r#"with free as (
                select what, owner from lease
-               where what = any($3) and (owner is null or owner = $1 or expires_at < clock_timestamp())
+               where what = any($3) and (owner is null or owner = $1 or expires_at < clock_timestamp() or not is_connected(owner))
                order by what limit $4 for update skip locked)
            update lease set owner = $1, epoch = nextval('lease_epoch'), taken_at = clock_timestamp(),
                             expires_at = clock_timestamp() + $2 * interval '1 second'

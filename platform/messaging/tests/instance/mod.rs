@@ -28,8 +28,12 @@ pub struct Instance {
 
 impl Instance {
     pub fn start(database: &Database, name: &str) -> Self {
+        Self::start_with(database, name, TIMES)
+    }
+
+    pub fn start_with(database: &Database, name: &str, times: LeaseTimes) -> Self {
         let (id, foundation, stop) = (Uuid::now_v7(), database.foundation(), CancellationToken::new());
-        let keeper = LeaseKeeper::new("account", &foundation, id, name, TIMES);
+        let keeper = LeaseKeeper::new("account", &foundation, id, name, times);
         let running = tokio::spawn(keeper.clone().run(stop.clone()));
         Self { keeper, outbox: foundation.outbox, id, pool: database.pool().clone(), stop, running }
     }
@@ -41,6 +45,22 @@ impl Instance {
     /// As if the process were stopped: nothing is renewed and nothing given back.
     pub fn freeze(&self) {
         self.running.abort();
+    }
+
+    /// As if the process were killed: its connections are closed, and nothing was given back.
+    pub async fn kill(&self) {
+        self.freeze();
+        until("its sessions end", async || {
+            let ended: i64 = sqlx::query_scalar(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = $1",
+            )
+            .bind(format!("vostro instance {}", self.id))
+            .fetch_one(&self.pool)
+            .await
+            .expect("readable");
+            ended == 0
+        })
+        .await;
     }
 
     pub async fn stop(self) {
@@ -79,7 +99,7 @@ impl Instance {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let work = |lease: Lease| {
-                let entered = holders.enter(&lease.what().to_string(), id);
+                let entered = holders.enter(id, &lease);
                 async move {
                     lease.wind_down().cancelled().await;
                     drop(entered);
@@ -150,7 +170,7 @@ pub struct Holders {
 
 #[derive(Default)]
 struct State {
-    working: HashMap<String, Uuid>,
+    working: HashMap<String, (Uuid, Lease)>,
     overlapped: bool,
 }
 
@@ -159,18 +179,20 @@ impl Holders {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, what: &str, id: Uuid) -> Entered {
-        let mut state = self.lock();
-        state.overlapped |= state.working.insert(what.to_owned(), id).is_some();
-        Entered { holders: self.clone(), what: what.to_owned() }
+    /// Work under a lease that is no longer valid does nothing any more, also when it was not dropped yet.
+    fn enter(&self, id: Uuid, lease: &Lease) -> Entered {
+        let (what, mut state) = (lease.what().to_string(), self.lock());
+        let previous = state.working.insert(what.clone(), (id, lease.clone()));
+        state.overlapped |= previous.is_some_and(|(_, lease)| lease.is_valid());
+        Entered { holders: self.clone(), what, id }
     }
 
     pub fn of(&self, what: &str) -> Option<Uuid> {
-        self.lock().working.get(what).copied()
+        self.lock().working.get(what).map(|(id, _)| *id)
     }
 
     pub fn count(&self, id: Uuid) -> usize {
-        self.lock().working.values().filter(|holder| **holder == id).count()
+        self.lock().working.values().filter(|(holder, _)| *holder == id).count()
     }
 
     pub fn were_exclusive(&self) -> bool {
@@ -181,11 +203,15 @@ impl Holders {
 struct Entered {
     holders: Holders,
     what: String,
+    id: Uuid,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.holders.lock().working.remove(&self.what);
+        let mut state = self.holders.lock();
+        if state.working.get(&self.what).is_some_and(|(id, _)| *id == self.id) {
+            state.working.remove(&self.what);
+        }
     }
 }
 
