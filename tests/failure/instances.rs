@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use lapin::BasicProperties;
+use lapin::options::QueuePurgeOptions;
 
 use crate::support::{BankProcess, Person, Servers, Staff, World, eventually};
 
 use super::load::{Load, nothing_is_lost_or_doubled};
+use super::messages::{channel, publish};
 
 /// A world, its first instance, and two customers with money.
 struct Scene {
@@ -171,4 +176,38 @@ async fn whoever_waits_for_an_outcome_is_answered_at_every_instance() {
     scene.world.leaves_nothing_behind().await;
     assert!(second.terminate().await.success());
     assert!(scene.first.terminate().await.success());
+}
+
+const DIVIDED: (&str, &str) = ("VOSTRO__MESSAGING__PARTITIONS", "4");
+
+fn apply_divided(world: &World) -> Command {
+    let mut command = world.command(&["topology", "apply"]);
+    command.env(DIVIDED.0, DIVIDED.1);
+    command
+}
+
+async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("the program can be started")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_divided_when_they_are_empty_and_not_before() {
+    let world = World::create().await;
+    let (_connection, channel) = channel(&world).await;
+    let durable = BasicProperties::default().with_delivery_mode(2);
+    publish(&channel, "", "q.account.postings", durable, b"somebody's money").await;
+    let refused = output(apply_divided(&world)).await;
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("q.account.postings holds 1 messages"), "{words}");
+
+    channel.queue_purge("q.account.postings".into(), QueuePurgeOptions::default()).await.expect("purged");
+    let applied = output(apply_divided(&world)).await;
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let bank = world.spawn_bank(&[DIVIDED]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    assert_eq!(ada.balance().await, "10.00");
+    let holders = holders(&world).await;
+    assert!(holders.contains_key("account q.account.postings.p03"), "{holders:?}");
+    assert!(bank.terminate().await.success());
 }
