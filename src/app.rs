@@ -14,11 +14,11 @@ use tracing::{info, warn};
 use vostro_account::Accounts;
 use vostro_auth::Auth;
 use vostro_compliance::Compliance;
-use vostro_kernel::{SystemClock, SystemIds};
+use vostro_kernel::{Ids as _, SystemClock, SystemIds};
+use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::parking::ParkingDesk;
 use vostro_messaging::{
-    Consumer, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module, Outbox, Relay,
-    RetryWorker,
+    Company, ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Relay, RetryWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
@@ -52,6 +52,14 @@ pub fn manifests() -> Vec<Manifest> {
         vostro_notification::manifest(),
         vostro_compliance::manifest(),
     ]
+}
+
+/// What the broker has to have for this bank.
+///
+/// # Errors
+/// When the manifests contradict each other.
+pub fn topology(config: &Config) -> anyhow::Result<Topology> {
+    Ok(Topology::divided(&manifests(), config.messaging.partitions())?)
 }
 
 /// The five facades, and what each stands on.
@@ -112,10 +120,11 @@ impl Modules {
 
 fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundation> {
     Ok(Foundation {
-        pool: database::module_pool(&config.database, module)?,
+        pool: database::module_pool(&config.database, module, config.messaging.silence())?,
         outbox: Outbox::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
+        company: Company::default(),
     })
 }
 
@@ -186,9 +195,11 @@ pub struct Bank {
     stop_serving: CancellationToken,
     stop_consuming: CancellationToken,
     stop_publishing: CancellationToken,
+    stop_keeping: CancellationToken,
     serving: JoinSet<()>,
     consuming: JoinSet<()>,
     publishing: JoinSet<()>,
+    keeping: JoinSet<()>,
     connections: Vec<Supervisor>,
 }
 
@@ -216,9 +227,11 @@ impl Bank {
             stop_serving: CancellationToken::new(),
             stop_consuming: CancellationToken::new(),
             stop_publishing: CancellationToken::new(),
+            stop_keeping: CancellationToken::new(),
             serving: JoinSet::new(),
             consuming: JoinSet::new(),
             publishing: JoinSet::new(),
+            keeping: JoinSet::new(),
             connections: Vec::new(),
         };
         let operations = Operations { health: Arc::clone(&health), auth: modules.auth.clone() };
@@ -248,8 +261,11 @@ impl Bank {
     /// could be published into nothing.
     fn move_messages(&mut self, config: &Config, modules: &Modules) -> anyhow::Result<()> {
         let (management, vhost) = broker::management(&config.broker)?;
-        let topology = Topology::of(&manifests())?;
+        let partitions = config.messaging.partitions();
+        let topology = topology(config)?;
         broker::passwords(&config.broker, &topology)?;
+        let (instance, times) = (SystemIds.next(), config.messaging.lease_times());
+        let place = format!("{} (process {})", self.address, std::process::id());
         let verified = CancellationToken::new();
         for module in modules.all() {
             let Manifest { module: name, publish_linger, .. } = module.manifest();
@@ -261,19 +277,26 @@ impl Bank {
             self.connections.extend([publishing.clone(), consuming.clone()]);
             let publisher = Arc::new(AmqpPublisher::new(publishing, name));
             let broker = Arc::new(AmqpBroker::new(consuming));
-            let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher, publish_linger);
-            self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
+            let keeper = LeaseKeeper::new(name, &foundation, instance, &place, times);
+            let keeping = keeper.clone();
+            self.keeping.spawn(after(verified.clone(), self.stop_keeping.clone(), |stop| keeping.run(stop)));
+            let relay = Relay::new(name, pool.clone(), outbox, publisher.clone(), publish_linger, partitions);
+            let relaying = keeper.clone();
+            self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), move |stop| {
+                relay_whenever_held(relaying, name, relay, publisher, stop)
+            }));
             let switch = ConsumptionSwitch::paused_until_read();
             self.consuming.spawn(switch.clone().watch(name, pool, self.stop_consuming.clone()));
             for bound in module.handlers() {
+                let queues = bound.subscription.queues(partitions);
                 let intake =
                     Intake::new(bound.subscription, &foundation, config.messaging.retry_schedule(), switch.clone());
-                let drain = DeadLetterDrain::new(Arc::clone(&intake), broker.clone());
                 let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&bound.handler));
-                let consumer = Consumer::new(intake, bound.handler, broker.clone());
-                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| consumer.run(stop)));
+                let (keeper, handler, broker) = (keeper.clone(), bound.handler, broker.clone());
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), move |stop| {
+                    consume_whenever_held(keeper, queues, intake, handler, broker, stop)
+                }));
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| worker.run(stop)));
-                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| drain.run(stop)));
             }
             for work in module.background(self.stop_consuming.clone()) {
                 self.consuming.spawn(work);
@@ -303,6 +326,8 @@ impl Bank {
         finish(&mut self.consuming, self.drain * 2 / 5, "batches").await;
         self.stop_publishing.cancel();
         finish(&mut self.publishing, self.drain * 2 / 5, "the outbox").await;
+        self.stop_keeping.cancel();
+        finish(&mut self.keeping, self.drain / 5, "giving leases back").await;
         for connection in &self.connections {
             connection.close().await;
         }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use vostro_messaging::RetrySchedule;
+use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
+use vostro_messaging::{Partitions, RetrySchedule};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -131,6 +132,11 @@ pub struct MessagingConfig {
     pub approval: Vec<String>,
     /// Whether that holds for trying them again too.
     pub approval_of_redrive: bool,
+    /// When an instance has been silent for this long, in milliseconds, the others take over what it did.
+    pub lease_ms: u64,
+    /// Into how many queues each subscription is divided, so that several instances share its work: 1, 2, 4 … 64. The
+    /// same for all instances; the README says how to change it.
+    pub partitions: u8,
 }
 
 impl Default for MessagingConfig {
@@ -141,6 +147,8 @@ impl Default for MessagingConfig {
             retry_attempts: schedule.attempts,
             approval: policy.subscriptions,
             approval_of_redrive: policy.redrive,
+            lease_ms: 10_000,
+            partitions: Partitions::ONE.number(),
         }
     }
 }
@@ -155,9 +163,29 @@ impl MessagingConfig {
         ApprovalPolicy { subscriptions: self.approval.clone(), redrive: self.approval_of_redrive }
     }
 
+    pub const fn lease_times(&self) -> LeaseTimes {
+        LeaseTimes::expiring_after(Duration::from_millis(self.lease_ms))
+    }
+
+    /// For how long a session may be silent within a transaction: as long as leases last, and never so short that a busy
+    /// machine is taken for a stopped one.
+    pub fn silence(&self) -> Duration {
+        self.lease_times().expire.max(Duration::from_secs(5))
+    }
+
+    pub fn partitions(&self) -> Partitions {
+        Partitions::new(self.partitions).unwrap_or(Partitions::ONE)
+    }
+
     fn validate(&self) -> Result<(), String> {
         if self.retry_pauses_seconds.is_empty() || self.retry_attempts == 0 {
             return Err("retry_pauses_seconds and retry_attempts: at least one".to_owned());
+        }
+        if !(500..=600_000).contains(&self.lease_ms) {
+            return Err("lease_ms: between 500 and 600000".to_owned());
+        }
+        if Partitions::new(self.partitions).is_none() {
+            return Err("partitions: 1, 2, 4, 8, 16, 32 or 64".to_owned());
         }
         Ok(())
     }
@@ -268,6 +296,10 @@ mod tests {
         assert!(error.contains("address"), "{error}");
         let error = load(&format!("{MINIMAL}\n[messaging]\nretry_attempts = 0"), &[]).expect_err("refused").to_string();
         assert!(error.contains("retry_attempts"), "{error}");
+        let error = load(MINIMAL, &[("VOSTRO__MESSAGING__PARTITIONS", "3")]).expect_err("refused").to_string();
+        assert!(error.contains("partitions"), "{error}");
+        let error = load(MINIMAL, &[("VOSTRO__MESSAGING__LEASE_MS", "5")]).expect_err("refused").to_string();
+        assert!(error.contains("lease_ms"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");

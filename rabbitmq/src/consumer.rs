@@ -4,13 +4,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::protocol::constants::REPLY_SUCCESS;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use tokio::runtime::Handle;
+use tracing::debug;
 use vostro_messaging::{Broker, Deliveries, Delivery, TransportError};
 
-use crate::Supervisor;
 use crate::message::{incoming, short};
 use crate::session::Session;
+use crate::{ConnectionHealth, Supervisor};
 
 /// A queue at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,10 @@ impl Broker for AmqpBroker {
             Err(reason) => Err(TransportError(reason)),
         }
     }
+
+    fn is_reachable(&self) -> bool {
+        !matches!(self.supervisor.health(), ConnectionHealth::Down(_))
+    }
 }
 
 /// One consumer. The broker numbers the deliveries of a channel from 1 without gaps, and the channel has no other
@@ -160,6 +167,22 @@ impl Deliveries for AmqpDeliveries {
             self.session.demand("rejecting", reject).await.map_err(TransportError)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for AmqpDeliveries {
+    /// Returns what is unacknowledged by closing the channel. Left to itself lapin would cancel the consumer first, and a
+    /// consumer that is cancelled keeps its messages until its channel is closed: in between, the queue's next consumer
+    /// would get later ones before them.
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (session, channel, consumer) = (Arc::clone(&self.session), self.channel.clone(), self.consumer.clone());
+        runtime.spawn(async move {
+            let closed = session.attempt(channel.close(REPLY_SUCCESS, ShortString::from("OK"))).await;
+            if !matches!(closed, Ok(Ok(()))) {
+                debug!(queue = %consumer.queue(), "the channel was closed already");
+            }
+        });
     }
 }
 

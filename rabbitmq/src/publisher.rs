@@ -12,10 +12,10 @@ use tracing::error;
 use uuid::Uuid;
 use vostro_messaging::{Confirms, Frame, PublishError, Publisher};
 
-use crate::Supervisor;
 use crate::confirms::{Verdict, Window, collect, verdict};
 use crate::message::{Outgoing, outgoing, short};
 use crate::session::Session;
+use crate::{ConnectionHealth, Supervisor};
 
 /// Publishes the frames of one module, on a channel of its own, in the order in which they are given to it.
 ///
@@ -114,6 +114,10 @@ impl Publisher for AmqpPublisher {
             report_failures(&module, &results);
             results
         }))
+    }
+
+    fn is_reachable(&self) -> bool {
+        !matches!(self.supervisor.health(), ConnectionHealth::Down(_))
     }
 }
 

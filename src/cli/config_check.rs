@@ -1,5 +1,4 @@
 use clap::Subcommand;
-use vostro_rabbitmq::Topology;
 
 use super::output;
 use crate::config::Config;
@@ -14,7 +13,7 @@ pub enum ConfigCommand {
 /// Every layer was read to get here; what is left is what the parts of the bank ask of each other. Then show it.
 pub fn run(config: &Config, command: &ConfigCommand) -> anyhow::Result<bool> {
     let ConfigCommand::Check = command;
-    broker::passwords(&config.broker, &Topology::of(&app::manifests())?)?;
+    broker::passwords(&config.broker, &app::topology(config)?)?;
     output::text(&format!("{config:#?}\nThe configuration is good."));
     Ok(true)
 }

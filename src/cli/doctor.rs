@@ -1,6 +1,5 @@
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
-use vostro_rabbitmq::Topology;
 use vostro_rabbitmq::topology::{diff, read_live};
 
 use super::output;
@@ -89,7 +88,7 @@ async fn broker_answers(config: &Config) -> Result<String, String> {
 
 async fn topology(config: &Config) -> Result<String, String> {
     let (client, vhost) = broker::management(&config.broker).map_err(|error| error.to_string())?;
-    let wanted = Topology::of(&app::manifests()).map_err(|error| error.to_string())?;
+    let wanted = app::topology(config).map_err(|error| error.to_string())?;
     let live = read_live(&client, &vhost).await.map_err(|error| error.to_string())?;
     let differences = diff(&wanted, &live);
     match differences.first() {

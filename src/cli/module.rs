@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use vostro_events::operator::{OperatorAction, OperatorStep};
 use vostro_kernel::{Ids as _, SystemIds};
+use vostro_messaging::lease::{LeaseStatus, leases};
 use vostro_messaging::{ConsumptionSwitch, Operation};
 use vostro_rabbitmq::{Endpoint, ManagementClient};
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub enum ModuleCommand {
-    /// Whether each module consumes, and what its queues hold.
+    /// Whether each module consumes, what its queues hold, and which instance of the bank does what.
     Status {
         /// Print as JSON.
         #[arg(long)]
@@ -128,7 +129,7 @@ async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Res
 }
 
 async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
-    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    let (mut rows, mut held_rows, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for manifest in app::manifests() {
         let (module, foundation) = app::foundation_for_commands(config, manifest.module)?;
         let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
@@ -143,8 +144,22 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
             ready.to_string(),
             held.to_string(),
         ]);
+        let leases = leases(&foundation.pool).await?;
+        held_rows.extend(leases.iter().map(|lease| {
+            let since = lease.since.format("%Y-%m-%d %H:%M:%SZ").to_string();
+            [module.to_owned(), lease.what.clone(), holder(lease), since]
+        }));
+        let leases: Vec<_> = leases
+            .into_iter()
+            .map(|lease| {
+                json!({
+                    "what": lease.what, "holder": lease.holder, "since": lease.since,
+                    "expiresAt": lease.expires_at, "expired": lease.expired,
+                })
+            })
+            .collect();
         values.push(json!({
-            "module": module, "paused": consumption.paused, "changedAt": consumption.changed_at,
+            "leases": leases, "module": module, "paused": consumption.paused, "changedAt": consumption.changed_at,
             "consumers": consumers, "ready": ready, "unacknowledged": held,
         }));
     }
@@ -152,6 +167,16 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
         output::json(&json!(values));
     } else {
         output::text(&output::table(["module", "state", "since", "consumers", "ready", "unacknowledged"], &rows));
+        output::text("");
+        output::text(&output::table(["module", "lease", "held by", "since"], &held_rows));
     }
     Ok(true)
+}
+
+fn holder(lease: &LeaseStatus) -> String {
+    match &lease.holder {
+        None => "nobody".to_owned(),
+        Some(holder) if lease.expired => format!("nobody; {holder} has ended or gone silent"),
+        Some(holder) => holder.clone(),
+    }
 }

@@ -31,7 +31,7 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     for manifest in app::manifests() {
-        let pool = database::module_pool(&config.database, manifest.module)?;
+        let pool = database::module_pool(&config.database, manifest.module, config.messaging.silence())?;
         let status = Outbox::status(&pool).await?;
         let age = status.oldest.map(|oldest| (Utc::now() - oldest).num_milliseconds().max(0));
         let waiting = age.map_or_else(|| "-".to_owned(), |millis| format!("{}.{:03} s", millis / 1000, millis % 1000));

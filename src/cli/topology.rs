@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
-use vostro_rabbitmq::{Topology, topology};
+use vostro_rabbitmq::{AmqpBroker, ManagementClient, QueueDepth, Supervisor, Topology, topology};
 
 use super::output;
 use crate::config::Config;
@@ -68,7 +68,7 @@ fn definitions(output: Option<&Path>) -> anyhow::Result<bool> {
 }
 
 fn definitions_with_passwords(config: &Config, output: Option<&Path>) -> anyhow::Result<bool> {
-    let topology = Topology::of(&app::manifests())?;
+    let topology = app::topology(config)?;
     let passwords = broker::passwords(&config.broker, &topology)?;
     let endpoint = broker::endpoint(&config.broker)?;
     write(&topology.definitions_with(endpoint.vhost(), &passwords), output)
@@ -85,11 +85,12 @@ fn write(definitions: &str, output: Option<&Path>) -> anyhow::Result<bool> {
 /// Brings the broker's topology to what the manifests say.
 pub async fn apply(config: &Config) -> anyhow::Result<()> {
     let (management, vhost) = broker::management(&config.broker)?;
-    let topology = Topology::of(&app::manifests())?;
+    let topology = app::topology(config)?;
     let passwords = broker::passwords(&config.broker, &topology)?;
     if !management.vhost_exists(&vhost).await? {
         management.create_vhost(&vhost).await?;
     }
+    refuse_to_strand(config, &topology, &management, &vhost).await?;
     let differences = topology::apply(&topology, &management, &vhost, &passwords).await?;
     match differences.iter().find(|difference| difference.is_harmful()) {
         None => Ok(()),
@@ -97,10 +98,34 @@ pub async fn apply(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Nobody would consume what is in queues of another division. The management API's counts are seconds old, so the queues
+/// themselves are asked, each in the name of its module.
+async fn refuse_to_strand(
+    config: &Config,
+    topology: &Topology,
+    management: &ManagementClient,
+    vhost: &str,
+) -> anyhow::Result<()> {
+    let queues = management.queues(vhost).await?;
+    for queue in queues.into_iter().map(|queue| queue.name).filter(|queue| topology.is_retired(queue)) {
+        let module = queue.split('.').nth(1).unwrap_or_default();
+        let connection = Supervisor::start(broker::endpoint_of(&config.broker, module)?, "vostro topology apply");
+        let depth = AmqpBroker::new(connection.clone()).depth(&queue).await;
+        connection.close().await;
+        let QueueDepth { ready, consumers } = depth.with_context(|| format!("asking {queue} whether it is empty"))?;
+        anyhow::ensure!(
+            ready == 0 && consumers == 0,
+            "{queue} holds {ready} messages and has {consumers} consumers, and would not be consumed any more: let the bank \
+             run with its present messaging.partitions until its queues are empty, stop it, and apply again"
+        );
+    }
+    Ok(())
+}
+
 async fn check(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let (management, vhost) = broker::management(&config.broker)?;
     let live = topology::read_live(&management, &vhost).await?;
-    let differences = topology::diff(&Topology::of(&app::manifests())?, &live);
+    let differences = topology::diff(&app::topology(config)?, &live);
     let words: Vec<String> = differences.iter().map(ToString::to_string).collect();
     if as_json {
         output::json(&json!({"ok": words.is_empty(), "differences": words}));

@@ -39,16 +39,24 @@ pub fn owner_options(config: &DatabaseConfig) -> Result<PgConnectOptions, Databa
 
 /// A pool in the name of one module. It connects when it is first used, so the bank can start before the database.
 ///
+/// The database ends a session that is silent for longer than `silence` within a transaction: its process may be stopped,
+/// and whoever takes over from it waits for the transaction.
+///
 /// # Errors
 /// [`DatabaseError::Url`].
-pub fn module_pool(config: &DatabaseConfig, module: &str) -> Result<PgPool, DatabaseError> {
+pub fn module_pool(config: &DatabaseConfig, module: &str, silence: Duration) -> Result<PgPool, DatabaseError> {
+    let silence = silence.as_millis().to_string();
     let options = owner_options(config)?
         .username(&role_name(module))
         .password(&roles::password(&config.module_secret, module))
         .application_name(&format!("vostro {module}"))
         // The tables of messaging are empty one moment and hold thousands of rows the next. A plan that was made when
         // reading all of the table was cheapest would be kept and become a hundred times too dear.
-        .options([("search_path", module), ("enable_seqscan", "off")]);
+        .options([
+            ("search_path", module),
+            ("enable_seqscan", "off"),
+            ("idle_in_transaction_session_timeout", silence.as_str()),
+        ]);
     Ok(PgPoolOptions::new()
         .max_connections(config.connections_per_module)
         .min_connections(1)

@@ -15,7 +15,8 @@ async fn attempt(pool: &PgPool, other: &str) -> Option<String> {
 async fn a_module_sees_its_own_schema_and_no_other() {
     let world = World::create().await;
     for module in modules() {
-        let pool = database::module_pool(&world.config.database, &module).expect("a pool");
+        let pool =
+            database::module_pool(&world.config.database, &module, world.config.messaging.silence()).expect("a pool");
         for other in modules() {
             let refused = attempt(&pool, &other).await;
             let expected = if other == module { None } else { Some("42501".to_owned()) };
@@ -29,7 +30,8 @@ async fn a_module_sees_its_own_schema_and_no_other() {
 async fn a_module_cannot_change_the_structure_of_even_its_own_schema() {
     let world = World::create().await;
     for module in modules() {
-        let pool = database::module_pool(&world.config.database, &module).expect("a pool");
+        let pool =
+            database::module_pool(&world.config.database, &module, world.config.messaging.silence()).expect("a pool");
         for statement in [
             format!("create table {module}.mine (x int)"),
             format!("truncate {module}.outbox"),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -22,13 +23,18 @@ impl Load {
     const CLIENTS: usize = 8;
 
     pub fn start(address: SocketAddr, ada: &Person, bob: &Person) -> Self {
+        Self::start_on(&[address], ada, bob)
+    }
+
+    /// At several instances of the bank: a client goes to the next one when it gets no answer.
+    pub fn start_on(addresses: &[SocketAddr], ada: &Person, bob: &Person) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(Mutex::new(BTreeMap::new()));
         let mut clients = JoinSet::new();
         for client in 0..Self::CLIENTS {
             let (from, to) = if client % 2 == 0 { (ada, bob) } else { (bob, ada) };
             let client = Client {
-                address,
+                addresses: addresses.into(),
                 token: from.token.clone(),
                 from: from.account.clone(),
                 to: to.account.clone(),
@@ -60,7 +66,7 @@ impl Load {
 }
 
 struct Client {
-    address: SocketAddr,
+    addresses: Arc<[SocketAddr]>,
     token: String,
     from: String,
     to: String,
@@ -70,22 +76,28 @@ struct Client {
 }
 
 impl Client {
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     /// A client that got no answer asks again under the same key, as a good client does.
     async fn work(self) {
         let mut number = 0;
+        let mut addresses = self.addresses.iter().cycle().skip(self.name);
         while !self.stop.load(Ordering::Relaxed) {
-            let Ok(mut connection) = Connection::open(self.address).await else {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let Some(address) = addresses.next() else { return };
+            let Ok(mut connection) = Connection::open(*address).await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
             connection.log_in_with(&self.token);
             while !self.stop.load(Ordering::Relaxed) {
                 let key = format!("load-{}-{number}", self.name);
                 let input = transfer_input(&key, &self.from, &self.to, "0.01", "NONE");
-                let Ok(answer) = connection.answer(documents::TRANSFER, json!({"input": input})).await else { break };
+                let answer = connection.answer(documents::TRANSFER, json!({"input": input}));
+                // An instance that is stopped keeps the connection and never answers.
+                let Ok(Ok(answer)) = tokio::time::timeout(Self::PATIENCE, answer).await else { break };
                 let Some(id) = answer["data"]["transferCreate"]["transaction"]["id"].as_str() else {
                     // A fault such as "the database is away": the same key again, on a fresh connection.
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                     break;
                 };
                 self.accepted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, id.to_owned());

@@ -1,4 +1,5 @@
 mod crash_points;
+mod instances;
 mod load;
 mod messages;
 mod parking;

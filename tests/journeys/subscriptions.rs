@@ -1,5 +1,7 @@
 //! Live news over `graphql-transport-ws`.
 
+use std::net::SocketAddr;
+
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -13,7 +15,11 @@ struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     async fn open(world: &World, token: &str) -> Self {
-        let url = format!("ws://{}/graphql", world.config.http.address);
+        Self::open_at(world.config.http.address, token).await
+    }
+
+    async fn open_at(address: SocketAddr, token: &str) -> Self {
+        let url = format!("ws://{address}/graphql");
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "graphql-transport-ws".parse().expect("a header value");
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
@@ -103,6 +109,46 @@ async fn a_payment_is_followed_to_its_end() {
         }
     }
     while inbox.next("n").await["notificationReceived"]["topic"] != "PAYMENT_RECEIVED" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_at_another_instance_than_the_one_that_books_hears_of_it_too() {
+    let world = World::create().await;
+    let first = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let (second, address) = world.spawn_another().await;
+    let balance = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
+    let updates =
+        "subscription($id: ID!) { transactionUpdated(accountId: $id) { transaction { status amount { amount } } } }";
+    let notified = "subscription { notificationReceived { topic } }";
+    let mut sockets = Vec::new();
+    for address in [world.config.http.address, address] {
+        let (mut of_ada, mut of_bob) =
+            (Socket::open_at(address, &ada.token).await, Socket::open_at(address, &bob.token).await);
+        of_ada.subscribe("b", balance, json!({"id": ada.account})).await;
+        assert_eq!(of_ada.next("b").await["balanceChanged"]["sequence"], 1);
+        of_bob.subscribe("t", updates, json!({"id": bob.account})).await;
+        sockets.push((of_ada, of_bob));
+    }
+    // At one instance only: what it yields counts as delivered at all.
+    let mut inbox = Socket::open_at(address, &bob.token).await;
+    inbox.subscribe("n", notified, json!({})).await;
+
+    ada.transfer("gift", &bob.account, "2.00").await;
+    for (of_ada, of_bob) in &mut sockets {
+        assert_eq!(of_ada.next("b").await["balanceChanged"]["sequence"], 2);
+        loop {
+            let update = of_bob.next("t").await["transactionUpdated"]["transaction"].clone();
+            if update["status"] == "COMPLETED" && update["amount"]["amount"] == "2.00" {
+                break;
+            }
+        }
+    }
+    while inbox.next("n").await["notificationReceived"]["topic"] != "PAYMENT_RECEIVED" {}
+    assert!(second.terminate().await.success());
+    assert!(first.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,14 @@ impl Person {
         person
     }
 
+    /// The same person at another instance of the bank.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        let Self { user, account, token, refresh_token, .. } = self;
+        let (user, account) = (user.clone(), account.clone());
+        Self { user, account, token: token.clone(), refresh_token: refresh_token.clone(), address }
+    }
+
     pub async fn connection(&self) -> Connection {
         connect(self.address, &self.token).await
     }

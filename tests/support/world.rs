@@ -11,8 +11,8 @@ use uuid::Uuid;
 use vostro::app::{self, Bank};
 use vostro::config::Config;
 use vostro::database;
+use vostro_rabbitmq::ManagementClient;
 use vostro_rabbitmq::topology::apply;
-use vostro_rabbitmq::{ManagementClient, Topology};
 
 use super::{Servers, eventually};
 
@@ -33,6 +33,11 @@ impl World {
 
     /// A world on servers the test may kill.
     pub async fn create_on(servers: &Servers) -> Self {
+        Self::create_with(servers, "lease_ms = 3000").await
+    }
+
+    /// A world whose configuration has these lines in its `messaging` section.
+    pub async fn create_with(servers: &Servers, messaging: &str) -> Self {
         let name = format!("vostro_test_{}", Uuid::now_v7().simple());
         let server: PgConnectOptions = servers.database_url.parse().expect("a PostgreSQL URL");
         let mut connection = PgConnection::connect_with(&server).await.expect("the test database server answers");
@@ -40,7 +45,7 @@ impl World {
         connection.close().await.expect("a clean goodbye");
 
         let folder = std::env::temp_dir().join(&name);
-        let config = configuration(servers, &name, &folder);
+        let config = configuration(servers, &name, &folder, messaging);
         database::migrate(&config.database, &app::schemas(), |_| ()).await.expect("the database can be migrated");
         let world = Self { config, name, server, folder, expects_parked: AtomicBool::new(false) };
         world.provision_broker().await;
@@ -51,7 +56,7 @@ impl World {
     pub async fn provision_broker(&self) {
         let management = self.management();
         management.create_vhost(&self.name).await.expect("the test broker's management API answers");
-        let topology = Topology::of(&app::manifests()).expect("the manifests agree");
+        let topology = app::topology(&self.config).expect("the manifests agree");
         let passwords = vostro::broker::passwords(&self.config.broker, &topology).expect("every module has a password");
         apply(&topology, &management, &self.name, &passwords).await.expect("the topology can be applied");
     }
@@ -81,6 +86,14 @@ impl World {
         let process = self.spawn_bank_without_waiting(environment);
         until_ready(self.config.http.address).await;
         process
+    }
+
+    /// One more instance of the bank, ready, at an address of its own.
+    pub async fn spawn_another(&self) -> (BankProcess, SocketAddr) {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let process = self.spawn_bank_without_waiting(&[("VOSTRO__HTTP__ADDRESS", &address.to_string())]);
+        until_ready(address).await;
+        (process, address)
     }
 
     pub fn spawn_bank_without_waiting(&self, environment: &[(&str, &str)]) -> BankProcess {
@@ -224,10 +237,27 @@ impl BankProcess {
 
     /// SIGTERM: drain and stop.
     pub async fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &id]).status().expect("kill(1) can be started");
-        assert!(killed.success());
+        self.signal("-TERM");
         self.ended().await
+    }
+
+    /// SIGSTOP: the process does nothing until [`Self::go_on`], and knows nothing of it then.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    /// The operating system's number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status();
+        assert!(sent.expect("kill(1) can be started").success());
     }
 }
 
@@ -248,7 +278,7 @@ async fn until_ready(address: SocketAddr) {
     .await;
 }
 
-fn configuration(servers: &Servers, name: &str, folder: &std::path::Path) -> Config {
+fn configuration(servers: &Servers, name: &str, folder: &std::path::Path, messaging: &str) -> Config {
     let (database, _) = servers.database_url.rsplit_once('/').expect("the test database URL names a database");
     let text = format!(
         r#"
@@ -275,6 +305,7 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path) -> Con
         [messaging]
         retry_pauses_seconds = [1, 1, 2]
         retry_attempts = 100
+        {messaging}
         [notification.email]
         folder = "{folder}"
         "#,

@@ -10,8 +10,12 @@ use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use crate::fault::{Fault, classify, jitter, until_database_answers};
+use crate::lease::{Fence, LeaseLost};
 use crate::parking::{ReasonCode, reason_of};
-use crate::{Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Intake, crash, decode, inbox};
+use crate::{
+    Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Intake, TransportError, crash, decode,
+    inbox,
+};
 
 /// Runs one subscription: takes messages from its queue in batches, has the handler apply them, acknowledges after the
 /// commit.
@@ -23,11 +27,14 @@ use crate::{Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Inco
 ///   ([`crate::parking`]), and the other keys of the batch go on;
 /// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked alone;
 /// - an event of a parked key is kept behind it;
-/// - while the database is away the batch is held, unacknowledged, until it answers.
+/// - while the database is away the batch is held, unacknowledged, until it answers;
+/// - when another instance has taken the lease the batch is rolled back and returned to the queue.
 pub struct Consumer {
     intake: Arc<Intake>,
     handler: Arc<dyn Handler>,
     broker: Arc<dyn Broker>,
+    queue: String,
+    fence: Fence,
     latencies: Mutex<HashMap<String, Histogram>>,
 }
 
@@ -36,6 +43,19 @@ enum Failure {
     /// It took too long; a second try would too.
     DeadlineExceeded,
     Handler(HandlerError),
+}
+
+/// Why deliveries are not taken any more.
+enum Ended {
+    /// The consumer is gone, or is to pause: a new one has to be made.
+    Stream,
+    LeaseLost,
+}
+
+impl From<LeaseLost> for Ended {
+    fn from(_: LeaseLost) -> Self {
+        Self::LeaseLost
+    }
 }
 
 /// Events of one key that wait to be parked, the one that failed first.
@@ -53,10 +73,17 @@ impl Consumer {
     const DEADLINE_ALONE: Duration = Duration::from_secs(10);
 
     pub fn new(intake: Arc<Intake>, handler: Arc<dyn Handler>, broker: Arc<dyn Broker>) -> Self {
-        Self { intake, handler, broker, latencies: Mutex::default() }
+        let queue = intake.subscription.queue();
+        Self { intake, handler, broker, queue, fence: Fence::none(), latencies: Mutex::default() }
     }
 
-    /// Consumes until `stop` is cancelled; a batch in progress is finished first.
+    /// From this queue of the subscription, under a lease for it.
+    #[must_use]
+    pub fn on(self, queue: impl Into<String>, fence: Fence) -> Self {
+        Self { queue: queue.into(), fence, ..self }
+    }
+
+    /// Consumes until `stop` is cancelled, when a batch in progress is finished first, or until the lease is lost.
     pub async fn run(self, stop: CancellationToken) {
         let subscription = &self.intake.subscription;
         let prefetch = u16::try_from(subscription.batch.clamp(32, 512)).unwrap_or(512);
@@ -68,10 +95,13 @@ impl Consumer {
                     () = stop.cancelled() => return,
                 }
             }
-            match self.broker.consume(&subscription.queue(), prefetch).await {
+            match self.broker.consume(&self.queue, prefetch).await {
                 Ok(deliveries) => {
                     pause = Duration::from_millis(100);
-                    self.take_from(deliveries, &stop).await;
+                    if matches!(self.take_from(deliveries, &stop).await, Ended::LeaseLost) {
+                        warn!(queue = self.queue, "another instance has the queue; what came is returned");
+                        return;
+                    }
                 }
                 Err(error) => {
                     debug!(subscription = self.intake.group, %error, "waiting for the broker");
@@ -85,7 +115,7 @@ impl Consumer {
         }
     }
 
-    async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) {
+    async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) -> Ended {
         let mut is_first = true;
         loop {
             let first = tokio::select! {
@@ -94,7 +124,7 @@ impl Consumer {
                 // Dropping the deliveries returns what was not begun to the queue.
                 () = self.intake.switch.paused() => None,
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else { return Ended::Stream };
             if std::mem::take(&mut is_first) {
                 // Whoever had the queue before has it no more, and may have parked some of its keys.
                 self.intake.parked.forget();
@@ -102,11 +132,10 @@ impl Consumer {
             let settled = tokio::select! {
                 settled = self.take_batch(first, deliveries.as_mut()) => settled,
                 // Only reached when a batch is held because the database is away: the broker keeps it.
-                () = self.held_when_stopping(stop) => return,
+                () = self.held_when_stopping(stop) => return Ended::Stream,
             };
-            if let Err(error) = settled {
-                debug!(subscription = self.intake.group, error, "the connection is gone; its messages will come again");
-                return;
+            if let Err(ended) = settled {
+                return ended;
             }
         }
     }
@@ -117,7 +146,7 @@ impl Consumer {
         tokio::time::sleep(Self::DEADLINE / 3).await;
     }
 
-    async fn take_batch(&self, first: Delivery, deliveries: &mut dyn Deliveries) -> Result<(), String> {
+    async fn take_batch(&self, first: Delivery, deliveries: &mut dyn Deliveries) -> Result<(), Ended> {
         let mut last = first.tag;
         // After a crash the culprit is unknown: events that were delivered before are handled one by one.
         let mut suspicious = first.delivery_count >= 2;
@@ -132,30 +161,35 @@ impl Consumer {
         crash::point(crash::DELIVERED, &self.intake.group);
         if suspicious {
             for event in events {
-                self.handle(vec![event]).await;
+                self.handle(vec![event]).await?;
             }
         } else {
-            self.handle(events).await;
+            self.handle(events).await?;
         }
-        deliveries.ack_through(last).await.map_err(|error| error.to_string())
+        deliveries.ack_through(last).await.map_err(|error| self.gone(&error))
+    }
+
+    fn gone(&self, error: &TransportError) -> Ended {
+        debug!(subscription = self.intake.group, %error, "the connection is gone; its messages will come again");
+        Ended::Stream
     }
 
     /// The events of a delivery; an unreadable one is sent to the dead-letter queue and has none.
-    async fn read(&self, delivery: Delivery, deliveries: &mut dyn Deliveries) -> Result<Vec<Incoming>, String> {
+    async fn read(&self, delivery: Delivery, deliveries: &mut dyn Deliveries) -> Result<Vec<Incoming>, Ended> {
         match decode(&delivery.message) {
             Ok(events) => Ok(events),
             Err(reason) => {
                 error!(subscription = self.intake.group, %reason, "an unreadable message goes to the dead-letter queue");
                 self.count("undecodable", 1);
-                deliveries.reject(delivery.tag).await.map_err(|error| error.to_string())?;
+                deliveries.reject(delivery.tag).await.map_err(|error| self.gone(&error))?;
                 Ok(Vec::new())
             }
         }
     }
 
     /// Handles every event or parks it; returns only when each has had one of the two.
-    async fn handle(&self, events: Vec<Incoming>) {
-        let mut events = self.intake.keep_behind_parked(events).await;
+    async fn handle(&self, events: Vec<Incoming>) -> Result<(), LeaseLost> {
+        let mut events = self.intake.keep_behind_parked(&self.fence, events).await?;
         let mut failed = self.split_off_foreign(&mut events);
         let mut attempt = 1;
         while !events.is_empty() {
@@ -164,6 +198,9 @@ impl Consumer {
                 Err(error) => error,
             };
             match error {
+                Failure::Handler(HandlerError::Database(error)) if classify(&error) == Fault::LeaseLost => {
+                    return Err(LeaseLost);
+                }
                 Failure::Handler(HandlerError::Database(error)) if classify(&error) == Fault::DatabaseDown => {
                     warn!(subscription = self.intake.group, %error, "the database is away; holding the batch");
                     until_database_answers(&self.intake.pool).await;
@@ -177,19 +214,20 @@ impl Consumer {
                     attempt += 1;
                 }
                 Failure::Handler(error) => {
-                    self.take_apart(std::mem::take(&mut events), &error).await;
+                    self.take_apart(std::mem::take(&mut events), &error).await?;
                 }
                 Failure::DeadlineExceeded => {
                     let error = HandlerError::Transient("the handler exceeded its deadline".to_owned());
-                    self.take_apart(std::mem::take(&mut events), &error).await;
+                    self.take_apart(std::mem::take(&mut events), &error).await?;
                 }
             }
         }
         // Only now: what came before them in their keys is applied. The last found first: what was split off took with it
         // whatever came later in its key, so of two of one key the one found later is the earlier one.
         for Failed { events, code, reason } in failed.into_iter().rev() {
-            self.park(&events, code, &reason).await;
+            self.park(&events, code, &reason).await?;
         }
+        Ok(())
     }
 
     /// Takes events out that are not for this subscription, each with what is behind it in its key.
@@ -206,20 +244,22 @@ impl Consumer {
     }
 
     /// The batch failed again and again: find out which event it is.
-    async fn take_apart(&self, events: Vec<Incoming>, error: &HandlerError) {
+    async fn take_apart(&self, events: Vec<Incoming>, error: &HandlerError) -> Result<(), LeaseLost> {
         if events.len() == 1 {
             // The database is there, or this batch would be held.
             let (code, reason) = reason_of(error).unwrap_or((ReasonCode::RetriesExhausted, error.to_string()));
             return self.park(&events, code, &reason).await;
         }
         for event in events {
-            Box::pin(self.handle(vec![event])).await;
+            Box::pin(self.handle(vec![event])).await?;
         }
+        Ok(())
     }
 
-    async fn park(&self, events: &[Incoming], code: ReasonCode, reason: &str) {
-        self.intake.park(events, code, reason).await;
+    async fn park(&self, events: &[Incoming], code: ReasonCode, reason: &str) -> Result<(), LeaseLost> {
+        self.intake.park(&self.fence, events, code, reason).await?;
         self.count("parked", events.len());
+        Ok(())
     }
 
     /// One transaction: claim, apply, commit.
@@ -232,7 +272,7 @@ impl Consumer {
     }
 
     async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), HandlerError> {
-        let mut transaction = self.intake.pool.begin().await?;
+        let mut transaction = self.fence.begin(&self.intake.pool).await?;
         let fresh = match self.intake.subscription.inbox {
             InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),
             InboxMode::Handler => None,

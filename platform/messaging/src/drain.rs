@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::fault::jitter;
+use crate::lease::{Fence, LeaseLost};
 use crate::parking::ReasonCode;
 use crate::{Broker, Deliveries, InboundMessage, Intake, decode};
 
@@ -14,16 +15,23 @@ use crate::{Broker, Deliveries, InboundMessage, Intake, decode};
 pub struct DeadLetterDrain {
     intake: Arc<Intake>,
     broker: Arc<dyn Broker>,
+    fence: Fence,
 }
 
 impl DeadLetterDrain {
     const PREFETCH: u16 = 16;
 
     pub fn new(intake: Arc<Intake>, broker: Arc<dyn Broker>) -> Self {
-        Self { intake, broker }
+        Self { intake, broker, fence: Fence::none() }
     }
 
-    /// Drains until `stop` is cancelled.
+    /// Under this lease.
+    #[must_use]
+    pub fn under(self, fence: Fence) -> Self {
+        Self { fence, ..self }
+    }
+
+    /// Drains until `stop` is cancelled, or the lease is lost.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = Duration::from_millis(200);
         while !stop.is_cancelled() {
@@ -31,7 +39,7 @@ impl DeadLetterDrain {
                 Ok(deliveries) => {
                     pause = Duration::from_millis(200);
                     tokio::select! {
-                        () = self.drain(deliveries) => {}
+                        drained = self.drain(deliveries) => if drained.is_err() { return },
                         () = stop.cancelled() => return,
                     }
                 }
@@ -47,15 +55,16 @@ impl DeadLetterDrain {
         }
     }
 
-    async fn drain(&self, mut deliveries: Box<dyn Deliveries>) {
+    async fn drain(&self, mut deliveries: Box<dyn Deliveries>) -> Result<(), LeaseLost> {
         while let Some(delivery) = deliveries.next().await {
             while let Err(error) = self.keep(&delivery.message).await {
-                self.intake.hold(&error).await;
+                self.intake.hold(&error).await?;
             }
             if deliveries.ack_through(delivery.tag).await.is_err() {
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     /// A message that can be read came here because handling it ended the process: of its events, those that were
@@ -63,7 +72,7 @@ impl DeadLetterDrain {
     async fn keep(&self, message: &InboundMessage) -> sqlx::Result<()> {
         const REASON: &str = "delivered again and again without being handled to the end";
         let _parking = self.intake.parked.parking();
-        let mut transaction = self.intake.pool.begin().await?;
+        let mut transaction = self.fence.begin(&self.intake.pool).await?;
         match decode(message) {
             Err(reason) => {
                 let code = ReasonCode::from(&reason);

@@ -3,6 +3,8 @@ use std::time::Duration;
 use rand::Rng as _;
 use sqlx::PgPool;
 
+use crate::lease::is_lost;
+
 /// What a database error says about trying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -12,10 +14,13 @@ pub(crate) enum Fault {
     Conflict,
     /// The statement itself was refused; trying again will hardly help.
     Statement,
+    /// Another instance does this now.
+    LeaseLost,
 }
 
 pub(crate) fn classify(error: &sqlx::Error) -> Fault {
     match error {
+        _ if is_lost(error) => Fault::LeaseLost,
         sqlx::Error::Database(database) => database.code().map_or(Fault::Statement, |code| by_sqlstate(&code)),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use vostro_kernel::Clock;
 
 use crate::fault::{Fault, classify, jitter, until_database_answers};
+use crate::lease::{Fence, LeaseLost};
 use crate::parking::store::{self, Verdict};
 use crate::parking::{KnownParked, ParkedCounts, ParkedState, ReasonCode, RetrySchedule};
 use crate::{ConsumptionSwitch, Foundation, InboundMessage, InboxMode, Incoming, Outbox, Subscription, crash, inbox};
@@ -46,17 +47,21 @@ impl Intake {
 
     /// Of these events, those whose keys are parked are put behind them, and those that were given up are left out;
     /// returns the others. Nothing is asked of the database while nothing is parked and nothing was given up.
-    pub(crate) async fn keep_behind_parked(&self, mut events: Vec<Incoming>) -> Vec<Incoming> {
+    pub(crate) async fn keep_behind_parked(
+        &self,
+        fence: &Fence,
+        mut events: Vec<Incoming>,
+    ) -> Result<Vec<Incoming>, LeaseLost> {
         loop {
-            match self.try_keep_behind(&events).await {
+            match self.try_keep_behind(fence, &events).await {
                 Ok((kept, given_up)) => {
                     events.retain(|event| {
                         let envelope = &event.envelope;
                         !kept.contains(&envelope.partition_key) && !given_up.contains(&envelope.id)
                     });
-                    return events;
+                    return Ok(events);
                 }
-                Err(error) => self.hold(&error).await,
+                Err(error) => self.hold(&error).await?,
             }
         }
     }
@@ -64,7 +69,11 @@ impl Intake {
     /// The keys of these events that are parked, and the events that were given up. A transaction of its own, before that
     /// of the batch: a key that is released meanwhile has its effects committed, and one that is not gets what is behind
     /// it. What was given up is asked for under the keys' locks, which whoever gives up holds too.
-    async fn try_keep_behind(&self, events: &[Incoming]) -> sqlx::Result<(HashSet<Uuid>, HashSet<Uuid>)> {
+    async fn try_keep_behind(
+        &self,
+        fence: &Fence,
+        events: &[Incoming],
+    ) -> sqlx::Result<(HashSet<Uuid>, HashSet<Uuid>)> {
         while self.parked.anything().is_none() {
             self.look().await?;
         }
@@ -75,7 +84,7 @@ impl Intake {
         }
         let keys: Vec<Uuid> =
             events.iter().map(|event| event.envelope.partition_key).collect::<HashSet<_>>().into_iter().collect();
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = fence.begin(&self.pool).await?;
         let parked: HashSet<Uuid> =
             store::lock_in_tx(&mut transaction, &self.group, &keys).await?.into_iter().collect();
         let given_up = self.given_up(&mut *transaction, events).await?;
@@ -104,16 +113,23 @@ impl Intake {
 
     /// Parks events of one key, the one that failed first. Returns when it is committed; while the database is away that
     /// is later.
-    pub(crate) async fn park(&self, events: &[Incoming], code: ReasonCode, reason: &str) {
-        while let Err(error) = self.try_park(events, code, reason).await {
-            self.hold(&error).await;
+    pub(crate) async fn park(
+        &self,
+        fence: &Fence,
+        events: &[Incoming],
+        code: ReasonCode,
+        reason: &str,
+    ) -> Result<(), LeaseLost> {
+        while let Err(error) = self.try_park(fence, events, code, reason).await {
+            self.hold(&error).await?;
         }
         crash::point(crash::PARKED, &self.group);
+        Ok(())
     }
 
-    async fn try_park(&self, events: &[Incoming], code: ReasonCode, reason: &str) -> sqlx::Result<()> {
+    async fn try_park(&self, fence: &Fence, events: &[Incoming], code: ReasonCode, reason: &str) -> sqlx::Result<()> {
         let _parking = self.parked.parking();
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = fence.begin(&self.pool).await?;
         self.park_in_tx(&mut transaction, events.iter().collect(), code, reason).await?;
         transaction.commit().await
     }
@@ -203,15 +219,17 @@ impl Intake {
         gauge!("vostro_parked_oldest_age_seconds", "subscription" => self.group.clone()).set(age);
     }
 
-    /// Waits for the database: nothing is parked and nothing acknowledged while it is away.
-    pub(crate) async fn hold(&self, error: &sqlx::Error) {
-        if classify(error) == Fault::DatabaseDown {
-            warn!(subscription = self.group, %error, "cannot park yet; holding what came");
-        } else {
-            error!(subscription = self.group, %error, "the database refuses to park what came; holding it");
+    /// Waits for the database: nothing is parked and nothing acknowledged while it is away. Not when another instance has
+    /// taken the lease: what came is to be returned then.
+    pub(crate) async fn hold(&self, error: &sqlx::Error) -> Result<(), LeaseLost> {
+        match classify(error) {
+            Fault::LeaseLost => return Err(LeaseLost),
+            Fault::DatabaseDown => warn!(subscription = self.group, %error, "cannot park yet; holding what came"),
+            _ => error!(subscription = self.group, %error, "the database refuses to park what came; holding it"),
         }
         until_database_answers(&self.pool).await;
         tokio::time::sleep(jitter(std::time::Duration::from_millis(200))).await;
+        Ok(())
     }
 
     fn count_parked(&self, reason: &'static str, messages: u64) {

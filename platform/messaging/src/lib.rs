@@ -13,7 +13,7 @@
 //! To consume events, a module
 //! 1. declares a [`Subscription`] in its manifest,
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
-//! 3. hands both to the application, which runs a [`Consumer`].
+//! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
 mod compression;
 mod consumer;
@@ -26,6 +26,7 @@ mod group_commit;
 mod handler;
 pub mod inbox;
 mod intake;
+pub mod lease;
 mod manifest;
 mod module;
 mod operation;
@@ -40,12 +41,12 @@ mod wire;
 
 pub use consumer::Consumer;
 pub use drain::DeadLetterDrain;
-pub use feed::LiveFeed;
+pub use feed::{Company, Listener, LiveFeed};
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};
 pub use intake::Intake;
-pub use manifest::{EventSelector, InboxMode, Manifest, Subscription};
+pub use manifest::{EventSelector, InboxMode, Manifest, Partitions, Subscription};
 pub use module::{BoundHandler, Foundation, Module, StartError};
 pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use vostro_kernel::SLOTS;
+
 /// What a module is to the others: what it tells, what it listens to, whom it needs.
 ///
 /// The broker's topology, the permissions, the event-flow map and the architecture tests are all derived from the
@@ -36,6 +38,30 @@ pub struct Subscription {
     pub inbox: InboxMode,
 }
 
+/// Into how many queues each subscription is divided that can be: one for a bank on one machine, more to share its work
+/// among several instances, which consume a queue each. A key is always in the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitions(u8);
+
+impl Partitions {
+    /// Undivided.
+    pub const ONE: Self = Self(1);
+
+    /// Powers of two up to the number of slots: only those divide the slots evenly.
+    pub fn new(number: u8) -> Option<Self> {
+        (number.is_power_of_two() && number <= SLOTS).then_some(Self(number))
+    }
+
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The lanes of the routing keys. As many as partitions: more would cost messages and give nothing.
+    pub(crate) const fn lanes(self) -> i16 {
+        self.0 as i16
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSelector {
     /// These event types.
@@ -59,8 +85,25 @@ impl Subscription {
         format!("{}.{}", self.module, self.name)
     }
 
+    /// Its queue, or what the names of its queues begin with when it is divided.
     pub fn queue(&self) -> String {
         format!("q.{}", self.group())
+    }
+
+    /// Into how many queues it is divided when the bank is. What takes every event is not: it keeps them in one sequence.
+    pub fn partitions(&self, of_the_bank: Partitions) -> Partitions {
+        match self.events {
+            EventSelector::Types(_) => of_the_bank,
+            EventSelector::All => Partitions::ONE,
+        }
+    }
+
+    /// Its queues, that of partition 0 first: `q.<group>`, or `q.<group>.p00` and so on.
+    pub fn queues(&self, of_the_bank: Partitions) -> Vec<String> {
+        match self.partitions(of_the_bank) {
+            Partitions::ONE => vec![self.queue()],
+            Partitions(number) => (0..number).map(|nth| format!("{}.p{nth:02}", self.queue())).collect(),
+        }
     }
 
     pub fn dead_letter_queue(&self) -> String {

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
-use crate::{Handler, Manifest, Outbox, Subscription};
+use crate::{Company, Handler, Manifest, Outbox, Subscription};
 
 /// What every module is given to stand on.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Foundation {
     pub outbox: Outbox,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    /// The other instances of the bank.
+    pub company: Company,
 }
 
 /// A subscription and the code behind it.
@@ -49,7 +51,8 @@ pub trait Module: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Work that goes on beside consuming, such as sending what is queued. Each future ends soon after `stop`.
+    /// Work that goes on beside consuming, such as sending what is queued. It goes on in every instance of the bank, so it
+    /// takes what it does by row (`for update skip locked`). Each future ends soon after `stop`.
     fn background(&self, _stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         Vec::new()
     }

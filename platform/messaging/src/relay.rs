@@ -10,20 +10,23 @@ use tracing::{info, warn};
 
 use crate::fault::jitter;
 use crate::read_ids::ReadIds;
-use crate::{Frame, Outbox, OutboxRow, PublishError, Publisher, crash, frames};
+use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
 ///
 /// One relay per module keeps the order of every aggregate. Rows are read in windows; a window is published as frames
 /// whose confirms are awaited together. Reading writes nothing, so it waits for no disk; confirmed rows are deleted a
-/// moment later, many windows at once. After a failure everything from the first failed frame on is published again: duplicates are the
+/// moment later, many windows at once. After a failure everything from the first failed frame on is published again:
+/// duplicates are the
 /// price of losing nothing, and every inbox expects them.
+#[derive(Clone)]
 pub struct Relay {
     module: &'static str,
     pool: PgPool,
     outbox: Outbox,
     publisher: Arc<dyn Publisher>,
     linger: Duration,
+    lanes: i16,
 }
 
 /// Something kept the relay from publishing; the rows are still there.
@@ -36,9 +39,6 @@ enum RelayError {
 }
 
 impl Relay {
-    /// Only events of one lane share a frame, so more lanes than the partitions of the most divided queue cost messages
-    /// and give nothing. No queue is divided today.
-    const LANES: i16 = 1;
     /// Rows in a window.
     const ROWS: i64 = 1000;
     /// How often everything is looked at again, in case a row was overlooked; the ids that were passed over are followed
@@ -50,15 +50,17 @@ impl Relay {
     const TIDY: Duration = Duration::from_millis(100);
     const SAMPLE: Duration = Duration::from_secs(2);
 
-    /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`].
+    /// `linger` is how long events may wait for company, see [`crate::Manifest::publish_linger`]; `partitions` is into how
+    /// many queues subscriptions are divided.
     pub fn new(
         module: &'static str,
         pool: PgPool,
         outbox: Outbox,
         publisher: Arc<dyn Publisher>,
         linger: Duration,
+        partitions: Partitions,
     ) -> Self {
-        Self { module, pool, outbox, publisher, linger }
+        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes() }
     }
 
     /// Publishes until `stop` is cancelled, then until the outbox is empty or cannot be emptied.
@@ -151,7 +153,7 @@ impl Relay {
             return Ok(());
         }
         crash::point(crash::COMMITTED, self.module);
-        let frames = frames(self.module, Self::LANES, rows);
+        let frames = frames(self.module, self.lanes, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
         let sent = Instant::now();

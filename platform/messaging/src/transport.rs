@@ -35,6 +35,11 @@ pub trait Publisher: Send + Sync + 'static {
     /// # Errors
     /// [`PublishError::Unavailable`] when nothing could be written; the call waits a bounded time for a connection.
     async fn send(&self, frames: Vec<Frame>) -> Result<Confirms, PublishError>;
+
+    /// Whether there is a connection. A broker that blocks publishers is reachable.
+    fn is_reachable(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -44,6 +49,11 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// [`TransportError`] when there is no connection or no such queue; the caller tries again later.
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Deliveries>, TransportError>;
+
+    /// Whether there is a connection.
+    fn is_reachable(&self) -> bool {
+        true
+    }
 }
 
 /// The messages of one consumer on one connection. Dropping it returns what is unacknowledged to the queue.

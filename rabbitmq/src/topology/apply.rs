@@ -10,7 +10,8 @@ use crate::{ManagementClient, ManagementError, Passwords};
 ///
 /// Creates what is missing, sets the policies, and unbinds our queues from our exchanges where the topology has no
 /// binding (after the new ones exist, so that no event falls between). It deletes no queue and no message: a queue that
-/// is there with other arguments remains as a difference for an operator.
+/// is there with other arguments remains as a difference for an operator, and one of a subscription that is now divided
+/// otherwise remains without bindings.
 ///
 /// Users get these passwords; one whose password is not given keeps what it has, and cannot log in when it is new.
 ///
@@ -69,7 +70,8 @@ async fn remove_bindings(
     vhost: &str,
 ) -> Result<(), ManagementError> {
     for (binding, key) in &live.bindings {
-        let ours = topology.exchanges.contains_key(&binding.exchange) && topology.queues.contains_key(&binding.queue);
+        let known = topology.queues.contains_key(&binding.queue) || topology.is_retired(&binding.queue);
+        let ours = known && topology.exchanges.contains_key(&binding.exchange);
         if ours && !topology.bindings.contains(binding) {
             let what = format!("unbind the queue {} from {}", binding.queue, binding.exchange);
             let path = ["bindings", vhost, "e", &binding.exchange, "q", &binding.queue, key];

@@ -107,7 +107,9 @@ impl Differences {
             self.missing(described(binding));
         }
         for binding in bound.into_iter().filter(|binding| topology.concerns(binding)) {
-            if !topology.bindings.contains(binding) {
+            if topology.is_retired(&binding.queue) {
+                self.compare(described(binding), "none, as the queue is of another division", "there");
+            } else if !topology.bindings.contains(binding) {
                 self.unexpected(described(binding));
             }
         }
@@ -189,6 +191,7 @@ fn described(binding: &Binding) -> String {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use super::super::Arguments;
     use super::super::live::{LiveExchange, LivePolicy, LiveQueue, LiveUser};
     use super::super::samples::manifests;
     use super::*;
@@ -290,6 +293,22 @@ mod tests {
             ["the arguments of the queue dlq.account.customers: it is {\"x-queue-type\":\"classic\"}, it should be \
               {\"x-queue-type\":\"quorum\"}"]
         );
+    }
+
+    #[test]
+    fn a_queue_of_another_division_that_is_still_bound_is_harmful() {
+        let undivided = topology();
+        let divided = vostro_messaging::Partitions::new(2).expect("a power of two");
+        let divided = Topology::divided(&manifests(), divided).expect("valid");
+        let mut live = perfect(&divided);
+        let queue = LiveQueue { durable: true, arguments: Arguments::new(), policy: None };
+        live.queues.insert("q.account.customers".to_owned(), queue);
+        assert!(!diff(&divided, &live).iter().any(Difference::is_harmful), "it may lie there empty");
+        let left = undivided.bindings.iter().find(|binding| binding.queue == "q.account.customers").expect("bound");
+        live.bindings.insert(left.clone(), String::new());
+        let harmful: Vec<Difference> = diff(&divided, &live).into_iter().filter(Difference::is_harmful).collect();
+        assert_eq!(harmful.len(), 1, "{harmful:?}");
+        assert!(harmful[0].to_string().contains("of another division"), "{}", harmful[0]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What has to exist at the broker, derived from the module manifests as plain data.
 //!
 //! - each module's events go to its own topic exchange `ev.<module>`, with the event type and a slot as routing key;
-//! - each subscription is a quorum queue `q.<module>.<name>`; a single active consumer keeps its order when several
-//!   instances of the bank run;
+//! - each subscription is a quorum queue `q.<module>.<name>`, or several `q.<module>.<name>.p00` that share its lanes; a
+//!   single active consumer keeps the order of each when several instances of the bank run;
 //! - what a queue gives up on goes through `dlx` to `dlq.<module>.<name>`;
 //! - what no queue takes goes to `ev.unrouted` and waits in `q.ev.unrouted`;
 //! - each module has a user who may write to its exchange and read its queues, and nothing else.
@@ -21,7 +21,7 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use vostro_messaging::{EventSelector, Manifest, Subscription};
+use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription};
 
 pub use apply::apply;
 pub use diff::{Difference, diff};
@@ -108,6 +108,14 @@ impl Topology {
     /// [`InvalidManifest`] when a module publishes events of another, subscribes to what nobody publishes, or a name
     /// is malformed or used twice.
     pub fn of(manifests: &[Manifest]) -> Result<Self, InvalidManifest> {
+        Self::divided(manifests, Partitions::ONE)
+    }
+
+    /// The same with subscriptions divided into several queues each.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn divided(manifests: &[Manifest], partitions: Partitions) -> Result<Self, InvalidManifest> {
         check(manifests)?;
         let mut topology = Self::default();
         topology.add_unrouted();
@@ -118,7 +126,7 @@ impl Topology {
         }
         topology.add_alternate_exchange(&modules);
         for subscription in manifests.iter().flat_map(|manifest| &manifest.subscribes) {
-            topology.add_subscription(subscription, &modules);
+            topology.add_subscription(subscription, partitions, &modules);
         }
         topology.add_dead_letter_policy();
         topology.add_users(manifests);
@@ -152,16 +160,22 @@ impl Topology {
         }
     }
 
-    fn add_subscription(&mut self, subscription: &Subscription, modules: &BTreeSet<String>) {
-        let (group, queue, dead) = (subscription.group(), subscription.queue(), subscription.dead_letter_queue());
-        self.queue(&queue, true);
-        match subscription.events {
-            EventSelector::Types(types) => {
-                for event_type in types {
-                    self.bind(&events_of(owner(event_type)), &queue, &format!("{event_type}.#"));
+    fn add_subscription(&mut self, subscription: &Subscription, partitions: Partitions, modules: &BTreeSet<String>) {
+        let (group, dead) = (subscription.group(), subscription.dead_letter_queue());
+        let (queues, name) = (subscription.queues(partitions), subscription.queue());
+        let is_divided = queues.len() > 1;
+        for (partition, queue) in queues.iter().enumerate() {
+            self.queue(queue, true);
+            // There are as many lanes as partitions.
+            let lane = if is_divided { format!("s{partition:02}") } else { "#".to_owned() };
+            match subscription.events {
+                EventSelector::Types(types) => {
+                    for event_type in types {
+                        self.bind(&events_of(owner(event_type)), queue, &format!("{event_type}.{lane}"));
+                    }
                 }
+                EventSelector::All => modules.iter().for_each(|exchange| self.bind(exchange, queue, "#")),
             }
-            EventSelector::All => modules.iter().for_each(|exchange| self.bind(exchange, &queue, "#")),
         }
         self.queue(&dead, false);
         self.bind(DEAD_LETTERS, &dead, &group);
@@ -174,7 +188,8 @@ impl Topology {
             "max-length": LONGEST_QUEUE,
             "overflow": "reject-publish",
         });
-        self.policy(&format!("sub-{group}"), &exactly(&queue), "queues", definition, [queue.clone()].into());
+        let pattern = if is_divided { format!(r"^{}\.p[0-9]+$", escaped(&name)) } else { exactly(&name) };
+        self.policy(&format!("sub-{group}"), &pattern, "queues", definition, queues.into_iter().collect());
     }
 
     fn add_dead_letter_policy(&mut self) {
@@ -212,6 +227,24 @@ impl Topology {
         let definition = definition.into_iter().collect();
         let (pattern, apply_to) = (pattern.to_owned(), apply_to.to_owned());
         self.policies.insert(name.to_owned(), Policy { pattern, apply_to, definition, priority: 0, targets });
+    }
+}
+
+impl Topology {
+    /// Whether a queue is one of a subscription's that is now divided into another number of queues. An event that still
+    /// comes there is handled by nobody, or twice.
+    pub fn is_retired(&self, queue: &str) -> bool {
+        !self.queues.contains_key(queue)
+            && queue.starts_with("q.")
+            && self.queues.keys().any(|known| undivided(known) == undivided(queue))
+    }
+}
+
+/// The name of a subscription's queue without its partition.
+fn undivided(queue: &str) -> &str {
+    match queue.rsplit_once(".p") {
+        Some((name, partition)) if partition.len() == 2 && partition.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => queue,
     }
 }
 
@@ -343,10 +376,40 @@ mod tests {
         assert_eq!(bindings_of(&topology, "dlq.account.customers"), [pair("dlx", "account.customers")]);
     }
 
+    fn divided(number: u8) -> Topology {
+        Topology::divided(&manifests(), Partitions::new(number).expect("a power of two")).expect("valid")
+    }
+
+    #[test]
+    fn a_divided_subscription_has_a_queue_for_each_lane_and_what_takes_everything_has_one() {
+        let topology = divided(4);
+        for partition in 0..4 {
+            let bound = bindings_of(&topology, &format!("q.account.customers.p{partition:02}"));
+            assert_eq!(bound, [pair("ev.auth", &format!("auth.user-registered.v1.s{partition:02}"))]);
+        }
+        assert!(!topology.queues.contains_key("q.account.customers"));
+        assert_eq!(bindings_of(&topology, "q.compliance.audit").len(), 3);
+        assert_eq!(bindings_of(&topology, "dlq.account.customers").len(), 1);
+        assert_eq!(topology.policies["sub-account.customers"].pattern, r"^q\.account\.customers\.p[0-9]+$");
+        assert_eq!(divided(1), self::topology());
+    }
+
+    #[test]
+    fn a_queue_of_another_division_is_retired_and_no_other() {
+        let (one, four) = (topology(), divided(4));
+        assert!(four.is_retired("q.account.customers"));
+        assert!(one.is_retired("q.account.customers.p03"));
+        assert!(divided(2).is_retired("q.account.customers.p03"));
+        assert!(!four.is_retired("q.account.customers.p03"));
+        assert!(!four.is_retired("q.account.old") && !four.is_retired("dlq.account.customers"));
+    }
+
     #[test]
     fn every_queue_is_a_quorum_queue_with_exactly_one_policy() {
-        let topology = topology();
-        for (name, queue) in &topology.queues {
+        let (one, four) = (topology(), divided(4));
+        for (topology, (name, queue)) in
+            [&one, &four].into_iter().flat_map(|topology| topology.queues.iter().map(move |queue| (topology, queue)))
+        {
             assert_eq!(queue.arguments["x-queue-type"], "quorum");
             assert_eq!(queue.arguments.contains_key("x-single-active-consumer"), {
                 name.starts_with("q.") && name != UNROUTED_QUEUE

@@ -112,6 +112,28 @@ async fn one_consumer_is_active_and_the_next_goes_on_in_order() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_consumer_held_when_it_went_comes_to_the_next_before_anything_later() {
+    let (broker, _) = with_messages("hand-over", 1000).await;
+    let mut active = broker.broker().consume(QUEUE, 50).await.expect("consuming");
+    // No message is with more than five of them: the broker gives up what was returned too often.
+    for turn in 0..20 {
+        let mut waiting = broker.broker().consume(QUEUE, 50).await.expect("consuming");
+        let first = next(active.as_mut()).await;
+        assert_eq!(number(&first), turn * 10, "turn {turn}");
+        let mut last = first.tag;
+        for nth in 1..10 {
+            let delivery = next(active.as_mut()).await;
+            assert_eq!(number(&delivery), turn * 10 + nth, "turn {turn}");
+            last = delivery.tag;
+        }
+        active.ack_through(last).await.expect("acknowledged");
+        std::mem::swap(&mut active, &mut waiting);
+        // Forty messages or more are with it, unacknowledged.
+        drop(waiting);
+    }
+}
+
 #[tokio::test]
 async fn a_missing_queue_is_an_error_and_does_no_harm_to_other_consumers() {
     let (_broker, consumers) = with_messages("missing", 2).await;

@@ -1,6 +1,6 @@
 use reqwest::Method;
 use serde_json::json;
-use vostro_messaging::Publisher as _;
+use vostro_messaging::{Partitions, Publisher as _};
 use vostro_rabbitmq::testing::TestBroker;
 use vostro_rabbitmq::topology::{Difference, apply, diff, read_live, user_name};
 use vostro_rabbitmq::{ConnectionHealth, Endpoint, Passwords, Supervisor, Topology};
@@ -25,6 +25,21 @@ async fn an_applied_topology_shows_no_difference_however_often_it_is_applied() {
     let broker = TestBroker::with_topology("apply", &manifests()).await;
     assert_eq!(apply_again(&broker).await, []);
     assert_eq!(differences(&broker).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_topology_that_is_divided_otherwise_takes_the_bindings_from_the_queues_it_retires() {
+    let broker = TestBroker::with_topology("divide", &manifests()).await;
+    let four = Partitions::new(4).expect("a power of two");
+    let divided = Topology::divided(&manifests(), four).expect("valid");
+    for (wanted, retired) in [(&divided, QUEUE.to_owned()), (&topology(), format!("{QUEUE}.p03"))] {
+        let applied = apply(wanted, &broker.management, &broker.vhost, broker.passwords()).await;
+        let harmful = applied.expect("the broker answers").into_iter().filter(Difference::is_harmful);
+        assert_eq!(harmful.collect::<Vec<_>>(), []);
+        let live = read_live(&broker.management, &broker.vhost).await.expect("the broker answers");
+        assert!(live.queues.contains_key(&retired), "a queue is never deleted");
+        assert!(live.bindings.keys().all(|binding| binding.queue != retired), "{retired} still gets events");
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::Stream;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use vostro_kernel::{Currency, RequestContext};
+use vostro_messaging::Listener;
 
 use super::{Accounts, Inner, viewer};
 use crate::domain::Balance;
@@ -30,7 +30,7 @@ struct Listening {
     accounts: Accounts,
     viewer: Viewer,
     account_id: Uuid,
-    feed: Receiver<Arc<[BalanceChange]>>,
+    feed: Listener<Arc<[BalanceChange]>>,
     /// Up to which entry the listener knows.
     known: i64,
     waiting: VecDeque<BalanceChange>,

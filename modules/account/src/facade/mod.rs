@@ -43,7 +43,8 @@ impl Accounts {
     /// [`StartError`] when the configuration contradicts itself.
     pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
         let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
-        let inner = Inner { foundation, config, scheme, changes: LiveFeed::new() };
+        let changes = LiveFeed::new(foundation.company.clone());
+        let inner = Inner { foundation, config, scheme, changes };
         Ok(Self { inner: Arc::new(inner) })
     }
 

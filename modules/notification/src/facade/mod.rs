@@ -52,7 +52,7 @@ impl Notifications {
         let default_locale: Locale = config.locale().map_err(wrong)?;
         let templates = Arc::new(Templates::new(&config.bank).map_err(|error| wrong(error.to_string()))?);
         let transport = adapters::transport(&config.email).map_err(wrong)?;
-        let (arrivals, queued) = (LiveFeed::new(), Arc::new(Notify::new()));
+        let (arrivals, queued) = (LiveFeed::new(foundation.company.clone()), Arc::new(Notify::new()));
         let handler = Arc::new(BusinessEvents {
             foundation: foundation.clone(),
             default_locale,
@@ -96,7 +96,7 @@ impl Notifications {
         refusal: Refusal<NotificationErrorCode>,
         subject: Option<Uuid>,
     ) -> NotificationError {
-        let Foundation { pool, outbox, clock, ids } = &self.0.foundation;
+        let Foundation { pool, outbox, clock, ids, .. } = &self.0.foundation;
         let event = publish::refused(ids.as_ref(), context, command, refusal.code, subject, clock.now());
         let recorded = async {
             let mut connection = pool.acquire().await?;

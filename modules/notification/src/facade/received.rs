@@ -1,10 +1,10 @@
 use std::collections::{HashSet, VecDeque};
 
 use futures::{Stream, TryStreamExt as _, stream};
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
+use vostro_messaging::Listener;
 
 use super::{Notifications, person};
 use crate::NotificationError;
@@ -49,7 +49,7 @@ struct Inbox {
     module: Notifications,
     context: RequestContext,
     user: Uuid,
-    live: Receiver<Arrivals>,
+    live: Listener<Arrivals>,
     phase: Phase,
     /// Where to catch up from after the undelivered ones; `None` when there is nothing to catch up with.
     resume_after: Option<i64>,

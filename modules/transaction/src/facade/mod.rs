@@ -106,7 +106,8 @@ impl Transactions {
         config.validate().map_err(|reason| StartError { module: MODULE, reason })?;
         let (workers, size) = (config.group_workers, config.group_size);
         let linger = config.group_linger();
-        let shared = Arc::new(Shared { foundation, config, feed: LiveFeed::new(), waiting: Waiting::default() });
+        let feed = LiveFeed::new(foundation.company.clone());
+        let shared = Arc::new(Shared { foundation, config, feed, waiting: Waiting::default() });
         let group = GroupCommit::spawn(workers, size, linger, {
             let shared = Arc::clone(&shared);
             move |group| {

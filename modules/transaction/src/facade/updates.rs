@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
+use vostro_messaging::Listener;
 
 use super::{Filter, Shared, Transactions};
 use crate::domain::Transaction;
@@ -43,9 +43,10 @@ impl Update {
 const SNAPSHOT: i64 = 20;
 
 impl Transactions {
-    /// The state now, and then every change, in this process. An account's snapshot is its 20 latest transactions, oldest
+    /// The state now, and then every change. An account's snapshot is its 20 latest transactions, oldest
     /// first; the stream of a single transaction ends with its outcome. Only updates with a sequence above `after` are
-    /// told. A listener who was too slow gets a snapshot again in place of what it missed.
+    /// told. A listener who was too slow gets a snapshot again in place of what it missed, and from time to time while there
+    /// are other instances, whose news are not told here.
     ///
     /// # Errors
     /// `TXN_NOT_FOUND` or `TXN_ACCOUNT_NOT_FOUND` when there is no such thing or the caller may not see it; database
@@ -100,9 +101,10 @@ struct Following {
     shared: Arc<Shared>,
     subject: Subject,
     after: i64,
-    live: Receiver<Arc<Transaction>>,
+    live: Listener<Arc<Transaction>>,
     ready: VecDeque<Update>,
-    /// Sequences of the last snapshot: the live feed may bring the same changes once more.
+    /// Sequences of the last snapshot and of what was told since: the live feed and the next snapshot may bring the same
+    /// changes once more.
     told: HashMap<Uuid, i64>,
     over: bool,
 }
@@ -162,6 +164,7 @@ impl Following {
         let sequence = transaction.sequence();
         let news = sequence > self.after && self.told.get(&transaction.id).is_none_or(|told| *told < sequence);
         if about && news {
+            self.told.insert(transaction.id, sequence);
             self.ready.push_back(Update { transaction });
         }
     }

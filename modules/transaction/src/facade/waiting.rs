@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Initiated, Transactions};
@@ -9,7 +11,17 @@ use crate::domain::Transaction;
 use crate::error::TransactionError;
 use crate::store;
 
-type Waiters = HashMap<Uuid, Vec<(u64, oneshot::Sender<Arc<Transaction>>)>>;
+type Waiters = HashMap<Uuid, Vec<Waiter>>;
+
+/// For how long this process is expected to tell an outcome by itself, and how often the database is asked after that. It
+/// is asked once for all who wait: this much later than usual is what an outcome costs that another instance applied.
+const LOOK: Duration = Duration::from_millis(100);
+
+struct Waiter {
+    number: u64,
+    since: Instant,
+    outcome: oneshot::Sender<Arc<Transaction>>,
+}
 
 /// Callers that wait for outcomes, by transaction.
 #[derive(Clone, Default)]
@@ -21,6 +33,7 @@ pub(crate) struct Waiting {
 struct Inner {
     waiters: Waiters,
     next: u64,
+    looked_at: Option<Instant>,
 }
 
 /// A caller's place in the queue; it is given up when this is dropped, however the caller ended.
@@ -38,17 +51,29 @@ impl Waiting {
         let mut inner = self.lock();
         inner.next += 1;
         let number = inner.next;
-        inner.waiters.entry(transaction).or_default().push((number, sender));
+        inner.waiters.entry(transaction).or_default().push(Waiter { number, since: Instant::now(), outcome: sender });
         Place { transaction, number, outcome, waiting: self.clone() }
     }
 
     /// Hands an outcome to everybody who waits for it.
     pub fn tell(&self, transaction: &Arc<Transaction>) {
         let waiters = self.lock().waiters.remove(&transaction.id);
-        for (_, waiter) in waiters.into_iter().flatten() {
+        for waiter in waiters.into_iter().flatten() {
             // Whoever waited may just have given up.
-            let _ = waiter.send(Arc::clone(transaction));
+            let _ = waiter.outcome.send(Arc::clone(transaction));
         }
+    }
+
+    /// The transactions that have been waited for longer than usual, for whoever comes first since the last look.
+    fn overdue(&self) -> Vec<Uuid> {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        if inner.looked_at.is_some_and(|looked_at| now < looked_at + LOOK) {
+            return Vec::new();
+        }
+        inner.looked_at = Some(now);
+        let is_overdue = |waiters: &[Waiter]| waiters.iter().any(|waiter| waiter.since + LOOK <= now);
+        inner.waiters.iter().filter(|(_, waiters)| is_overdue(waiters)).map(|(id, _)| *id).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -60,7 +85,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inner = self.waiting.lock();
         if let Some(waiters) = inner.waiters.get_mut(&self.transaction) {
-            waiters.retain(|(number, _)| *number != self.number);
+            waiters.retain(|waiter| waiter.number != self.number);
             if waiters.is_empty() {
                 inner.waiters.remove(&self.transaction);
             }
@@ -72,7 +97,7 @@ impl Transactions {
     /// Waits for the ledger's answer, as long as the configuration allows, and returns the transaction in whatever state
     /// it has then. Not having an answer is no error: the command is accepted and will have one.
     pub(super) async fn wait(&self, mut place: Place, initiated: Initiated) -> Result<Initiated, TransactionError> {
-        let deadline = tokio::time::Instant::now() + self.shared.config.wait();
+        let deadline = Instant::now() + self.shared.config.wait();
         let id = initiated.transaction.id;
         if place.transaction != id {
             // A repetition: the first command's transaction is the one to wait for. It may have ended between the
@@ -82,12 +107,29 @@ impl Transactions {
                 return Ok(Initiated { transaction: Arc::new(ended), ..initiated });
             }
         }
-        if let Ok(Ok(transaction)) = tokio::time::timeout_at(deadline, &mut place.outcome).await {
-            return Ok(Initiated { transaction, ..initiated });
+        loop {
+            let until = deadline.min(Instant::now() + LOOK);
+            match tokio::time::timeout_at(until, &mut place.outcome).await {
+                Ok(Ok(transaction)) => return Ok(Initiated { transaction, ..initiated }),
+                Err(_) if until < deadline => self.look_for_the_overdue().await,
+                _ => break,
+            }
         }
-        // The outcome may have been applied by another instance, which tells its own callers only.
         let present = self.present(id).await?.map(Arc::new);
         Ok(Initiated { transaction: present.unwrap_or(initiated.transaction), ..initiated })
+    }
+
+    /// An outcome may have been applied by another instance, which tells its own callers only.
+    async fn look_for_the_overdue(&self) {
+        let overdue = self.shared.waiting.overdue();
+        if overdue.is_empty() {
+            return;
+        }
+        // While the database cannot be asked they wait on, as long as they may.
+        let transactions = store::history::by_ids(&self.shared.foundation.pool, &overdue).await.unwrap_or_default();
+        for transaction in transactions.into_iter().filter(|transaction| transaction.status.has_ended()) {
+            self.shared.waiting.tell(&Arc::new(transaction));
+        }
     }
 
     async fn present(&self, id: Uuid) -> Result<Option<Transaction>, TransactionError> {

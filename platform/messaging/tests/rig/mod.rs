@@ -12,7 +12,10 @@ use uuid::Uuid;
 use vostro_events::account::AccountCreatedV1;
 use vostro_events::auth::UserLoggedInV1;
 use vostro_kernel::FixedClock;
-use vostro_messaging::{AfterCommit, EventSelector, Handler, HandlerError, InboxMode, Incoming, Subscription};
+use vostro_messaging::{
+    AfterCommit, ConsumptionSwitch, EventSelector, Handler, HandlerError, InboxMode, Incoming, Intake, RetrySchedule,
+    Subscription,
+};
 use vostro_testkit::{Consuming, Database, Queue, incoming};
 
 /// How the handler takes an event.
@@ -124,6 +127,12 @@ impl Rig {
     pub fn on(&self, queue: Queue) -> Consuming {
         let handler: Arc<dyn Handler> = self.handler.clone();
         Consuming::on(queue, &self.database, &self.subscription, handler, self.clock.clone())
+    }
+
+    /// What an instance of the bank has for the subscription.
+    pub fn intake(&self) -> Arc<Intake> {
+        let foundation = self.database.foundation();
+        Intake::new(self.subscription.clone(), &foundation, RetrySchedule::default(), ConsumptionSwitch::default())
     }
 
     /// Events of one new key.
