@@ -18,7 +18,7 @@ use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::parking::ParkingDesk;
 use vostro_messaging::{
     Consumer, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module, Outbox, Relay,
-    RetryWorker,
+    RetryWorker, ScheduleWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
@@ -264,6 +264,8 @@ impl Bank {
             let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher, publish_linger);
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
             let switch = ConsumptionSwitch::paused_until_read();
+            let schedule = ScheduleWorker::new(name, pool.clone(), outbox);
+            self.consuming.spawn(schedule.run(self.stop_consuming.clone()));
             self.consuming.spawn(switch.clone().watch(name, pool, self.stop_consuming.clone()));
             for bound in module.handlers() {
                 let intake =
