@@ -16,11 +16,13 @@ use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::parking::ParkingDesk;
+use vostro_messaging::rpc::{Asking, Callee};
 use vostro_messaging::{
     Consumer, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module, Outbox, Relay,
     RetryWorker, ScheduleWorker,
 };
 use vostro_notification::Notifications;
+use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
@@ -116,6 +118,7 @@ fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundatio
         outbox: Outbox::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
+        asking: Asking::new(module),
     })
 }
 
@@ -259,8 +262,8 @@ impl Bank {
             let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
             let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
             self.connections.extend([publishing.clone(), consuming.clone()]);
-            let publisher = Arc::new(AmqpPublisher::new(publishing, name));
-            let broker = Arc::new(AmqpBroker::new(consuming));
+            let publisher = Arc::new(AmqpPublisher::new(publishing.clone(), name));
+            let broker = Arc::new(AmqpBroker::new(consuming.clone()));
             let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher, publish_linger);
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), |stop| relay.run(stop)));
             let switch = ConsumptionSwitch::paused_until_read();
@@ -276,6 +279,13 @@ impl Bank {
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| consumer.run(stop)));
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| worker.run(stop)));
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| drain.run(stop)));
+            }
+            foundation.asking.connect(Arc::new(AmqpCaller::new(name, publishing.clone(), consuming.clone())));
+            let callee = Callee::new(name, module.responders(), &manifests());
+            if !callee.answers_nothing() {
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| {
+                    rpc::serve(Arc::new(callee), consuming, publishing, stop)
+                }));
             }
             for work in module.background(self.stop_consuming.clone()) {
                 self.consuming.spawn(work);

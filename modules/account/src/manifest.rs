@@ -23,6 +23,8 @@ pub fn manifest() -> Manifest {
             "account.operator-acted.v1",
         ],
         subscribes: vec![postings(), registrations()],
+        calls: &[],
+        serves: &[],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
         publish_linger: Duration::from_millis(5),

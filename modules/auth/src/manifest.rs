@@ -26,6 +26,8 @@ pub fn manifest() -> Manifest {
             "auth.operator-acted.v1",
         ],
         subscribes: Vec::new(),
+        calls: &[],
+        serves: &[],
         depends_on: &[],
         publish_linger: Duration::ZERO,
     }

@@ -259,7 +259,7 @@ impl Compliance {
         if context.actor.kind == ActorKind::System || context.actor.has_any(Self::OFFICERS) {
             return Ok(());
         }
-        let Foundation { pool, outbox, clock, ids } = &self.inner.foundation;
+        let Foundation { pool, outbox, clock, ids, .. } = &self.inner.foundation;
         let refused = publish::refused(ids.next(), clock.now(), context, query, ComplianceErrorCode::Forbidden);
         let mut transaction = pool.begin().await?;
         outbox.append_in_tx(&mut transaction, vec![refused]).await?;

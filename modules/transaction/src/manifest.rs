@@ -46,6 +46,8 @@ pub fn manifest() -> Manifest {
             "transaction.operator-acted.v1",
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
+        calls: &[],
+        serves: &[],
         depends_on: &["account"],
         publish_linger: Duration::from_millis(5),
     }

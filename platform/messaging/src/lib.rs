@@ -9,6 +9,8 @@
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
 //! waits in the publisher's: [`schedule`].
 //!
+//! What events cannot say is asked: [`rpc`].
+//!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
 //! To consume events, a module
@@ -32,6 +34,7 @@ mod operation;
 mod outbox;
 pub mod parking;
 mod relay;
+pub mod rpc;
 pub mod schedule;
 mod seal;
 mod switch;

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
+use crate::rpc::{Asking, Responder};
 use crate::{Handler, Manifest, Outbox, Subscription};
 
 /// What every module is given to stand on.
@@ -16,6 +17,8 @@ pub struct Foundation {
     pub outbox: Outbox,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
+    /// How the module asks others.
+    pub asking: Asking,
 }
 
 /// A subscription and the code behind it.
@@ -39,6 +42,11 @@ pub trait Module: Send + Sync + 'static {
 
     /// One handler for each subscription of the manifest.
     fn handlers(&self) -> Vec<BoundHandler>;
+
+    /// One responder for each question the manifest says the module serves.
+    fn responders(&self) -> Vec<Arc<dyn Responder>> {
+        Vec::new()
+    }
 
     /// Prepares the module before it serves and consumes: creates what must exist, loads what must be known. Runs at
     /// every start, so it must do nothing the second time.

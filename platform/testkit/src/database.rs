@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::{Envelope, read_structured};
 use vostro_kernel::{Clock, SystemClock, SystemIds};
+use vostro_messaging::rpc::Asking;
 use vostro_messaging::{Foundation, Outbox};
 
 /// A database that exists for one test, with one module's schema in it. Dropped with the value.
@@ -54,7 +55,8 @@ impl Database {
 
     /// The same with a clock the test controls.
     pub fn foundation_at(&self, clock: Arc<dyn Clock>) -> Foundation {
-        Foundation { pool: self.pool.clone(), outbox: Outbox::default(), clock, ids: Arc::new(SystemIds) }
+        let (ids, asking) = (Arc::new(SystemIds), Asking::new("test"));
+        Foundation { pool: self.pool.clone(), outbox: Outbox::default(), clock, ids, asking }
     }
 
     /// Every event in the outbox with its data, in the order it would be published.

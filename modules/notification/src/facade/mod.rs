@@ -96,7 +96,7 @@ impl Notifications {
         refusal: Refusal<NotificationErrorCode>,
         subject: Option<Uuid>,
     ) -> NotificationError {
-        let Foundation { pool, outbox, clock, ids } = &self.0.foundation;
+        let Foundation { pool, outbox, clock, ids, .. } = &self.0.foundation;
         let event = publish::refused(ids.as_ref(), context, command, refusal.code, subject, clock.now());
         let recorded = async {
             let mut connection = pool.acquire().await?;
