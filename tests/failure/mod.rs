@@ -1,4 +1,5 @@
 mod crash_points;
+mod decisions;
 mod load;
 mod messages;
 mod parking;
