@@ -1,4 +1,5 @@
 mod accept;
+mod payee;
 mod updates;
 mod waiting;
 
