@@ -17,10 +17,13 @@ use vostro_compliance::Compliance;
 use vostro_kernel::{Ids as _, SystemClock, SystemIds};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::parking::ParkingDesk;
+use vostro_messaging::rpc::{Asking, Callee};
 use vostro_messaging::{
     Company, ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Relay, RetryWorker,
+    ScheduleWorker,
 };
 use vostro_notification::Notifications;
+use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
@@ -125,6 +128,7 @@ fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundatio
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         company: Company::default(),
+        asking: Asking::new(module),
     })
 }
 
@@ -275,17 +279,19 @@ impl Bank {
             let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
             let consuming = Supervisor::start(endpoint.clone(), &format!("vostro {name} consume"));
             self.connections.extend([publishing.clone(), consuming.clone()]);
-            let publisher = Arc::new(AmqpPublisher::new(publishing, name));
-            let broker = Arc::new(AmqpBroker::new(consuming));
+            let publisher = Arc::new(AmqpPublisher::new(publishing.clone(), name));
+            let broker = Arc::new(AmqpBroker::new(consuming.clone()));
             let keeper = LeaseKeeper::new(name, &foundation, instance, &place, times);
             let keeping = keeper.clone();
             self.keeping.spawn(after(verified.clone(), self.stop_keeping.clone(), |stop| keeping.run(stop)));
-            let relay = Relay::new(name, pool.clone(), outbox, publisher.clone(), publish_linger, partitions);
+            let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher.clone(), publish_linger, partitions);
             let relaying = keeper.clone();
             self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), move |stop| {
                 relay_whenever_held(relaying, name, relay, publisher, stop)
             }));
             let switch = ConsumptionSwitch::paused_until_read();
+            let schedule = ScheduleWorker::new(name, pool.clone(), outbox);
+            self.consuming.spawn(schedule.run(self.stop_consuming.clone()));
             self.consuming.spawn(switch.clone().watch(name, pool, self.stop_consuming.clone()));
             for bound in module.handlers() {
                 let queues = bound.subscription.queues(partitions);
@@ -297,6 +303,13 @@ impl Bank {
                     consume_whenever_held(keeper, queues, intake, handler, broker, stop)
                 }));
                 self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| worker.run(stop)));
+            }
+            foundation.asking.connect(Arc::new(AmqpCaller::new(name, publishing.clone(), consuming.clone())));
+            let callee = Callee::new(name, module.responders(), &manifests());
+            if !callee.answers_nothing() {
+                self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| {
+                    rpc::serve(Arc::new(callee), consuming, publishing, stop)
+                }));
             }
             for work in module.background(self.stop_consuming.clone()) {
                 self.consuming.spawn(work);

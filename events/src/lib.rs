@@ -19,6 +19,7 @@ mod domain_event;
 mod envelope;
 pub mod notification;
 pub mod operator;
+pub mod query;
 mod structured;
 pub mod transaction;
 

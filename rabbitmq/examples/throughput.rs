@@ -132,6 +132,8 @@ fn manifests() -> Vec<Manifest> {
         purpose: "For measuring.",
         publishes,
         subscribes,
+        calls: &[],
+        serves: &[],
         depends_on: &[],
         publish_linger: std::time::Duration::ZERO,
     };

@@ -2,6 +2,7 @@
 //!
 //! - [`Supervisor`] keeps one connection to the broker alive and throws it away whole when anything about it is in doubt;
 //! - [`AmqpPublisher`] and [`AmqpBroker`] are what `vostro-messaging` publishes to and consumes from;
+//! - [`rpc`] carries questions between modules and their replies;
 //! - [`topology`] derives exchanges, queues, bindings, policies and users from the module manifests, applies them and names
 //!   every difference between what should be there and what is;
 //! - [`ManagementClient`] talks to the broker's management API for the topology, for queue figures and for tests.
@@ -23,6 +24,7 @@ mod management;
 mod message;
 mod passwords;
 mod publisher;
+pub mod rpc;
 mod session;
 mod supervisor;
 pub mod testing;

@@ -1,4 +1,5 @@
 mod crash_points;
+mod decisions;
 mod instances;
 mod load;
 mod messages;

@@ -1,5 +1,6 @@
 mod banking;
 mod demo;
 mod operations;
+mod payee;
 mod refusals;
 mod subscriptions;

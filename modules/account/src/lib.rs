@@ -14,6 +14,7 @@ mod error;
 mod facade;
 mod manifest;
 mod publish;
+mod respond;
 mod store;
 
 pub use config::Config;

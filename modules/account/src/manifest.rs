@@ -4,6 +4,8 @@ use vostro_events::account::{
     AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
 use vostro_events::auth::UserRegisteredV1;
+use vostro_events::query::Query as _;
+use vostro_events::query::account::PostingDecisionsV1;
 use vostro_events::transaction::TransactionInitiatedV1;
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
 
@@ -23,6 +25,8 @@ pub fn manifest() -> Manifest {
             "account.operator-acted.v1",
         ],
         subscribes: vec![postings(), registrations()],
+        calls: &[],
+        serves: &[PostingDecisionsV1::TYPE],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
         publish_linger: Duration::ZERO,

@@ -156,7 +156,7 @@ impl Inner {
     }
 
     /// The person behind a stored row.
-    fn open(&self, row: &UserRow) -> Result<User, AuthError> {
+    pub(crate) fn open(&self, row: &UserRow) -> Result<User, AuthError> {
         let owner = row.id.as_bytes();
         Ok(User {
             id: row.id,

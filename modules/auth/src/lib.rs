@@ -14,6 +14,7 @@ mod facade;
 mod manifest;
 mod module;
 mod publish;
+mod respond;
 mod secrets;
 mod store;
 mod tokens;

@@ -4,6 +4,8 @@ use vostro_events::auth::{
     RoleAssignedV1, SessionRefreshedV1, SessionRevokedV1, UserLoggedInV1, UserRegisteredV1, UserUpdatedV1,
 };
 use vostro_events::command::CommandRefusedV1;
+use vostro_events::query::Query as _;
+use vostro_events::query::auth::NameCheckV1;
 use vostro_messaging::Manifest;
 
 /// The module's name: its folder, its schema, its exchange.
@@ -26,6 +28,8 @@ pub fn manifest() -> Manifest {
             "auth.operator-acted.v1",
         ],
         subscribes: Vec::new(),
+        calls: &[],
+        serves: &[NameCheckV1::TYPE],
         depends_on: &[],
         publish_linger: Duration::ZERO,
     }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -5,10 +6,11 @@ use futures::future::BoxFuture;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use vostro_messaging::rpc::Responder;
 use vostro_messaging::{BoundHandler, Manifest, Module, StartError};
 
 use crate::manifest::{MODULE, manifest};
-use crate::{Auth, AuthError, store};
+use crate::{Auth, AuthError, respond, store};
 
 /// How often keys are tended and leftovers are swept.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
@@ -21,6 +23,10 @@ impl Module for Auth {
 
     fn handlers(&self) -> Vec<BoundHandler> {
         Vec::new()
+    }
+
+    fn responders(&self) -> Vec<Arc<dyn Responder>> {
+        respond::responders(&self.inner)
     }
 
     /// Makes the signing keys when there are none, and learns which sessions have ended.

@@ -26,6 +26,8 @@ pub fn manifest() -> Manifest {
         purpose: "Keeps every event once, in a chain that shows tampering, and looks at them with its rules.",
         publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4], "compliance.operator-acted.v1"],
         subscribes: vec![ARCHIVE],
+        calls: &[],
+        serves: &[],
         depends_on: &[],
         publish_linger: Duration::from_millis(20),
     }

@@ -44,6 +44,8 @@ pub fn manifest() -> Manifest {
             "notification.operator-acted.v1",
         ],
         subscribes: vec![BUSINESS_EVENTS],
+        calls: &[],
+        serves: &[],
         depends_on: &[],
         publish_linger: Duration::from_millis(20),
     }

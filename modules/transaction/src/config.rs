@@ -15,11 +15,23 @@ pub struct Config {
     pub group_linger_ms: u64,
     /// How long a caller who waits for the outcome is kept waiting, in milliseconds (1 to 60000).
     pub wait_ms: u64,
+    /// After how many seconds (1 to 3600) a transaction without an outcome is overdue: reported, and the ledger asked. It
+    /// never fails because of that.
+    pub decision_timeout_s: u32,
+    /// How many seconds (1 to 300) lie between two looks for overdue transactions.
+    pub decision_check_s: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { group_workers: 1, group_size: 200, group_linger_ms: 3, wait_ms: 5_000 }
+        Self {
+            group_workers: 1,
+            group_size: 200,
+            group_linger_ms: 3,
+            wait_ms: 5_000,
+            decision_timeout_s: 60,
+            decision_check_s: 10,
+        }
     }
 }
 
@@ -32,11 +44,21 @@ impl Config {
         within("group_workers", self.group_workers, 1, 16)?;
         within("group_size", self.group_size, 1, 1_000)?;
         within("group_linger_ms", self.group_linger_ms, 0, 50)?;
-        within("wait_ms", self.wait_ms, 1, 60_000)
+        within("wait_ms", self.wait_ms, 1, 60_000)?;
+        within("decision_timeout_s", self.decision_timeout_s, 1, 3_600)?;
+        within("decision_check_s", self.decision_check_s, 1, 300)
     }
 
     pub(crate) fn group_linger(&self) -> Duration {
         Duration::from_millis(self.group_linger_ms)
+    }
+
+    pub(crate) fn decision_timeout(&self) -> Duration {
+        Duration::from_secs(self.decision_timeout_s.into())
+    }
+
+    pub(crate) fn decision_check(&self) -> Duration {
+        Duration::from_secs(self.decision_check_s.into())
     }
 
     pub(crate) fn wait(&self) -> Duration {
@@ -73,6 +95,8 @@ mod tests {
             (serde_json::json!({"group_linger_ms": 51}), "group_linger_ms"),
             (serde_json::json!({"group_workers": 17}), "group_workers"),
             (serde_json::json!({"wait_ms": 60_001}), "wait_ms"),
+            (serde_json::json!({"decision_timeout_s": 0}), "decision_timeout_s"),
+            (serde_json::json!({"decision_check_s": 301}), "decision_check_s"),
         ];
         for (json, key) in broken {
             let error = read(json).expect_err(key);

@@ -9,6 +9,7 @@
 
 mod config;
 mod consume;
+mod decisions;
 pub mod domain;
 mod error;
 mod facade;
@@ -17,6 +18,7 @@ mod publish;
 mod store;
 
 pub use config::Config;
+pub use decisions::DecisionWatch;
 pub use error::{TransactionError, TransactionErrorCode};
 pub use facade::{CashMovement, Filter, Initiated, Subject, Transactions, TransferCreate, Update, WaitFor};
 pub use manifest::manifest;

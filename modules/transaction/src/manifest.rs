@@ -4,6 +4,9 @@ use vostro_events::account::{
     AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
 use vostro_events::command::CommandRefusedV1;
+use vostro_events::query::Query as _;
+use vostro_events::query::account::PostingDecisionsV1;
+use vostro_events::query::auth::NameCheckV1;
 use vostro_events::transaction::{TransactionCompletedV1, TransactionFailedV1, TransactionInitiatedV1};
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
 
@@ -46,6 +49,8 @@ pub fn manifest() -> Manifest {
             "transaction.operator-acted.v1",
         ],
         subscribes: vec![POSTINGS, ACCOUNTS],
+        calls: &[PostingDecisionsV1::TYPE, NameCheckV1::TYPE],
+        serves: &[],
         depends_on: &["account"],
         publish_linger: Duration::ZERO,
     }

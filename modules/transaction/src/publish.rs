@@ -8,12 +8,12 @@ use vostro_events::transaction::{TransactionCompletedV1, TransactionFailedV1, Tr
 use vostro_kernel::{RefusalCode as _, RequestContext};
 use vostro_messaging::NewEvent;
 
-use crate::domain::{Command, Instruction, Transaction};
+use crate::domain::{Instruction, Transaction};
 use crate::error::TransactionErrorCode;
 use crate::manifest::MODULE;
 
-/// A payment was accepted.
-pub(crate) fn initiated(id: Uuid, context: &RequestContext, command: Command, transaction: &Transaction) -> NewEvent {
+/// A payment was accepted. The event has the transaction's id, so that it can be said again as the same event.
+pub(crate) fn initiated(cause: Cause, transaction: &Transaction) -> NewEvent {
     let event = TransactionInitiatedV1 {
         transaction_id: transaction.id,
         kind: transaction.kind,
@@ -21,8 +21,7 @@ pub(crate) fn initiated(id: Uuid, context: &RequestContext, command: Command, tr
         amount: transaction.amount,
         reference: transaction.reference.clone(),
     };
-    let cause = Cause::command(context, command.name());
-    NewEvent::new(id, transaction.initiated_at, transaction.sequence(), cause, &event)
+    NewEvent::new(transaction.id, transaction.initiated_at, 1, cause, &event)
 }
 
 /// A payment ended, one way or the other.

@@ -19,6 +19,8 @@ pub const PARKED: &str = "parking.parked";
 pub const RETRIED: &str = "parking.retried";
 /// After a parked event was handled and taken out.
 pub const RELEASED: &str = "parking.released";
+/// After scheduled events were moved into the outbox, before that is committed.
+pub const DUE: &str = "schedule.due";
 
 /// Ends the process here if a test asked for it. `scope` is the module or subscription, so that a test can aim:
 /// `VOSTRO_CRASH_AT=consumer.committed@account.postings:3`.

@@ -6,7 +6,10 @@
 //! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
 //! [`Consumer`] acknowledges after its commit.
 //!
-//! What cannot be handled waits in the subscriber's database, in order per key: [`parking`].
+//! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
+//! waits in the publisher's: [`schedule`].
+//!
+//! What events cannot say is asked: [`rpc`].
 //!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
@@ -34,6 +37,8 @@ mod outbox;
 pub mod parking;
 mod read_ids;
 mod relay;
+pub mod rpc;
+pub mod schedule;
 mod seal;
 mod switch;
 mod transport;
@@ -52,6 +57,7 @@ pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
 pub use parking::{RetrySchedule, RetryWorker};
 pub use relay::Relay;
+pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};

@@ -16,6 +16,10 @@ pub struct Manifest {
     /// Types of the events it publishes.
     pub publishes: &'static [&'static str],
     pub subscribes: Vec<Subscription>,
+    /// Types of the questions it asks others; see [`crate::rpc`].
+    pub calls: &'static [&'static str],
+    /// Types of the questions it answers.
+    pub serves: &'static [&'static str],
     /// Modules whose events it cannot work without; they start first.
     pub depends_on: &'static [&'static str],
     /// How long its events may wait in the outbox for company. A few milliseconds where somebody waits for what they

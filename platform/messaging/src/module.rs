@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
+use crate::rpc::{Asking, Responder};
 use crate::{Company, Handler, Manifest, Outbox, Subscription};
 
 /// What every module is given to stand on.
@@ -18,6 +19,8 @@ pub struct Foundation {
     pub ids: Arc<dyn Ids>,
     /// The other instances of the bank.
     pub company: Company,
+    /// How the module asks others.
+    pub asking: Asking,
 }
 
 /// A subscription and the code behind it.
@@ -41,6 +44,11 @@ pub trait Module: Send + Sync + 'static {
 
     /// One handler for each subscription of the manifest.
     fn handlers(&self) -> Vec<BoundHandler>;
+
+    /// One responder for each question the manifest says the module serves.
+    fn responders(&self) -> Vec<Arc<dyn Responder>> {
+        Vec::new()
+    }
 
     /// Prepares the module before it serves and consumes: creates what must exist, loads what must be known. Runs at
     /// every start, so it must do nothing the second time.

@@ -42,6 +42,10 @@ impl NewEvent {
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The outgoing side of one module. Cheap to clone.

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::{Envelope, read_structured};
 use vostro_kernel::{Clock, SystemClock, SystemIds};
+use vostro_messaging::rpc::Asking;
 use vostro_messaging::{Company, Foundation, Outbox};
 
 /// A database that exists for one test, with one module's schema in it. Dropped with the value.
@@ -60,6 +61,7 @@ impl Database {
             clock,
             ids: Arc::new(SystemIds),
             company: Company::default(),
+            asking: Asking::new("test"),
         }
     }
 

@@ -7,8 +7,10 @@ mod consuming;
 mod database;
 mod delivery;
 mod queue;
+mod wire;
 
 pub use consuming::Consuming;
 pub use database::Database;
 pub use delivery::{deliver, incoming, incoming_caused_by, reason_for_refusing};
 pub use queue::Queue;
+pub use wire::{Wire, WireMood};

@@ -3,6 +3,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::{Binding, LiveTopology, Permissions, Policy, Topology};
+use crate::rpc::REPLY_QUEUES;
 
 /// One way in which the broker is not as it should be. Its text is for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,9 @@ impl Differences {
         for binding in topology.bindings.iter().filter(|binding| !bound.contains(binding)) {
             self.missing(described(binding));
         }
-        for binding in bound.into_iter().filter(|binding| topology.concerns(binding)) {
+        // Callers bind their reply queues themselves.
+        let ours = |binding: &&Binding| topology.concerns(binding) && !binding.queue.starts_with(REPLY_QUEUES);
+        for binding in bound.into_iter().filter(ours) {
             if topology.is_retired(&binding.queue) {
                 self.compare(described(binding), "none, as the queue is of another division", "there");
             } else if !topology.bindings.contains(binding) {

@@ -7,7 +7,8 @@ use super::owner;
 
 /// Draws who tells whom what, as a Mermaid flow chart for the documentation.
 ///
-/// An arrow leads from the publishing module to the subscription and carries the event types.
+/// An arrow leads from the publishing module to the subscription and carries the event types. A thick one leads from a
+/// module to one that it asks questions.
 pub fn event_flow(manifests: &[Manifest]) -> String {
     let modules: BTreeMap<&str, &Manifest> = manifests.iter().map(|manifest| (manifest.module, manifest)).collect();
     let mut chart = String::from("flowchart LR\n");
@@ -36,6 +37,16 @@ pub fn event_flow(manifests: &[Manifest]) -> String {
                     let _ = writeln!(chart, "  {} -.->|\"everything\"| {target}", node(publisher.module));
                 }
             }
+        }
+    }
+    for asking in modules.values() {
+        let mut by_callee: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for query in asking.calls {
+            by_callee.entry(owner(query)).or_default().insert(query);
+        }
+        for (callee, queries) in by_callee {
+            let label = queries.into_iter().collect::<Vec<_>>().join("<br/>");
+            let _ = writeln!(chart, "  {} ==>|\"asks {label}\"| {}", node(asking.module), node(callee));
         }
     }
     chart

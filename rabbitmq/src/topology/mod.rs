@@ -4,6 +4,8 @@
 //! - each subscription is a quorum queue `q.<module>.<name>`, or several `q.<module>.<name>.p00` that share its lanes; a
 //!   single active consumer keeps the order of each when several instances of the bank run;
 //! - what a queue gives up on goes through `dlx` to `dlq.<module>.<name>`;
+//! - each module that answers questions has the direct exchange `rpc.<module>` and the queue `q.<module>.rpc`; replies go
+//!   through `rpc.reply` to queues that the callers' connections declare for themselves;
 //! - what no queue takes goes to `ev.unrouted` and waits in `q.ev.unrouted`;
 //! - each module has a user who may write to its exchange and read its queues, and nothing else.
 //!
@@ -22,6 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription};
+
+use crate::rpc::{REPLIES, exchange_of, queue_of};
 
 pub use apply::apply;
 pub use diff::{Difference, diff};
@@ -88,8 +92,10 @@ const UNROUTED: &str = "ev.unrouted";
 const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 
+/// `q.<module>.rpc` is no subscription's queue.
+const RPC: &str = "rpc";
 /// Names that mean something else.
-const RESERVED: [&str; 4] = ["ev", "unrouted", users::MONITOR, users::OPERATOR];
+const RESERVED: [&str; 5] = ["ev", "unrouted", "reply", users::MONITOR, users::OPERATOR];
 
 /// A message that was delivered this often without being settled ends its consumer each time: it goes to the dead letters.
 const DELIVERY_LIMIT: u32 = 8;
@@ -99,6 +105,11 @@ const NEVER_GIVE_UP: u32 = 1_000_000;
 const LONGEST_QUEUE: u32 = 2_000_000;
 const LONGEST_DEAD_LETTERS: u32 = 500_000;
 const LONGEST_UNROUTED: u32 = 100_000;
+/// Longer than any caller waits, and no longer: a question nobody waits for must not be answered.
+const QUESTIONS_KEPT_MILLISECONDS: u32 = 10_000;
+const LONGEST_QUESTIONS: u32 = 5_000;
+/// A question that ended its callee twice is dropped: its caller has stopped waiting.
+const QUESTION_DELIVERY_LIMIT: u32 = 2;
 const UNROUTED_KEPT_MILLISECONDS: u32 = 7 * 24 * 60 * 60 * 1000;
 
 impl Topology {
@@ -129,6 +140,7 @@ impl Topology {
             topology.add_subscription(subscription, partitions, &modules);
         }
         topology.add_dead_letter_policy();
+        topology.add_questions(manifests);
         topology.add_users(manifests);
         Ok(topology)
     }
@@ -190,6 +202,27 @@ impl Topology {
         });
         let pattern = if is_divided { format!(r"^{}\.p[0-9]+$", escaped(&name)) } else { exactly(&name) };
         self.policy(&format!("sub-{group}"), &pattern, "queues", definition, queues.into_iter().collect());
+    }
+
+    fn add_questions(&mut self, manifests: &[Manifest]) {
+        let serving: Vec<&Manifest> = manifests.iter().filter(|manifest| !manifest.serves.is_empty()).collect();
+        if !serving.is_empty() {
+            self.exchange(REPLIES, "direct");
+        }
+        for Manifest { module, serves, .. } in serving {
+            let (exchange, queue) = (exchange_of(module), queue_of(module));
+            // No alternate exchange: a question nobody takes is returned, so that its caller knows at once.
+            self.exchange(&exchange, "direct");
+            self.queue(&queue, false);
+            serves.iter().for_each(|query| self.bind(&exchange, &queue, query));
+            let definition = json!({
+                "delivery-limit": QUESTION_DELIVERY_LIMIT,
+                "max-length": LONGEST_QUESTIONS,
+                "message-ttl": QUESTIONS_KEPT_MILLISECONDS,
+                "overflow": "reject-publish",
+            });
+            self.policy(&format!("rpc-{module}"), &exactly(&queue), "queues", definition, [queue.clone()].into());
+        }
     }
 
     fn add_dead_letter_policy(&mut self) {
@@ -267,6 +300,7 @@ fn exactly(name: &str) -> String {
 
 fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
     let published: BTreeSet<&str> = manifests.iter().flat_map(|manifest| manifest.publishes).copied().collect();
+    let served: BTreeSet<&str> = manifests.iter().flat_map(|manifest| manifest.serves).copied().collect();
     let mut modules = BTreeSet::new();
     for manifest in manifests {
         let problem = |problem: String| Err(InvalidManifest { module: manifest.module.to_owned(), problem });
@@ -282,13 +316,14 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
         if let Some(foreign) = manifest.publishes.iter().find(|published| owner(published) != manifest.module) {
             return problem(format!("it publishes {foreign}, an event of another module"));
         }
+        check_questions(manifest, &served).or_else(problem)?;
         let mut names = BTreeSet::new();
         for subscription in &manifest.subscribes {
             let name = subscription.name;
             if subscription.module != manifest.module {
                 return problem(format!("the subscription {name} is of the module {}", subscription.module));
             }
-            if !is_name(name) || !names.insert(name) {
+            if !is_name(name) || name == RPC || !names.insert(name) {
                 return problem(format!("the subscription name {name:?} is malformed or used twice"));
             }
             if let EventSelector::Types(types) = subscription.events
@@ -299,6 +334,17 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
         }
     }
     Ok(())
+}
+
+/// A module answers its own questions and asks those that somebody answers.
+fn check_questions(manifest: &Manifest, served: &BTreeSet<&str>) -> Result<(), String> {
+    if let Some(foreign) = manifest.serves.iter().find(|query| owner(query) != manifest.module) {
+        return Err(format!("it serves {foreign}, a question to another module"));
+    }
+    match manifest.calls.iter().find(|query| !served.contains(*query)) {
+        Some(unknown) => Err(format!("it calls {unknown}, which no module serves")),
+        None => Ok(()),
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -327,6 +373,8 @@ pub(crate) mod samples {
             purpose: "For tests.",
             publishes,
             subscribes,
+            calls: &[],
+            serves: &[],
             depends_on: &[],
             publish_linger: std::time::Duration::ZERO,
         }
@@ -359,6 +407,52 @@ mod tests {
     fn bindings_of(topology: &Topology, queue: &str) -> Vec<(String, String)> {
         let of_queue = topology.bindings.iter().filter(|binding| binding.queue == queue);
         of_queue.map(|binding| (binding.exchange.clone(), binding.routing_key.clone())).collect()
+    }
+
+    /// account answers two questions, auth asks one of them.
+    fn with_questions() -> Vec<Manifest> {
+        let mut manifests = manifests();
+        manifests[0].calls = &["account.double.v1"];
+        manifests[1].serves = &["account.double.v1", "account.half.v1"];
+        manifests
+    }
+
+    #[test]
+    fn questions_go_to_the_callees_queue_and_nowhere_else() {
+        let topology = Topology::of(&with_questions()).expect("valid");
+        assert_eq!(
+            bindings_of(&topology, "q.account.rpc"),
+            [pair("rpc.account", "account.double.v1"), pair("rpc.account", "account.half.v1")]
+        );
+        assert_eq!(topology.exchanges["rpc.reply"].kind, "direct");
+        let policy = &topology.policies["rpc-account"];
+        assert_eq!(policy.definition["message-ttl"], 10_000);
+        assert_eq!(policy.targets, ["q.account.rpc".to_owned()].into());
+        assert!(
+            !topology.policies["events"].targets.contains("rpc.account"),
+            "they are returned when nobody takes them"
+        );
+        let shared = !topology.queues["q.account.rpc"].arguments.contains_key("x-single-active-consumer");
+        assert!(shared, "every instance answers");
+    }
+
+    #[test]
+    fn a_question_to_nobody_and_one_that_is_another_modules_to_answer_are_refused() {
+        let problem = |change: fn(&mut Vec<Manifest>)| {
+            let mut manifests = with_questions();
+            change(&mut manifests);
+            Topology::of(&manifests).expect_err("invalid").to_string()
+        };
+        assert_eq!(
+            problem(|manifests| manifests[1].serves = &["account.half.v1"]),
+            "the auth module's manifest: it calls account.double.v1, which no module serves"
+        );
+        assert_eq!(
+            problem(|manifests| manifests[0].serves = &["account.double.v1"]),
+            "the auth module's manifest: it serves account.double.v1, a question to another module"
+        );
+        let rpc = problem(|manifests| manifests[1].subscribes[0].name = "rpc");
+        assert!(rpc.contains("the subscription name \"rpc\""), "{rpc}");
     }
 
     fn pair(left: &str, right: &str) -> (String, String) {

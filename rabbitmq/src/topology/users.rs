@@ -1,11 +1,12 @@
-//! Who may do what at the broker. Nobody here may declare or delete anything: that is done at deployment, by an
-//! administrator, before the bank runs.
+//! Who may do what at the broker. Nobody here may declare or delete anything that lasts: that is done at deployment, by an
+//! administrator, before the bank runs. A module that asks questions declares its own reply queues, which go with it.
 
 use std::collections::BTreeSet;
 
 use vostro_messaging::Manifest;
 
-use super::{UNROUTED_QUEUE, escaped, events_of};
+use super::{UNROUTED_QUEUE, escaped, events_of, owner};
+use crate::rpc::{REPLIES, REPLY_QUEUES, exchange_of};
 
 /// Looks at queues, connections and nodes; reads no message.
 pub(super) const MONITOR: &str = "monitor";
@@ -56,14 +57,39 @@ pub fn role<'a>(vhost: &str, user: &'a str) -> Option<&'a str> {
 /// it moves that into its own database.
 pub(super) fn of_module(manifest: &Manifest) -> User {
     let module = manifest.module;
-    let mut permissions = Permissions::default();
+    let (mut configure, mut write, mut read) = (Vec::new(), Vec::new(), Vec::new());
     if !manifest.publishes.is_empty() {
-        permissions.write = format!("^{}$", escaped(&events_of(module)));
+        write.push(escaped(&events_of(module)));
     }
     if !manifest.subscribes.is_empty() {
-        permissions.read = format!(r"^(q|dlq)\.{module}\..+$");
+        read.push(format!(r"(q|dlq)\.{module}\..+"));
     }
+    if !manifest.serves.is_empty() {
+        write.push(escaped(REPLIES));
+        if manifest.subscribes.is_empty() {
+            read.push(format!(r"q\.{module}\.rpc"));
+        }
+    }
+    if !manifest.calls.is_empty() {
+        let callees: BTreeSet<&str> = manifest.calls.iter().map(|query| owner(query)).collect();
+        write.extend(callees.into_iter().map(|callee| escaped(&exchange_of(callee))));
+        // Declaring, binding and reading a reply queue; binding also reads the exchange.
+        let own = format!(r"{}{module}\..+", escaped(REPLY_QUEUES));
+        configure.push(own.clone());
+        write.push(own.clone());
+        read.extend([own, escaped(REPLIES)]);
+    }
+    let permissions = Permissions { configure: any_of(configure), write: any_of(write), read: any_of(read) };
     User { tags: BTreeSet::new(), permissions }
+}
+
+/// One expression for several names.
+fn any_of(mut names: Vec<String>) -> String {
+    match names.len() {
+        0 => NOTHING.to_owned(),
+        1 => format!("^{}$", names.remove(0)),
+        _ => format!("^({})$", names.join("|")),
+    }
 }
 
 pub(super) fn monitor() -> User {
@@ -96,6 +122,32 @@ mod tests {
         assert_eq!(permissions("account"), triple("^$", r"^ev\.account$", r"^(q|dlq)\.account\..+$"));
         assert_eq!(permissions("auth"), triple("^$", r"^ev\.auth$", "^$"), "it listens to nobody");
         assert_eq!(permissions("compliance"), triple("^$", "^$", r"^(q|dlq)\.compliance\..+$"), "it tells nothing");
+    }
+
+    #[test]
+    fn who_asks_may_have_reply_queues_of_its_own_and_who_answers_may_reply() {
+        let mut manifests = manifests();
+        manifests[0].calls = &["account.double.v1"];
+        manifests[1].serves = &["account.double.v1"];
+        let topology = Topology::of(&manifests).expect("valid");
+        let permissions = |role: &str| {
+            let Permissions { configure, write, read } = topology.users[role].permissions.clone();
+            (configure, write, read)
+        };
+        let own = r"reply\.auth\..+";
+        assert_eq!(
+            permissions("auth"),
+            triple(
+                &format!("^{own}$"),
+                &format!(r"^(ev\.auth|rpc\.account|{own})$"),
+                &format!(r"^({own}|rpc\.reply)$")
+            )
+        );
+        assert_eq!(
+            permissions("account"),
+            triple("^$", r"^(ev\.account|rpc\.reply)$", r"^(q|dlq)\.account\..+$"),
+            "its queue for questions is one of its own"
+        );
     }
 
     #[test]

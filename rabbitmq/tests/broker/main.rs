@@ -7,5 +7,6 @@ mod permissions;
 mod proxy;
 mod publishing;
 mod recovery;
+mod rpc;
 mod support;
 mod topology;

@@ -33,6 +33,8 @@ pub fn manifests() -> Vec<Manifest> {
         purpose: "For tests.",
         publishes,
         subscribes,
+        calls: &[],
+        serves: &[],
         depends_on: &[],
         publish_linger: std::time::Duration::ZERO,
     };

@@ -16,8 +16,8 @@ pub use mutation::{Mutation, TransactionErrorCode, TransactionUserError};
 pub use query::Query;
 pub use subscription::Subscription;
 pub use types::{
-    Account, CashChannel, Transaction, TransactionFilter, TransactionKind, TransactionStatus, TransactionUpdate,
-    WaitFor,
+    Account, CashChannel, PayeeMatch, PayeeVerification, Transaction, TransactionFilter, TransactionKind,
+    TransactionStatus, TransactionUpdate, WaitFor,
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Transactions`] as data.

@@ -4,13 +4,17 @@ use async_graphql::{Context, ID, Object, Result};
 use uuid::Uuid;
 use vostro_transaction::domain;
 
-use super::types::{Transaction, TransactionFilter};
+use super::types::{PayeeVerification, Transaction, TransactionFilter};
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
 use crate::connection::{Page, PageRequest};
+use crate::faults::bad_user_input;
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
+
+/// The longest name a payment can carry.
+const LONGEST_NAME: usize = 140;
 
 /// Reading payments.
 pub struct Query;
@@ -33,6 +37,24 @@ impl Query {
     #[graphql(directive = Access::apply(signed_in()))]
     async fn transaction(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Transaction>> {
         self.transaction_by_key(ctx, id).await
+    }
+
+    /// Whether the account with this IBAN belongs to somebody of this name: ask before you pay. `null` without a login.
+    ///
+    /// Dear, so that nobody asks for everybody's names.
+    #[graphql(directive = Access::apply(signed_in().cost(100)))]
+    async fn payee_verification(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "With or without blanks.")] iban: String,
+        #[graphql(desc = "Of the payee, as you know it; at most 140 characters.")] name: String,
+    ) -> Result<Option<PayeeVerification>> {
+        let iban = domain::Iban::parse(&iban).map_err(|error| bad_user_input(error.to_string()))?;
+        if name.trim().is_empty() || name.chars().nth(LONGEST_NAME).is_some() {
+            return Err(bad_user_input(format!("a name has 1 to {LONGEST_NAME} characters")));
+        }
+        let check = facade(ctx)?.payee_check(&iban, &name).await.map_err(failure)?;
+        Ok(Some(check.into()))
     }
 
     /// Transactions of your accounts, newest first; for staff, everybody's.

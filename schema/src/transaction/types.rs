@@ -31,6 +31,39 @@ pub enum TransactionStatus {
     Failed,
 }
 
+/// Whether a payee is who the payer thinks (verification of payee, Regulation (EU) 2024/886).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub enum PayeeMatch {
+    /// The account belongs to somebody of this name.
+    Match,
+    /// Nearly; look at `suggestion` before you pay.
+    CloseMatch,
+    /// The account belongs to somebody else.
+    NoMatch,
+    /// Nobody can say: it is no open account of a customer of this bank, or the check did not come through.
+    Unavailable,
+}
+
+/// The answer to the question whose an account is.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct PayeeVerification {
+    pub result: PayeeMatch,
+    /// With a close match: the name with most letters hidden.
+    pub suggestion: Option<String>,
+}
+
+impl From<domain::PayeeCheck> for PayeeVerification {
+    fn from(check: domain::PayeeCheck) -> Self {
+        let (result, suggestion) = match check {
+            domain::PayeeCheck::Match => (PayeeMatch::Match, None),
+            domain::PayeeCheck::CloseMatch { suggestion } => (PayeeMatch::CloseMatch, Some(suggestion)),
+            domain::PayeeCheck::NoMatch => (PayeeMatch::NoMatch, None),
+            domain::PayeeCheck::Unavailable => (PayeeMatch::Unavailable, None),
+        };
+        Self { result, suggestion }
+    }
+}
+
 /// Where cash came in or went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::Channel")]

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use vostro_events::Cause;
 use vostro_events::account::AccountStatus;
 use vostro_kernel::RequestContext;
+use vostro_messaging::rpc::Responder;
 use vostro_messaging::{BoundHandler, Manifest, Module, StartError};
 
 use super::{Accounts, Inner};
 use crate::consume::{Postings, Registrations};
 use crate::domain::{Account, Balance, InternalRole, Product};
 use crate::manifest::{self, manifest};
-use crate::store;
+use crate::{respond, store};
 
 #[async_trait]
 impl Module for Accounts {
@@ -29,6 +30,10 @@ impl Module for Accounts {
                 handler: Arc::new(Registrations::new(Arc::clone(&self.inner))),
             },
         ]
+    }
+
+    fn responders(&self) -> Vec<Arc<dyn Responder>> {
+        respond::responders(&self.inner)
     }
 
     async fn start(&self) -> Result<(), StartError> {

@@ -1,6 +1,7 @@
 //! The module's SQL. Every statement is set-based; functions that take the caller's transaction end in `_in_tx`.
 
 pub(crate) mod accounts;
+pub(crate) mod decisions;
 pub(crate) mod entries;
 pub(crate) mod openings;
 pub(crate) mod postings;

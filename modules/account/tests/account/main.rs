@@ -1,6 +1,7 @@
 //! The module on a database of its own.
 
 mod balance_changes;
+mod decisions;
 mod fixture;
 mod lifecycle;
 mod openings;

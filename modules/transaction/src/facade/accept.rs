@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
 use uuid::Uuid;
+use vostro_events::Cause;
 use vostro_kernel::{Refusal, RefusalCode as _, RequestContext};
 use vostro_messaging::NewEvent;
 
@@ -180,7 +181,8 @@ fn events(shared: &Shared, group: &[Pending], answers: &Answers, now: DateTime<U
     let ids = &shared.foundation.ids;
     let event = |(pending, answer): (&Pending, &Result<Answer, TransactionError>)| match answer {
         Ok(Answer::Accepted(transaction)) => {
-            Some(publish::initiated(ids.next(), &pending.context, pending.instruction.command, transaction))
+            let cause = Cause::command(&pending.context, pending.instruction.command.name());
+            Some(publish::initiated(cause, transaction))
         }
         Err(TransactionError::Refused(refusal)) => {
             Some(publish::refused(ids.next(), now, &pending.context, &pending.instruction, refusal.code))

@@ -1,10 +1,13 @@
 mod accept;
+mod payee;
 mod updates;
 mod waiting;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, StartError};
@@ -12,6 +15,7 @@ use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest
 use self::accept::{Answer, Pending, accept};
 use self::waiting::Waiting;
 use crate::consume::{AccountsHandler, PostingsHandler};
+use crate::decisions::DecisionWatch;
 use crate::domain::{Channel, Instruction, Transaction};
 use crate::error::TransactionError;
 use crate::manifest::{ACCOUNTS, MODULE, POSTINGS, manifest};
@@ -227,6 +231,11 @@ impl Transactions {
         Ok(store::history::of_accounts(pool, &accounts, filter, before, limit).await?)
     }
 
+    /// What finds transactions without an outcome and gets them one.
+    pub fn decision_watch(&self) -> DecisionWatch {
+        DecisionWatch::new(Arc::clone(&self.shared))
+    }
+
     async fn initiate(
         &self,
         context: &RequestContext,
@@ -260,5 +269,9 @@ impl Module for Transactions {
             BoundHandler { subscription: POSTINGS, handler: Arc::new(PostingsHandler::new(Arc::clone(&self.shared))) },
             BoundHandler { subscription: ACCOUNTS, handler: Arc::new(AccountsHandler) },
         ]
+    }
+
+    fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        vec![Box::pin(self.decision_watch().run(stop))]
     }
 }

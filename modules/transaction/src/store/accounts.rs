@@ -39,6 +39,15 @@ pub(crate) async fn owned_by(pool: &PgPool, owner: Uuid) -> sqlx::Result<Vec<Uui
     sqlx::query_scalar!("select id from transaction.account_view where owner_id = $1", owner).fetch_all(pool).await
 }
 
+/// The customer whose account has this number; nobody when it is closed, or not a customer's.
+pub(crate) async fn holder_of(pool: &PgPool, number: &str) -> sqlx::Result<Option<Uuid>> {
+    let owner = sqlx::query_scalar!(
+        "select owner_id from transaction.account_view where number = $1 and status <> 'CLOSED'",
+        number
+    );
+    Ok(owner.fetch_optional(pool).await?.flatten())
+}
+
 /// An account's state after the latest of its lifecycle events in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LifecycleChange {

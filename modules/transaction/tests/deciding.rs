@@ -1,0 +1,245 @@
+//! Transactions whose outcome does not come: found, reported, asked about, and ended by the ledger's word alone.
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::{Bank, applied, booked_at, rejected};
+use uuid::Uuid;
+use vostro_events::query::account::{PostingDecisionV1, PostingDecisionsAnswerV1, PostingDecisionsV1};
+use vostro_kernel::{Clock as _, FixedClock};
+use vostro_messaging::rpc::{Asking, Callee, respond_to};
+use vostro_testkit::{Wire, WireMood};
+use vostro_transaction::domain::{Status, Transaction};
+use vostro_transaction::{Config, Transactions};
+
+const OVERDUE: &str = "select count(*) from transaction.overdue";
+
+/// A ledger that has decided what the test says.
+#[derive(Clone, Default)]
+struct Ledger {
+    decided: Arc<Mutex<HashMap<Uuid, Option<&'static str>>>>,
+}
+
+impl Ledger {
+    fn decides(&self, transaction: &Transaction, refusal: Option<&'static str>) {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).insert(transaction.id, refusal);
+    }
+
+    fn answer(&self, question: &PostingDecisionsV1) -> PostingDecisionsAnswerV1 {
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |id: &Uuid| {
+            let refusal_code = decided.get(id)?.map(str::to_owned);
+            Some(PostingDecisionV1 { transaction_id: *id, decided_at: booked_at(), refusal_code })
+        };
+        PostingDecisionsAnswerV1 { decided: question.transaction_ids.iter().filter_map(of).collect() }
+    }
+}
+
+/// The module with a clock that is set by the test and a wire to the ledger.
+struct Watched {
+    bank: Bank,
+    transactions: Transactions,
+    clock: Arc<FixedClock>,
+    ledger: Ledger,
+    wire: Wire,
+}
+
+impl Watched {
+    async fn open() -> Self {
+        let bank = Bank::open().await;
+        let ledger = Ledger::default();
+        let answering = ledger.clone();
+        let responder = respond_to(move |question: PostingDecisionsV1| {
+            let answer = answering.answer(&question);
+            async move { Ok(answer) }
+        });
+        let callee = Callee::new("account", vec![responder], &[vostro_transaction::manifest()]);
+        let wire = Wire::new("transaction", vec![callee]);
+        let clock = Arc::new(FixedClock::at(Utc::now()));
+        let transactions = Self::instance(&bank, &clock, &wire);
+        Self { bank, transactions, clock, ledger, wire }
+    }
+
+    fn instance(bank: &Bank, clock: &Arc<FixedClock>, wire: &Wire) -> Transactions {
+        let mut foundation = bank.database.foundation_at(Arc::clone(clock) as _);
+        foundation.asking = Asking::new("transaction");
+        foundation.asking.connect(Arc::new(wire.clone()));
+        Transactions::new(foundation, Config::default()).expect("a valid configuration")
+    }
+
+    /// The watch takes a turn `seconds` later.
+    async fn turn_after(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+        self.transactions.decision_watch().turn().await.expect("the database answers");
+    }
+
+    async fn overdue(&self) -> i64 {
+        self.bank.count(OVERDUE).await
+    }
+
+    async fn status(&self, transaction: &Transaction) -> Status {
+        self.bank.read(transaction.id).await.status
+    }
+
+    /// Types and ids of the events about a transaction, in order.
+    async fn events(&self, transaction: &Transaction) -> Vec<(String, Uuid)> {
+        let events = self.bank.database.outbox_events().await.into_iter();
+        let own = events.filter(|(envelope, _)| envelope.aggregate_id == transaction.id);
+        own.map(|(envelope, _)| (envelope.event_type.to_string(), envelope.id)).collect()
+    }
+
+    async fn ends(&self, transaction: &Transaction) -> usize {
+        let events = self.events(transaction).await;
+        events.iter().filter(|(event_type, _)| event_type != "transaction.initiated.v1").count()
+    }
+}
+
+#[tokio::test]
+async fn what_is_decided_in_time_is_never_asked_about() {
+    let watched = Watched::open().await;
+    let (ended, young) = (watched.bank.pay("1", "1").await, watched.bank.pay("2", "1").await);
+    watched.bank.hear_of_postings(&[applied(ended.id)]).await;
+    watched.turn_after(30).await;
+    assert_eq!((watched.overdue().await, watched.wire.carried()), (0, 0), "a minute is not over");
+    watched.bank.hear_of_postings(&[applied(young.id)]).await;
+    watched.turn_after(60).await;
+    assert_eq!((watched.overdue().await, watched.wire.carried()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_transaction_the_ledger_has_not_decided_is_overdue_and_stays_what_it_is() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    watched.turn_after(61).await;
+    assert_eq!((watched.overdue().await, watched.wire.carried()), (1, 1));
+    // However long it takes.
+    for _ in 0..20 {
+        watched.turn_after(3_600).await;
+    }
+    assert_eq!((watched.overdue().await, watched.status(&transaction).await), (1, Status::Initiated));
+    assert_eq!(watched.ends(&transaction).await, 0);
+
+    watched.bank.hear_of_postings(&[applied(transaction.id)]).await;
+    watched.turn_after(1).await;
+    assert_eq!((watched.overdue().await, watched.status(&transaction).await), (0, Status::Completed));
+    assert_eq!(watched.ends(&transaction).await, 1);
+}
+
+#[tokio::test]
+async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_second_look() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    let initiated = ("transaction.initiated.v1".to_owned(), transaction.id);
+    watched.turn_after(61).await;
+    assert_eq!(watched.events(&transaction).await, std::slice::from_ref(&initiated), "it may just be slow");
+    watched.turn_after(5).await;
+    assert_eq!(watched.wire.carried(), 1, "the second look has its time");
+    watched.turn_after(6).await;
+    assert_eq!(watched.wire.carried(), 2);
+    assert_eq!(watched.events(&transaction).await, [initiated.clone(), initiated]);
+    let events = watched.bank.database.outbox_events().await;
+    let said = |index: usize| (&events[index].1, events[index].0.sequence, events[index].0.occurred_at);
+    assert_eq!(said(0), said(1), "it says the same");
+}
+
+#[tokio::test]
+async fn a_lost_outcome_is_repaired_once_and_the_late_one_changes_nothing() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    watched.ledger.decides(&transaction, None);
+    watched.turn_after(61).await;
+    let repaired = watched.bank.read(transaction.id).await;
+    assert_eq!((repaired.status, repaired.completed_at), (Status::Completed, Some(booked_at())));
+    assert_eq!(watched.ends(&transaction).await, 1);
+    let (envelope, _) = watched.bank.database.outbox_events().await.pop().expect("the end");
+    assert_eq!((envelope.sequence, envelope.cause.command.as_deref()), (2, Some("decisionInquiry")));
+
+    watched.bank.hear_of_postings(&[applied(transaction.id)]).await;
+    watched.turn_after(3_600).await;
+    assert_eq!((watched.ends(&transaction).await, watched.overdue().await), (1, 0));
+    assert_eq!(watched.wire.carried(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_that_was_lost_fails_the_transaction_with_the_ledgers_reason() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    watched.ledger.decides(&transaction, Some("ACC_INSUFFICIENT_FUNDS"));
+    watched.turn_after(61).await;
+    let repaired = watched.bank.read(transaction.id).await;
+    assert_eq!((repaired.status, repaired.failure_code.as_deref()), (Status::Failed, Some("ACC_INSUFFICIENT_FUNDS")));
+    watched.bank.hear_of_postings(&[rejected(transaction.id)]).await;
+    assert_eq!(watched.ends(&transaction).await, 1);
+}
+
+#[tokio::test]
+async fn without_an_answer_nothing_is_concluded_and_the_ledger_is_asked_again() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    watched.ledger.decides(&transaction, None);
+    watched.wire.set(WireMood::IsCut);
+    watched.turn_after(61).await;
+    watched.turn_after(11).await;
+    assert_eq!((watched.overdue().await, watched.status(&transaction).await), (1, Status::Initiated));
+    assert_eq!(watched.events(&transaction).await.len(), 1, "nor is it sent again");
+    watched.wire.set(WireMood::Carries);
+    watched.turn_after(21).await;
+    assert_eq!(watched.status(&transaction).await, Status::Completed);
+}
+
+#[tokio::test]
+async fn instances_side_by_side_repair_once() {
+    let watched = Watched::open().await;
+    let mut transactions = Vec::new();
+    for key in ["1", "2", "3", "4", "5"] {
+        let transaction = watched.bank.pay(key, "1").await;
+        watched.ledger.decides(&transaction, None);
+        transactions.push(transaction);
+    }
+    let other = Watched::instance(&watched.bank, &watched.clock, &watched.wire);
+    watched.clock.advance(TimeDelta::seconds(61));
+    let (first, second) = (watched.transactions.decision_watch(), other.decision_watch());
+    let late = [applied(transactions[0].id), applied(transactions[1].id)];
+    let (one, two, ()) = tokio::join!(first.turn(), second.turn(), watched.bank.hear_of_postings(&late));
+    one.and(two).expect("the database answers");
+    watched.turn_after(3_600).await;
+    for transaction in &transactions {
+        assert_eq!(watched.status(transaction).await, Status::Completed);
+        assert_eq!(watched.ends(transaction).await, 1);
+    }
+    assert_eq!(watched.overdue().await, 0);
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_committed_late_is_found_although_newer_ones_were_looked_at() {
+    let watched = Watched::open().await;
+    watched.bank.pay("1", "1").await;
+    let newer = newest_of(watched.clock.now() + TimeDelta::seconds(30));
+    watched.bank.database.tamper(&format!("update transaction.decision_watch set seen_through = '{newer}'")).await;
+    watched.turn_after(91).await;
+    assert_eq!(watched.overdue().await, 1);
+}
+
+/// The id of a transaction that is initiated then.
+fn newest_of(instant: DateTime<Utc>) -> Uuid {
+    let millis = u128::try_from(instant.timestamp_millis()).expect("after 1970");
+    Uuid::from_u128((millis << 80) | 0x7fff_bfff_ffff_ffff_ffff)
+}
+
+#[tokio::test]
+async fn each_transaction_is_looked_at_a_few_times_and_not_for_ever() {
+    let watched = Watched::open().await;
+    let transaction = watched.bank.pay("1", "1").await;
+    watched.bank.hear_of_postings(&[applied(transaction.id)]).await;
+    watched.turn_after(61).await;
+    let seen: Uuid = seen_through(&watched).await;
+    assert_eq!(seen, transaction.id, "the next look begins near here");
+}
+
+async fn seen_through(watched: &Watched) -> Uuid {
+    let pool = watched.bank.database.pool();
+    sqlx::query_scalar("select seen_through from transaction.decision_watch").fetch_one(pool).await.expect("one row")
+}
