@@ -15,22 +15,23 @@ use vostro_account::Accounts;
 use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
-use vostro_messaging::parking::ParkingDesk;
+use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
 use vostro_messaging::{
-    Consumer, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module, Outbox, Relay,
-    RetryWorker,
+    Consumer, ConsumptionDesk, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module,
+    Outbox, Relay, RetryWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
 };
+use vostro_schema::operations::Operations;
 use vostro_transaction::Transactions;
 
-use crate::broker;
+use crate::broker::{self, BrokerEyes};
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
-use crate::http::{self, Component, Health, Operations};
+use crate::http::{self, Component, Health, Operations as HttpOperations};
 
 /// Each module's part of the database.
 pub fn schemas() -> [ModuleSchema; 5] {
@@ -105,6 +106,22 @@ impl Modules {
         found.map(|(_, foundation)| foundation).with_context(|| format!("no module is called {module}"))
     }
 
+    /// The desks of operators, on what the running modules stand on: an order wakes their relays.
+    pub fn operations(&self, config: &Config) -> anyhow::Result<Operations> {
+        let policy = config.messaging.approval_policy();
+        let parking = |(module, foundation): &(&'static str, Foundation)| {
+            ParkingDesk::new(module, foundation.clone(), policy.clone())
+        };
+        let consumption =
+            |(module, foundation): &(&'static str, Foundation)| ConsumptionDesk::new(module, foundation.clone());
+        Ok(Operations {
+            parking: ParkingDesks::new(self.foundations.iter().map(parking).collect()),
+            consumption: self.foundations.iter().map(consumption).collect(),
+            broker: Arc::new(BrokerEyes::open(&config.broker)?),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
     fn pools(&self) -> Vec<(&'static str, PgPool)> {
         self.foundations.iter().map(|(module, foundation)| (*module, foundation.pool.clone())).collect()
     }
@@ -166,16 +183,16 @@ pub fn foundation_for_commands(config: &Config, module: &str) -> anyhow::Result<
     Ok((module, foundation(config, module)?))
 }
 
-/// Where operators decide about parked messages, one desk per module.
+/// Where operators decide about the parked messages of all modules.
 ///
 /// # Errors
 /// When the configuration names no usable database.
-pub fn parking_desks(config: &Config) -> anyhow::Result<Vec<ParkingDesk>> {
+pub fn parking_desks(config: &Config) -> anyhow::Result<ParkingDesks> {
     let desk = |manifest: Manifest| {
         let module = manifest.module;
         Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
     };
-    manifests().into_iter().map(desk).collect()
+    Ok(ParkingDesks::new(manifests().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
 }
 
 /// A running bank.
@@ -221,7 +238,7 @@ impl Bank {
             publishing: JoinSet::new(),
             connections: Vec::new(),
         };
-        let operations = Operations { health: Arc::clone(&health), auth: modules.auth.clone() };
+        let operations = HttpOperations { health: Arc::clone(&health), auth: modules.auth.clone() };
         let graphql = crate::graphql::router(&config, &modules, bank.stop_serving.clone())?;
         bank.serve(listener, http::router(graphql, operations));
         bank.move_messages(&config, &modules)?;

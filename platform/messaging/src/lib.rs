@@ -16,6 +16,7 @@
 //! 3. hands both to the application, which runs a [`Consumer`].
 
 mod consumer;
+mod consumption_desk;
 pub mod crash;
 mod drain;
 mod fault;
@@ -37,6 +38,7 @@ mod transport;
 mod wire;
 
 pub use consumer::Consumer;
+pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
 pub use feed::LiveFeed;
 pub use frame::{Frame, frames};

@@ -158,9 +158,9 @@ async fn a_request_that_is_rejected_changes_nothing() {
     let scene = Scene::of_two_people().await;
     let asked = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "impatience").await;
     let Ok(Decision::Requested(request)) = asked else { panic!("nobody was asked: {asked:?}") };
-    assert_eq!(scene.desk.requests(true, 10).await.expect("readable").len(), 1);
+    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable").len(), 1);
     assert_eq!(scene.desk.decide(&operator(), request, false).await.expect("rejected"), Decision::Done(0));
-    assert_eq!(scene.desk.requests(true, 10).await.expect("readable"), []);
+    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable"), []);
     assert_eq!(scene.rig.parked_events().await, Rig::ids(&scene.key));
     scene.consuming.leaves_parked(0, 1).await;
 }
