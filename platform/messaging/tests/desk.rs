@@ -148,8 +148,20 @@ async fn giving_up_what_moves_money_takes_a_second_person() {
         [(OperatorAction::Discard, OperatorStep::Requested, 3), (OperatorAction::Discard, OperatorStep::Approved, 3)]
     );
     let envelopes = scene.rig.database.outbox_events().await.into_iter().map(|(envelope, _)| envelope);
-    let on_record: Vec<_> = envelopes.map(|envelope| (envelope.sequence, envelope.cause.actor_id)).collect();
-    assert_eq!(on_record, [(1, ann.actor.id), (2, bob.actor.id)]);
+    let on_record: Vec<_> = envelopes
+        .map(|envelope| (envelope.aggregate_type.into_owned(), envelope.sequence, envelope.cause.actor_id))
+        .collect();
+    let (operation, command) = ("operation".to_owned(), "command".to_owned());
+    assert_eq!(
+        on_record,
+        [
+            (operation.clone(), 1, ann.actor.id),
+            (command.clone(), 1, ann.actor.id),
+            (operation, 2, bob.actor.id),
+            (command, 1, bob.actor.id),
+        ],
+        "refusals too"
+    );
     scene.consuming.leaves_parked(0, 0).await;
 }
 
