@@ -18,7 +18,7 @@ use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
 use vostro_messaging::{
     Consumer, ConsumptionDesk, ConsumptionSwitch, ContactKey, DeadLetterDrain, Foundation, Intake, Manifest, Module,
-    Outbox, Relay, RetryWorker,
+    Outbox, Projection, Relay, RetryWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::topology::{diff, read_live};
@@ -193,6 +193,39 @@ pub fn parking_desks(config: &Config) -> anyhow::Result<ParkingDesks> {
         Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
     };
     Ok(ParkingDesks::new(manifests().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
+}
+
+/// A projection that can be rebuilt, and what it stands on.
+pub struct KnownProjection {
+    pub module: &'static str,
+    pub foundation: Foundation,
+    pub projection: Arc<dyn Projection>,
+}
+
+impl KnownProjection {
+    /// `<module>.<projection>`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.module, self.projection.name())
+    }
+}
+
+/// Every projection of every module.
+///
+/// # Errors
+/// When a module refuses its configuration.
+pub fn projections(config: &Config) -> anyhow::Result<Vec<KnownProjection>> {
+    let modules = Modules::build(config)?;
+    let mut known = Vec::new();
+    for module in modules.all() {
+        let name = module.manifest().module;
+        let foundation = modules.foundation(name)?;
+        known.extend(module.projections().into_iter().map(|projection| KnownProjection {
+            module: name,
+            foundation: foundation.clone(),
+            projection,
+        }));
+    }
+    Ok(known)
 }
 
 /// A running bank.

@@ -2,4 +2,5 @@ mod crash_points;
 mod load;
 mod messages;
 mod parking;
+mod projections;
 mod servers;

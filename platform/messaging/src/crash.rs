@@ -19,6 +19,12 @@ pub const PARKED: &str = "parking.parked";
 pub const RETRIED: &str = "parking.retried";
 /// After a parked event was handled and taken out.
 pub const RELEASED: &str = "parking.released";
+/// After a page of events was applied beside a live projection.
+pub const REBUILDING: &str = "rebuild.applied";
+/// After everything was applied beside a live projection, before it is compared and swapped.
+pub const REBUILT: &str = "rebuild.filled";
+/// After the contents of a live projection were swapped, before that is committed.
+pub const ADOPTED: &str = "rebuild.adopted";
 
 /// Ends the process here if a test asked for it. `scope` is the module or subscription, so that a test can aim:
 /// `VOSTRO_CRASH_AT=consumer.committed@account.postings:3`.

@@ -8,6 +8,8 @@
 //!
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`].
 //!
+//! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`].
+//!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
 //! To consume events, a module
@@ -31,6 +33,8 @@ mod module;
 mod operation;
 mod outbox;
 pub mod parking;
+mod projection;
+mod rebuild;
 mod relay;
 mod seal;
 mod switch;
@@ -50,6 +54,8 @@ pub use module::{BoundHandler, Foundation, Module, StartError};
 pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
 pub use parking::{RetrySchedule, RetryWorker};
+pub use projection::{Comparison, Projection};
+pub use rebuild::{EventSource, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError};
 pub use relay::Relay;
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
-use crate::{Handler, Manifest, Outbox, Subscription};
+use crate::{Handler, Manifest, Outbox, Projection, Subscription};
 
 /// What every module is given to stand on.
 #[derive(Clone)]
@@ -39,6 +39,11 @@ pub trait Module: Send + Sync + 'static {
 
     /// One handler for each subscription of the manifest.
     fn handlers(&self) -> Vec<BoundHandler>;
+
+    /// What it keeps of others' events and can build again from the event store.
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        Vec::new()
+    }
 
     /// Prepares the module before it serves and consumes: creates what must exist, loads what must be known. Runs at
     /// every start, so it must do nothing the second time.

@@ -165,6 +165,26 @@ pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<Sto
     .await
 }
 
+/// The rows of these types after one position and up to another, in order.
+///
+/// # Errors
+/// Database faults.
+pub async fn page_of(pool: &PgPool, types: &[i16], after: i64, until: i64, limit: i64) -> sqlx::Result<Vec<StoredRow>> {
+    sqlx::query_as!(
+        StoredRow,
+        r#"select position, occurred_at, recorded_at, sequence, event_id, aggregate_id, correlation_id, causation_id,
+                  actor_id, partition_key, subject_id, type as event_type, stream, actor_kind, outcome, command, code, hash,
+                  data
+           from compliance.event where position > $1 and position <= $2 and type = any($3) order by position limit $4"#,
+        after,
+        until,
+        types,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// The data of the newest `limit` events of each of these aggregates of one stream, newest first per aggregate.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, StartError};
+use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, StartError};
 
 use self::accept::{Answer, Pending, accept};
 use self::waiting::Waiting;
@@ -15,6 +15,7 @@ use crate::consume::{AccountsHandler, PostingsHandler};
 use crate::domain::{Channel, Instruction, Transaction};
 use crate::error::TransactionError;
 use crate::manifest::{ACCOUNTS, MODULE, POSTINGS, manifest};
+use crate::projection::AccountViewProjection;
 use crate::{Config, store};
 
 pub use self::updates::{Subject, Update};
@@ -259,5 +260,9 @@ impl Module for Transactions {
             BoundHandler { subscription: POSTINGS, handler: Arc::new(PostingsHandler::new(Arc::clone(&self.shared))) },
             BoundHandler { subscription: ACCOUNTS, handler: Arc::new(AccountsHandler) },
         ]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(AccountViewProjection)]
     }
 }
