@@ -16,11 +16,11 @@ use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{Ids as _, SystemClock, SystemIds};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
-use vostro_messaging::parking::ParkingDesk;
+use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
 use vostro_messaging::rpc::{Asking, Callee};
 use vostro_messaging::{
-    Company, ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Relay, RetryWorker,
-    ScheduleWorker,
+    Company, ConsumptionDesk, ConsumptionSwitch, ContactKey, Foundation, Intake, Manifest, Module, Outbox, Projection,
+    Relay, RetryWorker, ScheduleWorker,
 };
 use vostro_notification::Notifications;
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
@@ -28,12 +28,13 @@ use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
 };
+use vostro_schema::operations::Operations;
 use vostro_transaction::Transactions;
 
-use crate::broker;
+use crate::broker::{self, BrokerEyes};
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
-use crate::http::{self, Component, Health, Operations};
+use crate::http::{self, Component, Health, Operations as HttpOperations};
 
 /// Each module's part of the database.
 pub fn schemas() -> [ModuleSchema; 5] {
@@ -116,6 +117,22 @@ impl Modules {
         found.map(|(_, foundation)| foundation).with_context(|| format!("no module is called {module}"))
     }
 
+    /// The desks of operators, on what the running modules stand on: an order wakes their relays.
+    pub fn operations(&self, config: &Config) -> anyhow::Result<Operations> {
+        let policy = config.messaging.approval_policy();
+        let parking = |(module, foundation): &(&'static str, Foundation)| {
+            ParkingDesk::new(module, foundation.clone(), policy.clone())
+        };
+        let consumption =
+            |(module, foundation): &(&'static str, Foundation)| ConsumptionDesk::new(module, foundation.clone());
+        Ok(Operations {
+            parking: ParkingDesks::new(self.foundations.iter().map(parking).collect()),
+            consumption: self.foundations.iter().map(consumption).collect(),
+            broker: Arc::new(BrokerEyes::open(&config.broker)?),
+            clock: Arc::new(SystemClock),
+        })
+    }
+
     fn pools(&self) -> Vec<(&'static str, PgPool)> {
         self.foundations.iter().map(|(module, foundation)| (*module, foundation.pool.clone())).collect()
     }
@@ -179,16 +196,49 @@ pub fn foundation_for_commands(config: &Config, module: &str) -> anyhow::Result<
     Ok((module, foundation(config, module)?))
 }
 
-/// Where operators decide about parked messages, one desk per module.
+/// Where operators decide about the parked messages of all modules.
 ///
 /// # Errors
 /// When the configuration names no usable database.
-pub fn parking_desks(config: &Config) -> anyhow::Result<Vec<ParkingDesk>> {
+pub fn parking_desks(config: &Config) -> anyhow::Result<ParkingDesks> {
     let desk = |manifest: Manifest| {
         let module = manifest.module;
         Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
     };
-    manifests().into_iter().map(desk).collect()
+    Ok(ParkingDesks::new(manifests().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
+}
+
+/// A projection that can be rebuilt, and what it stands on.
+pub struct KnownProjection {
+    pub module: &'static str,
+    pub foundation: Foundation,
+    pub projection: Arc<dyn Projection>,
+}
+
+impl KnownProjection {
+    /// `<module>.<projection>`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.module, self.projection.name())
+    }
+}
+
+/// Every projection of every module.
+///
+/// # Errors
+/// When a module refuses its configuration.
+pub fn projections(config: &Config) -> anyhow::Result<Vec<KnownProjection>> {
+    let modules = Modules::build(config)?;
+    let mut known = Vec::new();
+    for module in modules.all() {
+        let name = module.manifest().module;
+        let foundation = modules.foundation(name)?;
+        known.extend(module.projections().into_iter().map(|projection| KnownProjection {
+            module: name,
+            foundation: foundation.clone(),
+            projection,
+        }));
+    }
+    Ok(known)
 }
 
 /// A running bank.
@@ -238,7 +288,7 @@ impl Bank {
             keeping: JoinSet::new(),
             connections: Vec::new(),
         };
-        let operations = Operations { health: Arc::clone(&health), auth: modules.auth.clone() };
+        let operations = HttpOperations { health: Arc::clone(&health), auth: modules.auth.clone() };
         let graphql = crate::graphql::router(&config, &modules, bank.stop_serving.clone())?;
         bank.serve(listener, http::router(graphql, operations));
         bank.move_messages(&config, &modules)?;

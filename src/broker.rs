@@ -1,12 +1,15 @@
 //! The one broker: a user per module, who may do what the module's manifest says and nothing else.
 
+use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
-use vostro_rabbitmq::topology::user_name;
+use vostro_rabbitmq::topology::{self, user_name};
 use vostro_rabbitmq::{Endpoint, InvalidEndpoint, ManagementClient, ManagementError, Passwords, Topology};
+use vostro_schema::operations::{BrokerAway, BrokerView, Difference, QueueTotals};
 
+use crate::app;
 use crate::config::BrokerConfig;
 
 /// The broker cannot be used as it is configured; the text names the key.
@@ -77,6 +80,47 @@ fn password(config: &BrokerConfig, role: &str) -> Option<String> {
 fn derived(secret: &SecretString, role: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     URL_SAFE_NO_PAD.encode(hmac::sign(&key, format!("broker {role}").as_bytes()))
+}
+
+/// What operators ask of the broker.
+pub struct BrokerEyes {
+    management: ManagementClient,
+    vhost: String,
+}
+
+impl BrokerEyes {
+    /// # Errors
+    /// [`BrokerError`] when an address is none.
+    pub fn open(config: &BrokerConfig) -> Result<Self, BrokerError> {
+        let (management, vhost) = management(config)?;
+        Ok(Self { management, vhost })
+    }
+}
+
+#[async_trait]
+impl BrokerView for BrokerEyes {
+    async fn queues_of(&self, module: &str) -> Result<QueueTotals, BrokerAway> {
+        let prefix = format!("q.{module}.");
+        let queues = self.management.queues(&self.vhost).await.map_err(away)?;
+        let queues = queues.into_iter().filter(|queue| queue.name.starts_with(&prefix));
+        Ok(queues.fold(QueueTotals::default(), |totals, queue| QueueTotals {
+            ready: totals.ready + queue.ready,
+            unacknowledged: totals.unacknowledged + queue.unacknowledged,
+            consumers: totals.consumers + queue.consumers,
+        }))
+    }
+
+    async fn topology_differences(&self) -> Result<Vec<Difference>, BrokerAway> {
+        let live = topology::read_live(&self.management, &self.vhost).await.map_err(away)?;
+        let expected = Topology::of(&app::manifests()).map_err(away)?;
+        let differences = topology::diff(&expected, &live);
+        let told = |found: topology::Difference| Difference { text: found.to_string(), is_harmful: found.is_harmful() };
+        Ok(differences.into_iter().map(told).collect())
+    }
+}
+
+fn away(error: impl std::fmt::Display) -> BrokerAway {
+    BrokerAway(error.to_string())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The GraphQL door over the five facades: a subgraph for each, and one that finds any object by its id.
+//! The GraphQL door over the five facades: a subgraph for each, one that finds any object by its id, and one for
+//! operators.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::node::Directory;
 use vostro_schema::stitch::subgraph::finish;
 use vostro_schema::stitch::{Engine, InProcess, Limits};
-use vostro_schema::{account, auth, compliance, node, notification, transaction};
+use vostro_schema::{account, auth, compliance, node, notification, operations, transaction};
 
 pub use vostro_schema::modules::subgraph_sdls;
 
@@ -136,6 +137,7 @@ pub fn router(config: &Config, modules: &Modules, stop: CancellationToken) -> an
         .module("notification", InProcess(finish(notification::builder().data(modules.notification.clone()))))
         .module("compliance", InProcess(finish(compliance::builder().data(modules.compliance.clone()))))
         .module("node", InProcess(finish(node::builder().data(directory))))
+        .module("operations", InProcess(finish(operations::builder().data(modules.operations(config)?))))
         .build()?;
     let authenticator = Arc::new(modules.auth.verifier());
     let door_config = settings.door(config.http.graphiql)?;

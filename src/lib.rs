@@ -11,4 +11,5 @@ pub mod database;
 pub mod demo;
 mod graphql;
 pub mod http;
+pub mod rebuild;
 pub mod telemetry;

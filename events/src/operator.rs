@@ -22,6 +22,8 @@ pub enum OperatorAction {
     Pause,
     /// The module's consumers go on.
     Resume,
+    /// A projection is built again from the event store and swapped. `subscription` names the projection.
+    Rebuild,
 }
 
 /// How far it has come.

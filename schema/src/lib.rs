@@ -206,6 +206,7 @@ pub mod loader;
 pub mod modules;
 pub mod node;
 pub mod notification;
+pub mod operations;
 pub mod reference;
 pub mod scalars;
 pub mod scope;

@@ -1,7 +1,7 @@
 //! All subgraphs of the bank.
 
 use crate::stitch::subgraph::{finish, sdl};
-use crate::{account, auth, compliance, node, notification, transaction};
+use crate::{account, auth, compliance, node, notification, operations, transaction};
 
 /// What the planner plans over, composed from the subgraphs by `make gen`.
 pub const SUPERGRAPH: &str = include_str!("../sdl/supergraph.graphql");
@@ -15,5 +15,6 @@ pub fn subgraph_sdls() -> Vec<(&'static str, String)> {
         ("notification", sdl(&finish(notification::builder()))),
         ("compliance", sdl(&finish(compliance::builder()))),
         ("node", sdl(&finish(node::builder()))),
+        ("operations", sdl(&finish(operations::builder()))),
     ]
 }

@@ -30,7 +30,8 @@ every_alert_has_its_page_and_its_test() {
 every_page_has_its_alert() {
   local page
   for page in $(pages); do
-    expect "$page is an alert" grep -q "alert: $page\$" monitoring/rules.yml
+    # What only a comparison finds has a page and no alert.
+    [ "$page" = ProjectionDamaged ] || expect "$page is an alert" grep -q "alert: $page\$" monitoring/rules.yml
     expect "$page says what to check, what to do and when to call" \
       [ "$(grep -cE '^## (Check|Do|Escalate)$' "runbooks/$page.md")" = 3 ]
   done

@@ -14,6 +14,7 @@ mod operator;
 mod outbox;
 pub mod output;
 mod parked;
+mod projection;
 mod republish;
 mod schema;
 mod serve;
@@ -74,6 +75,9 @@ enum Command {
     /// Events that wait to be published, and publishing once more.
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
+    /// What modules keep of others' events: compare it with the event store, build it again.
+    #[command(subcommand)]
+    Projection(projection::ProjectionCommand),
     /// The GraphQL schema.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -132,6 +136,7 @@ pub async fn run() -> ExitCode {
         Command::Parked(command) => parked::run(&config, &command).await,
         Command::Module(command) => module::run(&config, &command).await,
         Command::Outbox(command) => outbox::run(&config, &command).await,
+        Command::Projection(command) => projection::run(&config, &command).await,
         Command::Staff(command) => staff::run(&config, &command).await,
         Command::Config(command) => config_check::run(&config, &command),
         Command::Doctor(options) => doctor::run(&config, &options).await,

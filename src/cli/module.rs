@@ -1,19 +1,16 @@
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use chrono::TimeDelta;
+use anyhow::bail;
 use clap::Subcommand;
-use secrecy::ExposeSecret as _;
 use serde_json::json;
-use vostro_events::operator::{OperatorAction, OperatorStep};
-use vostro_kernel::{Ids as _, SystemIds};
 use vostro_messaging::lease::{LeaseStatus, leases};
-use vostro_messaging::{ConsumptionSwitch, Operation};
-use vostro_rabbitmq::{Endpoint, ManagementClient};
+use vostro_messaging::{ConsumptionDesk, ConsumptionSwitch};
+use vostro_schema::operations::{BrokerView as _, QueueTotals};
 
 use super::operator::OperatorArgs;
 use super::output;
 use crate::app;
+use crate::broker::BrokerEyes;
 use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
@@ -71,48 +68,24 @@ pub async fn run(config: &Config, command: &ModuleCommand) -> anyhow::Result<boo
 async fn set(config: &Config, switch: &SwitchArgs, paused: bool) -> anyhow::Result<bool> {
     let (module, foundation) = app::foundation_for_commands(config, &switch.module)?;
     let context = switch.operator.sign_in(config).await?;
-    let (action, command) =
-        if paused { (OperatorAction::Pause, "modulePause") } else { (OperatorAction::Resume, "moduleResume") };
-    let mut transaction = foundation.pool.begin().await?;
-    let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, foundation.clock.now()).await?;
-    if changed {
-        let mut operation = Operation::new(SystemIds.next(), module, action, command);
-        operation.reason.clone_from(&switch.reason);
-        operation.tell_in_tx(&foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
-    }
-    transaction.commit().await?;
+    let desk = ConsumptionDesk::new(module, foundation);
+    let changed = desk.switch(&context, paused, switch.reason.as_deref()).await?;
     let state = if paused { "paused" } else { "consuming" };
     let already = if changed { "" } else { " already" };
     output::text(&format!("{module} is{already} {state}; running instances follow within a second."));
     Ok(true)
 }
 
-/// What a module's queues hold: waiting, with a consumer, consumers.
-async fn held(config: &Config, module: &str) -> anyhow::Result<(u64, u64, u64)> {
-    let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
-    let endpoint = Endpoint::parse(config.broker.url.expose_secret())?;
-    let prefix = format!("q.{module}.");
-    let queues = management.queues(endpoint.vhost()).await.context("asking the broker about its queues")?;
-    let queues = queues.into_iter().filter(|queue| queue.name.starts_with(&prefix));
-    Ok(queues.fold((0, 0, 0), |(ready, held, consumers), queue| {
-        (ready + queue.ready, held + queue.unacknowledged, consumers + queue.consumers)
-    }))
-}
-
-/// What the broker says is up to five seconds old, and an instance notices the switch within one. Only what it says later
-/// than this after the pause is about the time after the pause.
-const SETTLED: TimeDelta = TimeDelta::seconds(7);
-
 async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Result<bool> {
     let (_, foundation) = app::foundation_for_commands(config, module)?;
-    let paused_at = ConsumptionSwitch::read(&foundation.pool).await?.changed_at;
+    let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
+    let broker = BrokerEyes::open(&config.broker)?;
     let progress = crate::demo::bar("Deliveries are finished", 0);
     let waiting = async {
         loop {
-            let (_, held, consumers) = held(config, module).await?;
-            progress.set_length(held);
-            let settled = foundation.clock.now() >= paused_at + SETTLED;
-            if settled && held == 0 && consumers == 0 {
+            let QueueTotals { unacknowledged, consumers, .. } = broker.queues_of(module).await?;
+            progress.set_length(unacknowledged);
+            if consumption.is_drained(foundation.clock.now(), unacknowledged, consumers) {
                 return anyhow::Ok(());
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -129,11 +102,12 @@ async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Res
 }
 
 async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
+    let broker = BrokerEyes::open(&config.broker)?;
     let (mut rows, mut held_rows, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for manifest in app::manifests() {
         let (module, foundation) = app::foundation_for_commands(config, manifest.module)?;
         let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
-        let (ready, held, consumers) = held(config, module).await?;
+        let QueueTotals { ready, unacknowledged, consumers } = broker.queues_of(module).await?;
         let state = if consumption.paused { "paused" } else { "consuming" };
         let since = consumption.changed_at.format("%Y-%m-%d %H:%M:%SZ").to_string();
         rows.push([
@@ -142,7 +116,7 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
             since,
             consumers.to_string(),
             ready.to_string(),
-            held.to_string(),
+            unacknowledged.to_string(),
         ]);
         let leases = leases(&foundation.pool).await?;
         held_rows.extend(leases.iter().map(|lease| {
@@ -160,7 +134,7 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
             .collect();
         values.push(json!({
             "leases": leases, "module": module, "paused": consumption.paused, "changedAt": consumption.changed_at,
-            "consumers": consumers, "ready": ready, "unacknowledged": held,
+            "consumers": consumers, "ready": ready, "unacknowledged": unacknowledged,
         }));
     }
     if as_json {

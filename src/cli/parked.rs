@@ -3,7 +3,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vostro_messaging::parking::{
-    Decision, ParkedMessage, ParkedPayload, ParkingAction, ParkingDesk, ParkingRequest, Selection,
+    Decision, DeskError, ParkedMessage, ParkedPayload, ParkingAction, ParkingDesks, ParkingRequest, Selection,
 };
 
 use super::operator::OperatorArgs;
@@ -132,21 +132,14 @@ impl SelectionArgs {
     }
 
     /// The desks that may hold such messages.
-    fn desks(&self, config: &Config) -> anyhow::Result<Vec<ParkingDesk>> {
+    fn desks(&self, config: &Config) -> anyhow::Result<ParkingDesks> {
         let manifests = app::manifests();
         if let Some(name) = &self.subscription
             && !manifests.iter().flat_map(|manifest| &manifest.subscribes).any(|known| known.group() == *name)
         {
             bail!("no subscription is called {name}");
         }
-        let module = self.module.as_deref().or_else(|| self.subscription.as_deref()?.split('.').next());
-        if let Some(module) = module
-            && manifests.iter().all(|manifest| manifest.module != module)
-        {
-            bail!("no module is called {module}");
-        }
-        let desks = app::parking_desks(config)?;
-        Ok(desks.into_iter().filter(|desk| module.is_none_or(|module| module == desk.module())).collect())
+        Ok(app::parking_desks(config)?.about(self.module.as_deref(), &self.selection())?)
     }
 }
 
@@ -165,7 +158,7 @@ pub async fn run(config: &Config, command: &ParkedCommand) -> anyhow::Result<boo
 
 async fn list(config: &Config, selection: &SelectionArgs, limit: i64, as_json: bool) -> anyhow::Result<bool> {
     let mut messages = Vec::new();
-    for desk in selection.desks(config)? {
+    for desk in selection.desks(config)?.iter() {
         messages.extend(desk.list(&selection.selection(), 0, limit).await?);
     }
     if as_json {
@@ -205,65 +198,50 @@ fn message_row(message: &ParkedMessage) -> [String; 9] {
 }
 
 async fn show(config: &Config, id: Uuid, as_json: bool) -> anyhow::Result<bool> {
-    for desk in app::parking_desks(config)? {
-        let Some(ParkedPayload { message, content_type, size, digest, data }) = desk.show(id).await? else { continue };
-        let mut value = message_json(&message);
-        value["contentType"] = json!(content_type);
-        value["size"] = json!(size);
-        value["digest"] = json!(digest);
-        value["data"] = json!(data);
-        if as_json {
-            output::json(&value);
-        } else {
-            let fields = value.as_object().into_iter().flatten().filter(|(name, _)| *name != "data");
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-            let rows: Vec<[String; 2]> = fields.map(|(name, value)| [name.clone(), text(value)]).collect();
-            output::text(&output::table(["field", "value"], &rows));
-            output::json(&value["data"]);
-        }
-        return Ok(true);
+    let Some(payload) = app::parking_desks(config)?.show(id).await? else {
+        bail!("no parked message has the id {id}, nor an event with it");
+    };
+    let ParkedPayload { message, content_type, size, digest, data } = payload;
+    let mut value = message_json(&message);
+    value["contentType"] = json!(content_type);
+    value["size"] = json!(size);
+    value["digest"] = json!(digest);
+    value["data"] = json!(data);
+    if as_json {
+        output::json(&value);
+    } else {
+        let fields = value.as_object().into_iter().flatten().filter(|(name, _)| *name != "data");
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let rows: Vec<[String; 2]> = fields.map(|(name, value)| [name.clone(), text(value)]).collect();
+        output::text(&output::table(["field", "value"], &rows));
+        output::json(&value["data"]);
     }
-    bail!("no parked message has the id {id}, nor an event with it")
+    Ok(true)
 }
 
 async fn give(config: &Config, action: ParkingAction, order: &OrderArgs) -> anyhow::Result<bool> {
     let selection = order.selection.selection();
-    if selection == Selection::default() {
-        bail!("say which messages: ids, --key, --subscription, --type, --code or --state");
-    }
-    let mut found = Vec::new();
-    for desk in order.selection.desks(config)? {
-        if !desk.list(&selection, 0, 1).await?.is_empty() {
-            found.push(desk);
-        }
-    }
-    let desk = match found.as_slice() {
-        [desk] => desk,
-        [] => {
-            say(order.json, "nothing", 0, None, "No parked message is selected; nothing was done.");
-            return Ok(true);
-        }
-        _ => bail!("messages of several modules are selected; name one with --module or --subscription"),
-    };
+    let desks = order.selection.desks(config)?;
     let context = order.operator.sign_in(config).await?;
-    report(desk.order(&context, action, &selection, &order.reason).await?, action, order.json);
+    match desks.order(&context, action, &selection, &order.reason).await {
+        Ok(decision) => report(decision, action, order.json),
+        Err(DeskError::NothingSelected) => {
+            say(order.json, "nothing", 0, None, "No parked message is selected; nothing was done.");
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(true)
 }
 
 async fn decide(config: &Config, arguments: &DecideArgs, agree: bool) -> anyhow::Result<bool> {
     let context = arguments.operator.sign_in(config).await?;
-    for desk in app::parking_desks(config)? {
-        let requests = desk.requests(false, ParkingDesk::MOST).await?;
-        let Some(request) = requests.iter().find(|request| request.id == arguments.request) else { continue };
-        let decision = desk.decide(&context, request.id, agree).await?;
-        if agree {
-            report(decision, request.action, arguments.json);
-        } else {
-            say(arguments.json, "rejected", 0, Some(request.id), "Rejected; nothing was done.");
-        }
-        return Ok(true);
+    let (request, decision) = app::parking_desks(config)?.decide(&context, arguments.request, agree).await?;
+    if agree {
+        report(decision, request.action, arguments.json);
+    } else {
+        say(arguments.json, "rejected", 0, Some(request.id), "Rejected; nothing was done.");
     }
-    bail!("there is no request {}", arguments.request)
+    Ok(true)
 }
 
 fn report(decision: Decision, action: ParkingAction, as_json: bool) {
@@ -292,10 +270,7 @@ fn say(as_json: bool, outcome: &str, count: u64, request: Option<Uuid>, text: &s
 }
 
 async fn requests(config: &Config, all: bool, as_json: bool) -> anyhow::Result<bool> {
-    let mut requests = Vec::new();
-    for desk in app::parking_desks(config)? {
-        requests.extend(desk.requests(!all, 1_000).await?);
-    }
+    let requests = app::parking_desks(config)?.requests(!all, None, 1_000).await?;
     if as_json {
         output::json(&requests.iter().map(request_json).collect());
     } else if requests.is_empty() {

@@ -4,4 +4,5 @@ mod instances;
 mod load;
 mod messages;
 mod parking;
+mod projections;
 mod servers;

@@ -1,5 +1,6 @@
 mod banking;
 mod demo;
+mod operating;
 mod operations;
 mod payee;
 mod refusals;

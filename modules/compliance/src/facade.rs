@@ -21,6 +21,7 @@ use crate::replay::{self, ArchivePoint, ArchivedEvent};
 use crate::store::counts::{self, EventCount};
 use crate::store::events::StoredRow;
 use crate::store::gaps::{self, EventGap};
+use crate::store::head;
 use crate::store::names::{self, Names};
 use crate::store::search::{self, Criteria};
 use crate::store::violations::{self, Violation};
@@ -244,6 +245,36 @@ impl Compliance {
     /// Database faults, and a row that holds no event.
     pub async fn archived_after(&self, position: i64, limit: i64) -> sqlx::Result<Vec<ArchivedEvent>> {
         replay::page(&self.inner.foundation.pool, position, limit).await
+    }
+
+    /// The archived events of these types after one position and up to another, oldest first.
+    ///
+    /// # Errors
+    /// Database faults, and a row that holds no event.
+    pub async fn archived_of(
+        &self,
+        types: &[&str],
+        after: i64,
+        until: i64,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ArchivedEvent>> {
+        replay::page_of(&self.inner.foundation.pool, types, after, until, limit).await
+    }
+
+    /// How many events are missing between others of these modules, however new the gap is.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn archive_gaps(&self, modules: &[String]) -> sqlx::Result<i64> {
+        gaps::count_open_of(&self.inner.foundation.pool, modules).await
+    }
+
+    /// The position of the newest event in the archive; 0 when there is none.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn archive_head(&self) -> sqlx::Result<i64> {
+        Ok(head::read(&self.inner.foundation.pool).await?.map_or(0, |head| head.position))
     }
 
     /// The position of a point in the archive; one behind the last for a time after it.

@@ -34,6 +34,21 @@ pub(crate) async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<
     rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
 }
 
+/// At most `limit` events of these types after one position and up to another, oldest first.
+pub(crate) async fn page_of(
+    pool: &PgPool,
+    types: &[&str],
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<ArchivedEvent>> {
+    let names = names::load(&mut *pool.acquire().await?).await?;
+    let codes: Vec<i16> = types.iter().filter_map(|name| names.event_type(name)).collect();
+    let rows = events::page_of(pool, &codes, after, until, limit).await?;
+    let unreadable = |position: i64| sqlx::Error::Decode(format!("position {position} holds no event").into());
+    rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
+}
+
 /// The position of a point; one behind the last for a time after it.
 pub(crate) async fn position(pool: &PgPool, point: ArchivePoint) -> sqlx::Result<i64> {
     match point {

@@ -11,7 +11,7 @@ use support::{Bank, balance, cause, event, noon};
 use uuid::Uuid;
 use vostro_compliance::{AuditEntry, Outcome};
 use vostro_events::command::CommandRefusedV1;
-use vostro_events::{Cause, catalog};
+use vostro_events::{Cause, EventType, catalog};
 use vostro_kernel::ActorKind;
 use vostro_messaging::{HandlerError, Incoming};
 
@@ -53,6 +53,59 @@ async fn a_batch_that_comes_twice_is_stored_once() {
     }
     assert_eq!(ids(&bank.stored().await), history.iter().map(|event| event.envelope.id).collect::<Vec<_>>());
     assert_complete(&bank, &history).await;
+}
+
+/// The same event in its second version, as its producer publishes it beside the first.
+fn second_version(of: &Incoming) -> Incoming {
+    let mut copy = of.clone();
+    copy.envelope.id = Uuid::now_v7();
+    copy.envelope.event_type = EventType::parse("account.balance-changed.v2").unwrap();
+    copy.data = RawValue::from_string(r#"{"another": "shape"}"#.to_owned()).unwrap();
+    copy
+}
+
+#[tokio::test]
+async fn two_versions_of_an_event_share_its_number_and_both_are_stored_once_in_any_order() {
+    let first: Vec<Incoming> = (1..=4).map(|sequence| balance(1, sequence)).collect();
+    let second: Vec<Incoming> = first.iter().map(second_version).collect();
+    let beside: Vec<Incoming> = first.iter().zip(&second).flat_map(|(one, two)| [one.clone(), two.clone()]).collect();
+    for batches in [vec![beside.clone()], vec![first.clone(), second.clone()], vec![second.clone(), first.clone()]] {
+        let bank = Bank::open().await;
+        for batch in batches.iter().chain(&batches) {
+            bank.store(batch).await;
+        }
+        let stored: BTreeSet<Uuid> = ids(&bank.stored().await).into_iter().collect();
+        assert_eq!(stored, beside.iter().map(|event| event.envelope.id).collect());
+        assert_eq!(positions(&bank.stored().await), (1..=8).collect::<Vec<_>>());
+        assert!(bank.verify().await.ok());
+        assert_eq!(bank.compliance.archive_gaps(&["account".to_owned()]).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_first_version_can_be_retired_without_a_gap() {
+    let bank = Bank::open().await;
+    bank.store(&[balance(1, 1)]).await;
+    let both = [balance(1, 2), second_version(&balance(1, 2))];
+    bank.store(&both[1..]).await;
+    bank.store(&both[..1]).await;
+    bank.store(&[second_version(&balance(1, 3))]).await;
+    bank.store(&[second_version(&balance(1, 4))]).await;
+    assert_eq!(bank.compliance.archive_gaps(&["account".to_owned()]).await.unwrap(), 0);
+    bank.store(&[second_version(&balance(1, 6))]).await;
+    assert_eq!(bank.compliance.archive_gaps(&["account".to_owned()]).await.unwrap(), 1);
+    bank.store(&[second_version(&balance(1, 5))]).await;
+    assert_eq!(bank.compliance.archive_gaps(&["account".to_owned()]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_version_that_is_published_under_two_ids_is_refused() {
+    let bank = Bank::open().await;
+    let event = balance(1, 1);
+    bank.store(&[event.clone(), second_version(&event)]).await;
+    let refused = bank.deliver(&[second_version(&event)]).await;
+    assert!(matches!(refused, Err(HandlerError::Invalid { .. })), "{refused:?}");
+    assert_eq!(bank.stored().await.len(), 2);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ pub mod domain;
 mod error;
 mod facade;
 mod manifest;
+mod projection;
 mod publish;
 mod sender;
 mod store;

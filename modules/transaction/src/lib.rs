@@ -14,6 +14,7 @@ pub mod domain;
 mod error;
 mod facade;
 mod manifest;
+mod projection;
 mod publish;
 mod store;
 

@@ -21,6 +21,12 @@ pub const RETRIED: &str = "parking.retried";
 pub const RELEASED: &str = "parking.released";
 /// After scheduled events were moved into the outbox, before that is committed.
 pub const DUE: &str = "schedule.due";
+/// After a page of events was applied beside a live projection.
+pub const REBUILDING: &str = "rebuild.applied";
+/// After everything was applied beside a live projection, before it is compared and swapped.
+pub const REBUILT: &str = "rebuild.filled";
+/// After the contents of a live projection were swapped, before that is committed.
+pub const ADOPTED: &str = "rebuild.adopted";
 
 /// Ends the process here if a test asked for it. `scope` is the module or subscription, so that a test can aim:
 /// `VOSTRO_CRASH_AT=consumer.committed@account.postings:3`.

@@ -11,6 +11,8 @@
 //!
 //! What events cannot say is asked: [`rpc`].
 //!
+//! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`].
+//!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
 //! To consume events, a module
@@ -20,6 +22,7 @@
 
 mod compression;
 mod consumer;
+mod consumption_desk;
 pub mod crash;
 mod drain;
 mod fault;
@@ -35,7 +38,9 @@ mod module;
 mod operation;
 mod outbox;
 pub mod parking;
+mod projection;
 mod read_ids;
+mod rebuild;
 mod relay;
 pub mod rpc;
 pub mod schedule;
@@ -45,6 +50,7 @@ mod transport;
 mod wire;
 
 pub use consumer::Consumer;
+pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
 pub use feed::{Company, Listener, LiveFeed};
 pub use frame::{Frame, frames};
@@ -56,6 +62,8 @@ pub use module::{BoundHandler, Foundation, Module, StartError};
 pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
 pub use parking::{RetrySchedule, RetryWorker};
+pub use projection::{Comparison, Projection};
+pub use rebuild::{EventSource, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError};
 pub use relay::Relay;
 pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};
 pub use seal::{Contact, ContactKey, Unsealable};

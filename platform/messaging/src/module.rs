@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
 use crate::rpc::{Asking, Responder};
-use crate::{Company, Handler, Manifest, Outbox, Subscription};
+use crate::{Company, Handler, Manifest, Outbox, Projection, Subscription};
 
 /// What every module is given to stand on.
 #[derive(Clone)]
@@ -47,6 +47,11 @@ pub trait Module: Send + Sync + 'static {
 
     /// One responder for each question the manifest says the module serves.
     fn responders(&self) -> Vec<Arc<dyn Responder>> {
+        Vec::new()
+    }
+
+    /// What it keeps of others' events and can build again from the event store.
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
         Vec::new()
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics::gauge;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
@@ -18,6 +18,17 @@ pub struct ConsumptionSwitch {
 pub struct Consumption {
     pub paused: bool,
     pub changed_at: DateTime<Utc>,
+}
+
+impl Consumption {
+    /// What the broker says is up to five seconds old, and an instance notices the switch within one. Only what it says
+    /// later than this after the pause is about the time after the pause.
+    const SETTLED: TimeDelta = TimeDelta::seconds(7);
+
+    /// Whether no instance holds a delivery any more, going by what the broker says of the module's queues at `now`.
+    pub fn is_drained(&self, now: DateTime<Utc>, unacknowledged: u64, consumers: u64) -> bool {
+        self.paused && now >= self.changed_at + Self::SETTLED && unacknowledged == 0 && consumers == 0
+    }
 }
 
 impl Default for ConsumptionSwitch {
@@ -92,5 +103,21 @@ impl ConsumptionSwitch {
                 .execute(connection)
                 .await?;
         Ok(changed.rows_affected() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drained_is_what_was_paused_long_enough_for_the_broker_to_have_noticed_and_holds_nothing() {
+        let paused = Consumption { paused: true, changed_at: DateTime::UNIX_EPOCH };
+        let later = DateTime::UNIX_EPOCH + TimeDelta::seconds(7);
+        assert!(paused.is_drained(later, 0, 0));
+        assert!(!paused.is_drained(later - TimeDelta::milliseconds(1), 0, 0), "the broker's counts may be older");
+        assert!(!paused.is_drained(later, 1, 0));
+        assert!(!paused.is_drained(later, 0, 1));
+        assert!(!Consumption { paused: false, ..paused }.is_drained(later, 0, 0));
     }
 }

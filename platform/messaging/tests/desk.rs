@@ -148,8 +148,20 @@ async fn giving_up_what_moves_money_takes_a_second_person() {
         [(OperatorAction::Discard, OperatorStep::Requested, 3), (OperatorAction::Discard, OperatorStep::Approved, 3)]
     );
     let envelopes = scene.rig.database.outbox_events().await.into_iter().map(|(envelope, _)| envelope);
-    let on_record: Vec<_> = envelopes.map(|envelope| (envelope.sequence, envelope.cause.actor_id)).collect();
-    assert_eq!(on_record, [(1, ann.actor.id), (2, bob.actor.id)]);
+    let on_record: Vec<_> = envelopes
+        .map(|envelope| (envelope.aggregate_type.into_owned(), envelope.sequence, envelope.cause.actor_id))
+        .collect();
+    let (operation, command) = ("operation".to_owned(), "command".to_owned());
+    assert_eq!(
+        on_record,
+        [
+            (operation.clone(), 1, ann.actor.id),
+            (command.clone(), 1, ann.actor.id),
+            (operation, 2, bob.actor.id),
+            (command, 1, bob.actor.id),
+        ],
+        "refusals too"
+    );
     scene.consuming.leaves_parked(0, 0).await;
 }
 
@@ -158,9 +170,9 @@ async fn a_request_that_is_rejected_changes_nothing() {
     let scene = Scene::of_two_people().await;
     let asked = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "impatience").await;
     let Ok(Decision::Requested(request)) = asked else { panic!("nobody was asked: {asked:?}") };
-    assert_eq!(scene.desk.requests(true, 10).await.expect("readable").len(), 1);
+    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable").len(), 1);
     assert_eq!(scene.desk.decide(&operator(), request, false).await.expect("rejected"), Decision::Done(0));
-    assert_eq!(scene.desk.requests(true, 10).await.expect("readable"), []);
+    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable"), []);
     assert_eq!(scene.rig.parked_events().await, Rig::ids(&scene.key));
     scene.consuming.leaves_parked(0, 1).await;
 }

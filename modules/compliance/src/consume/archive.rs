@@ -6,12 +6,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::counter;
 use sqlx::PgConnection;
-use uuid::Uuid;
 use vostro_events::transaction::TransactionCompletedV1;
 use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming};
 
 use super::on_transaction_completed;
-use crate::domain::{self, Intake, Key, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
+use crate::domain::{self, Intake, Key, Numbered, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
 use crate::store::events::NewRow;
 use crate::store::head::{self, Head};
 use crate::store::names::{self, Names};
@@ -43,7 +42,8 @@ impl Handler for Archive {
         let head = head::lock_in_tx(connection).await?;
         let names = self.names_for(connection, batch).await?;
         let keys = keys(batch, &names)?;
-        let known = events::known_in_tx(connection, &keys.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
+        let wanted: Vec<Key> = keys.iter().map(|event| event.key).collect();
+        let known = events::known_in_tx(connection, &wanted, &names).await?;
         let intake = domain::sort(&keys, &known)
             .map_err(|conflict| HandlerError::Invalid { event: conflict.event, reason: conflict.to_string() })?;
         let duplicates = batch.len() - intake.fresh.len();
@@ -120,12 +120,14 @@ fn nameless() -> HandlerError {
     HandlerError::Transient("a name has no code although it was just given one".to_owned())
 }
 
-fn keys(batch: &[Incoming], names: &Names) -> Result<Vec<(Key, Uuid)>, HandlerError> {
+fn keys(batch: &[Incoming], names: &Names) -> Result<Vec<Numbered>, HandlerError> {
     batch
         .iter()
         .map(|Incoming { envelope, .. }| {
             let stream = names.stream(envelope.event_type.module(), &envelope.aggregate_type).ok_or_else(nameless)?;
-            Ok((Key { aggregate_id: envelope.aggregate_id, stream, sequence: envelope.sequence }, envelope.id))
+            let event_type = names.event_type(envelope.event_type.as_str()).ok_or_else(nameless)?;
+            let key = Key { aggregate_id: envelope.aggregate_id, stream, sequence: envelope.sequence };
+            Ok(Numbered { key, event_id: envelope.id, kind: names.kind(event_type) })
         })
         .collect()
 }
@@ -134,7 +136,7 @@ fn keys(batch: &[Incoming], names: &Names) -> Result<Vec<(Key, Uuid)>, HandlerEr
 async fn store(
     connection: &mut PgConnection,
     batch: &[Incoming],
-    keys: &[(Key, Uuid)],
+    keys: &[Numbered],
     intake: &Intake,
     names: &Names,
     head: &Head,
@@ -145,7 +147,7 @@ async fn store(
         .iter()
         .map(|index| {
             let event = &batch[*index];
-            (event, keys[*index].0.stream, refusal_of(&event.envelope.event_type, event.data.get()))
+            (event, keys[*index].key.stream, refusal_of(&event.envelope.event_type, event.data.get()))
         })
         .collect();
     let mut next = Head { recorded_at, ..*head };
@@ -206,14 +208,14 @@ fn in_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
 /// Closes the gaps the new events fill and opens those they leave; returns by how many more gaps are open.
 async fn settle_gaps(
     connection: &mut PgConnection,
-    keys: &[(Key, Uuid)],
+    keys: &[Numbered],
     intake: &Intake,
     head: &Head,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     let mut closed = 0;
     if head.open_gaps > 0 {
-        let stored: Vec<Key> = intake.fresh.iter().map(|index| keys[*index].0).collect();
+        let stored: Vec<Key> = intake.fresh.iter().map(|index| keys[*index].key).collect();
         closed = gaps::close_in_tx(connection, &stored, now).await?;
     }
     if !intake.orphans.is_empty() {

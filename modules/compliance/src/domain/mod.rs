@@ -8,7 +8,7 @@ mod rules;
 mod velocity;
 
 pub use chain::{Break, BreakReason, ChainCheck, Hash, seal};
-pub use intake::{Intake, Key, Known, sort};
+pub use intake::{Intake, Key, Kind, Known, Numbered, sort};
 pub use record::{Outcome, Record, Refusal, actor_kind, actor_number, refusal_of, storable};
 pub use rules::{Finding, LARGE_TRANSFER, LargeTransfer, Payment, RAPID_TRANSFERS, RapidTransfers, Rules};
 pub use velocity::Velocity;

@@ -3,7 +3,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::names::Names;
-use crate::domain::{Hash, Key, Known, Outcome, Record, actor_kind, actor_number};
+use crate::domain::{Hash, Key, Known, Numbered, Outcome, Record, actor_kind, actor_number};
 
 /// An event about to be stored.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ pub struct NewRow<'a> {
 ///
 /// # Errors
 /// Database faults.
-pub async fn known_in_tx(connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Known> {
+pub async fn known_in_tx(connection: &mut PgConnection, keys: &[Key], names: &Names) -> sqlx::Result<Known> {
     let aggregates: Vec<Uuid> = keys.iter().map(|key| key.aggregate_id).collect();
     let streams: Vec<i16> = keys.iter().map(|key| key.stream).collect();
     let sequences: Vec<i64> = keys.iter().map(|key| key.sequence).collect();
     let rows = sqlx::query!(
-        r#"select stored.aggregate_id, stored.stream, stored.sequence, stored.event_id
+        r#"select stored.aggregate_id, stored.stream, stored.sequence, stored.event_id, stored.type as event_type
            from unnest($1::uuid[], $2::smallint[], $3::bigint[]) as wanted(aggregate_id, stream, sequence)
            join compliance.event stored
              on stored.aggregate_id = wanted.aggregate_id and stored.stream = wanted.stream
@@ -36,7 +36,11 @@ pub async fn known_in_tx(connection: &mut PgConnection, keys: &[Key]) -> sqlx::R
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (Key { aggregate_id: row.aggregate_id, stream: row.stream, sequence: row.sequence }, row.event_id))
+        .map(|row| Numbered {
+            key: Key { aggregate_id: row.aggregate_id, stream: row.stream, sequence: row.sequence },
+            event_id: row.event_id,
+            kind: names.kind(row.event_type),
+        })
         .collect())
 }
 
@@ -159,6 +163,26 @@ pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<Sto
                   data
            from compliance.event where position > $1 order by position limit $2"#,
         after,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The rows of these types after one position and up to another, in order.
+///
+/// # Errors
+/// Database faults.
+pub async fn page_of(pool: &PgPool, types: &[i16], after: i64, until: i64, limit: i64) -> sqlx::Result<Vec<StoredRow>> {
+    sqlx::query_as!(
+        StoredRow,
+        r#"select position, occurred_at, recorded_at, sequence, event_id, aggregate_id, correlation_id, causation_id,
+                  actor_id, partition_key, subject_id, type as event_type, stream, actor_kind, outcome, command, code, hash,
+                  data
+           from compliance.event where position > $1 and position <= $2 and type = any($3) order by position limit $4"#,
+        after,
+        until,
+        types,
         limit
     )
     .fetch_all(pool)

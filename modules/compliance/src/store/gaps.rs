@@ -98,6 +98,20 @@ pub async fn open_since(pool: &PgPool, before: DateTime<Utc>, limit: i64) -> sql
     .await
 }
 
+/// How many gaps are open in the streams of these modules, however new.
+///
+/// # Errors
+/// Database faults.
+pub async fn count_open_of(pool: &PgPool, modules: &[String]) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from compliance.event_gap gap join compliance.stream on stream.code = gap.stream
+           where gap.closed_at is null and stream.module = any($1)"#,
+        modules
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// How many gaps are open since before `before`.
 ///
 /// # Errors

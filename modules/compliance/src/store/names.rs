@@ -2,6 +2,8 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
+use crate::domain::Kind;
+
 /// Which code stands for which event type and which stream.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -10,6 +12,8 @@ pub struct Names {
     streams: HashMap<String, HashMap<String, i16>>,
     type_names: HashMap<i16, String>,
     stream_names: HashMap<i16, (String, String)>,
+    /// The lowest code of each event's versions, by the code of each.
+    events: HashMap<i16, i16>,
 }
 
 impl Names {
@@ -24,6 +28,11 @@ impl Names {
 
     pub fn event_type_of(&self, code: i16) -> Option<&str> {
         self.type_names.get(&code).map(String::as_str)
+    }
+
+    /// Which event a type is a version of. A type that is not known is an event of its own.
+    pub fn kind(&self, event_type: i16) -> Kind {
+        Kind { event: self.events.get(&event_type).copied().unwrap_or(event_type), event_type }
     }
 
     /// Module and aggregate type of a stream.
@@ -48,12 +57,23 @@ pub async fn load(connection: &mut PgConnection) -> sqlx::Result<Names> {
         names.types.insert(row.name.clone(), row.code);
         names.type_names.insert(row.code, row.name);
     }
+    names.events = events_of(&names.types);
     let streams = sqlx::query!("select code, module, aggregate_type from compliance.stream");
     for row in streams.fetch_all(&mut *connection).await? {
         names.streams.entry(row.module.clone()).or_default().insert(row.aggregate_type.clone(), row.code);
         names.stream_names.insert(row.code, (row.module, row.aggregate_type));
     }
     Ok(names)
+}
+
+/// Versions of an event differ in nothing but what is behind the last `.v`.
+fn events_of(types: &HashMap<String, i16>) -> HashMap<i16, i16> {
+    let event = |name: &str| name.rsplit_once(".v").map_or_else(|| name.to_owned(), |(event, _)| event.to_owned());
+    let mut lowest: HashMap<String, i16> = HashMap::with_capacity(types.len());
+    for (name, code) in types {
+        lowest.entry(event(name)).and_modify(|known| *known = (*known).min(*code)).or_insert(*code);
+    }
+    types.iter().filter_map(|(name, code)| Some((*code, *lowest.get(&event(name))?))).collect()
 }
 
 /// Gives codes to names that have none yet. Called by whoever holds the end of the chain, so nobody does it at the same

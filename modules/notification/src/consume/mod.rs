@@ -28,7 +28,7 @@ use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming,
 
 use crate::domain::{Decision, Locale, NewNotification, decide};
 use crate::publish;
-use crate::store::{accounts, emails, notifications, recipients};
+use crate::store::{Table, accounts, emails, notifications, recipients};
 use work::Work;
 
 /// New in the app's inboxes: per person, in order. One piece of news per batch, so that a listener wakes once for it.
@@ -50,13 +50,10 @@ impl Handler for BusinessEvents {
         connection: &mut PgConnection,
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
-        let mut work = Work::default();
-        for (index, event) in batch.iter().enumerate() {
-            note(event, index, &mut work)?;
-        }
+        let mut work = meaning(batch)?;
         // First what is known about people and accounts, so that a registration and what follows it may share a batch.
-        recipients::keep_in_tx(connection, work.contacts()).await?;
-        accounts::keep_in_tx(connection, &work.accounts).await?;
+        recipients::keep_in_tx(connection, Table::Live, work.contacts()).await?;
+        accounts::keep_in_tx(connection, Table::Live, &work.accounts).await?;
         if work.occasions.is_empty() {
             return Ok(None);
         }
@@ -111,6 +108,33 @@ impl BusinessEvents {
             }
         })))
     }
+}
+
+/// Takes what events say about people beside the contacts that are known, and leaves aside what people would be told.
+pub(crate) async fn rebuild_recipients_in_tx(
+    connection: &mut PgConnection,
+    events: &[Incoming],
+) -> Result<(), HandlerError> {
+    recipients::keep_in_tx(connection, Table::Rebuilt, meaning(events)?.contacts()).await?;
+    Ok(())
+}
+
+/// The same for how accounts are named.
+pub(crate) async fn rebuild_accounts_in_tx(
+    connection: &mut PgConnection,
+    events: &[Incoming],
+) -> Result<(), HandlerError> {
+    accounts::keep_in_tx(connection, Table::Rebuilt, &meaning(events)?.accounts).await?;
+    Ok(())
+}
+
+/// What a batch means for people, before anything is written.
+fn meaning(events: &[Incoming]) -> Result<Work, HandlerError> {
+    let mut work = Work::default();
+    for (index, event) in events.iter().enumerate() {
+        note(event, index, &mut work)?;
+    }
+    Ok(work)
 }
 
 /// Hands an event to the function of its type.

@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::{Refusal, RequestContext};
-use vostro_messaging::{BoundHandler, ContactKey, Foundation, LiveFeed, Manifest, Module, StartError};
+use vostro_messaging::{BoundHandler, ContactKey, Foundation, LiveFeed, Manifest, Module, Projection, StartError};
 
 use crate::adapters::{self, MailTransport};
 use crate::consume::{Arrivals, BusinessEvents};
 use crate::domain::{Backoff, Locale};
 use crate::manifest::{BUSINESS_EVENTS, MODULE};
+use crate::projection::{AccountProjection, RecipientProjection};
 use crate::publish;
 use crate::sender::Sender;
 use crate::templates::Templates;
@@ -125,6 +126,10 @@ impl Module for Notifications {
 
     fn handlers(&self) -> Vec<BoundHandler> {
         vec![BoundHandler { subscription: BUSINESS_EVENTS, handler: Arc::clone(&self.0.handler) as _ }]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(RecipientProjection), Arc::new(AccountProjection)]
     }
 
     async fn start(&self) -> Result<(), StartError> {

@@ -5,6 +5,7 @@ pub(crate) mod email_settlement;
 pub(crate) mod emails;
 pub(crate) mod notifications;
 pub(crate) mod preferences;
+pub(crate) mod rebuild;
 pub(crate) mod recipients;
 
 use std::error::Error;
@@ -18,6 +19,27 @@ pub(crate) use accounts::AccountTail;
 pub(crate) use emails::Claimed;
 pub(crate) use notifications::Stored;
 pub(crate) use recipients::Contact;
+
+/// A projection, or the one that is built again beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Live,
+    Rebuilt,
+}
+
+/// The same statement for both tables, each checked against the database when it is compiled. The first part ends with the
+/// live table's name.
+macro_rules! execute_on {
+    ($table:expr, $connection:expr, $before:literal, $after:literal, $($argument:expr),+ $(,)?) => {
+        match $table {
+            Table::Live => sqlx::query!($before + $after, $($argument),+).execute($connection).await,
+            Table::Rebuilt => {
+                sqlx::query!($before + "_rebuild" + $after, $($argument),+).execute($connection).await
+            }
+        }
+    };
+}
+use execute_on;
 
 /// Reads a name the table's CHECK allows only from a closed list.
 fn named<T: FromStr<Err: Error + Send + Sync + 'static>>(text: &str) -> sqlx::Result<T> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{channel, named};
+use super::{Table, channel, execute_on, named};
 use crate::domain::Known;
 
 /// How to reach a person, as of one auth event.
@@ -20,7 +20,11 @@ pub(crate) struct Contact {
 
 /// Keeps contacts, at most one per person and in the order of the people. One from an older event than the contact that is
 /// known changes nothing.
-pub(crate) async fn keep_in_tx(connection: &mut PgConnection, contacts: Vec<Contact>) -> sqlx::Result<()> {
+pub(crate) async fn keep_in_tx(
+    connection: &mut PgConnection,
+    table: Table,
+    contacts: Vec<Contact>,
+) -> sqlx::Result<()> {
     if contacts.is_empty() {
         return Ok(());
     }
@@ -33,8 +37,11 @@ pub(crate) async fn keep_in_tx(connection: &mut PgConnection, contacts: Vec<Cont
         sealed.push(contact.sealed_contact);
         locales.push(contact.locale);
     }
-    sqlx::query!(
-        "insert into notification.recipient as known (user_id, contact_sequence, sealed_contact, locale)
+    execute_on!(
+        table,
+        connection,
+        "insert into notification.recipient",
+        " as known (user_id, contact_sequence, sealed_contact, locale)
          select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[])
          on conflict (user_id) do update
          set contact_sequence = excluded.contact_sequence, sealed_contact = excluded.sealed_contact,
@@ -44,9 +51,7 @@ pub(crate) async fn keep_in_tx(connection: &mut PgConnection, contacts: Vec<Cont
         &sequences,
         &sealed,
         &locales
-    )
-    .execute(connection)
-    .await?;
+    )?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 use super::on_account_created::on_account_created;
 use super::on_account_updated::on_account_updated;
 use super::on_balance_changed::on_balance_changed;
-use crate::store::accounts::{BalanceChange, LifecycleChange, apply_balances_in_tx, apply_lifecycle_in_tx};
+use crate::store::accounts::{BalanceChange, LifecycleChange, Table, apply_balances_in_tx, apply_lifecycle_in_tx};
 
 /// Keeps this module's picture of the accounts. Of a batch only the latest state of each account is written; the
 /// sequences in the rows keep older events from overwriting newer ones.
@@ -23,20 +23,30 @@ impl Handler for AccountsHandler {
         connection: &mut PgConnection,
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
-        let mut accounts = HashMap::new();
-        let mut balances = HashMap::with_capacity(batch.len());
-        for event in batch {
-            match event.envelope.event_type.as_str() {
-                AccountCreatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_created(event)?),
-                AccountUpdatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_updated(event)?),
-                BalanceChangedV1::TYPE => keep_balance(&mut balances, on_balance_changed(event)?),
-                _ => return Err(event.invalid("not an event about accounts")),
-            }
-        }
-        apply_lifecycle_in_tx(connection, &mut accounts.into_values().collect::<Vec<_>>()).await?;
-        apply_balances_in_tx(connection, &mut balances.into_values().collect::<Vec<_>>()).await?;
+        apply_in_tx(connection, Table::Live, batch).await?;
         Ok(None)
     }
+}
+
+/// Takes events into one of the tables.
+pub(crate) async fn apply_in_tx(
+    connection: &mut PgConnection,
+    table: Table,
+    batch: &[Incoming],
+) -> Result<(), HandlerError> {
+    let mut accounts = HashMap::new();
+    let mut balances = HashMap::with_capacity(batch.len());
+    for event in batch {
+        match event.envelope.event_type.as_str() {
+            AccountCreatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_created(event)?),
+            AccountUpdatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_updated(event)?),
+            BalanceChangedV1::TYPE => keep_balance(&mut balances, on_balance_changed(event)?),
+            _ => return Err(event.invalid("not an event about accounts")),
+        }
+    }
+    apply_lifecycle_in_tx(connection, table, &mut accounts.into_values().collect::<Vec<_>>()).await?;
+    apply_balances_in_tx(connection, table, &mut balances.into_values().collect::<Vec<_>>()).await?;
+    Ok(())
 }
 
 /// Keeps the latest state of each account, and what its creation told wherever in the batch that comes.

@@ -8,5 +8,5 @@ mod on_posting_applied;
 mod on_posting_rejected;
 mod postings;
 
-pub(crate) use accounts::AccountsHandler;
+pub(crate) use accounts::{AccountsHandler, apply_in_tx};
 pub(crate) use postings::PostingsHandler;

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, StartError};
+use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, StartError};
 
 use self::accept::{Answer, Pending, accept};
 use self::waiting::Waiting;
@@ -19,6 +19,7 @@ use crate::decisions::DecisionWatch;
 use crate::domain::{Channel, Instruction, Transaction};
 use crate::error::TransactionError;
 use crate::manifest::{ACCOUNTS, MODULE, POSTINGS, manifest};
+use crate::projection::AccountViewProjection;
 use crate::{Config, store};
 
 pub use self::updates::{Subject, Update};
@@ -273,5 +274,9 @@ impl Module for Transactions {
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         vec![Box::pin(self.decision_watch().run(stop))]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(AccountViewProjection)]
     }
 }

@@ -68,10 +68,31 @@ pub(crate) struct BalanceChange {
     pub available_minor: i64,
 }
 
+/// The view, or the one that is built again beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Live,
+    Rebuilt,
+}
+
+/// The same statement for both tables, each checked against the database when it is compiled. The first part ends with the
+/// live table's name.
+macro_rules! execute_on {
+    ($table:expr, $connection:expr, $before:literal, $after:literal, $($argument:expr),+ $(,)?) => {
+        match $table {
+            Table::Live => sqlx::query!($before + $after, $($argument),+).execute($connection).await,
+            Table::Rebuilt => {
+                sqlx::query!($before + "_rebuild" + $after, $($argument),+).execute($connection).await
+            }
+        }
+    };
+}
+
 /// Applies changes of accounts, one per account. What an older event tells never replaces what a newer one told, but a
 /// creation that comes late still adds the number and the kind.
 pub(crate) async fn apply_lifecycle_in_tx(
     connection: &mut PgConnection,
+    table: Table,
     changes: &mut [LifecycleChange],
 ) -> sqlx::Result<()> {
     if changes.is_empty() {
@@ -84,8 +105,11 @@ pub(crate) async fn apply_lifecycle_in_tx(
         .iter()
         .map(|change| change.creation.as_ref().map(|(number, kind)| (number.as_str(), kind_name(*kind))).unzip())
         .unzip();
-    sqlx::query!(
-        "insert into transaction.account_view as v (id, number, kind, owner_id, currency, status, lifecycle_sequence)
+    execute_on!(
+        table,
+        connection,
+        "insert into transaction.account_view",
+        " as v (id, number, kind, owner_id, currency, status, lifecycle_sequence)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[])
          on conflict (id) do update set
              number = coalesce(v.number, excluded.number),
@@ -102,9 +126,7 @@ pub(crate) async fn apply_lifecycle_in_tx(
         &changes.iter().map(|change| change.currency.code()).collect::<Vec<_>>() as &[&str],
         &changes.iter().map(|change| change.status.as_str()).collect::<Vec<_>>() as &[&str],
         &changes.iter().map(|change| change.sequence).collect::<Vec<_>>()
-    )
-    .execute(connection)
-    .await?;
+    )?;
     Ok(())
 }
 
@@ -112,6 +134,7 @@ pub(crate) async fn apply_lifecycle_in_tx(
 /// for its creation.
 pub(crate) async fn apply_balances_in_tx(
     connection: &mut PgConnection,
+    table: Table,
     changes: &mut [BalanceChange],
 ) -> sqlx::Result<()> {
     if changes.is_empty() {
@@ -119,8 +142,11 @@ pub(crate) async fn apply_balances_in_tx(
     }
     changes.sort_unstable_by_key(|change| change.account_id);
     let changes = &*changes;
-    sqlx::query!(
-        "insert into transaction.account_view as v (id, available_minor, balance_sequence)
+    execute_on!(
+        table,
+        connection,
+        "insert into transaction.account_view",
+        " as v (id, available_minor, balance_sequence)
          select * from unnest($1::uuid[], $2::bigint[], $3::bigint[])
          on conflict (id) do update set
              available_minor = excluded.available_minor, balance_sequence = excluded.balance_sequence
@@ -128,9 +154,7 @@ pub(crate) async fn apply_balances_in_tx(
         &changes.iter().map(|change| change.account_id).collect::<Vec<_>>(),
         &changes.iter().map(|change| change.available_minor).collect::<Vec<_>>(),
         &changes.iter().map(|change| change.sequence).collect::<Vec<_>>()
-    )
-    .execute(connection)
-    .await?;
+    )?;
     Ok(())
 }
 

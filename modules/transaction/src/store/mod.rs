@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod history;
 pub(crate) mod outcomes;
 pub(crate) mod overdue;
+pub(crate) mod rebuild;
 mod row;
 pub(crate) mod transactions;
 

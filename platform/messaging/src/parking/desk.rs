@@ -2,13 +2,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
+use vostro_events::Cause;
+use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{DecidedMessageV1, OperatorStep};
 use vostro_kernel::{RequestContext, Role};
 
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
-use super::{redacted, select, store};
+use super::{DeskError, redacted, select, store};
 use crate::operation::Operation;
-use crate::{Foundation, InboundMessage, decode};
+use crate::{Foundation, InboundMessage, NewEvent, decode};
 
 /// Which actions need a second person, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Default for ApprovalPolicy {
 impl ApprovalPolicy {
     fn asks(&self, action: ParkingAction, subscription: &str) -> bool {
         let named = self.subscriptions.iter().any(|pattern| match pattern.strip_suffix(".*") {
-            Some(module) => subscription.split('.').next() == Some(module),
+            Some(module) => module_of(subscription) == module,
             None => pattern == subscription,
         });
         named && (self.redrive || action != ParkingAction::Redrive)
@@ -74,6 +76,18 @@ pub struct ParkedMessage {
     pub reason: String,
 }
 
+impl ParkedMessage {
+    /// In whose schema it is.
+    pub fn module(&self) -> &str {
+        module_of(&self.subscription)
+    }
+}
+
+/// The module of a subscription, `<module>.<name>`.
+pub(super) fn module_of(subscription: &str) -> &str {
+    subscription.split_once('.').map_or(subscription, |(module, _)| module)
+}
+
 /// A parked message as far as an operator may see into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedPayload {
@@ -94,31 +108,6 @@ pub enum Decision {
     Done(u64),
     /// Somebody else has to agree to this request first.
     Requested(Uuid),
-}
-
-/// An order that cannot be carried out; nothing was done.
-#[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    #[error("PARKING_FORBIDDEN: only a person with the role OPERATOR or ADMIN may do this")]
-    Forbidden,
-    #[error("PARKING_NOTHING_SELECTED: no parked message is selected; see what there is with list")]
-    NothingSelected,
-    #[error("PARKING_REASON_MISSING: say why; the reason goes to the audit log")]
-    ReasonMissing,
-    #[error("PARKING_NOT_FIRST: message {0} is not the first of its key; skip the first, or discard this one")]
-    NotFirst(Uuid),
-    #[error("PARKING_SEVERAL_SUBSCRIPTIONS: the selection is about several subscriptions; name one")]
-    SeveralSubscriptions,
-    #[error("PARKING_TOO_MANY: more than {0} messages are selected; narrow the selection")]
-    TooMany(i64),
-    #[error("PARKING_REQUEST_UNKNOWN: there is no request {0}")]
-    RequestUnknown(Uuid),
-    #[error("PARKING_REQUEST_DECIDED: the request is already {}", .0.as_str())]
-    RequestDecided(RequestState),
-    #[error("PARKING_SAME_PERSON: whoever asked for it cannot decide about it; a second person has to")]
-    SamePerson,
-    #[error("database")]
-    Database(#[from] sqlx::Error),
 }
 
 /// Where operators look at the parked messages of one module and decide about them. Whatever they do is an event of the
@@ -168,12 +157,25 @@ impl ParkingDesk {
         }))
     }
 
-    /// Requests for a second person, newest first.
+    /// Requests for a second person, newest first, those after (older than) `after`.
     ///
     /// # Errors
     /// Database faults.
-    pub async fn requests(&self, open_only: bool, limit: i64) -> sqlx::Result<Vec<ParkingRequest>> {
-        request::list(&self.foundation.pool, open_only, limit).await
+    pub async fn requests(
+        &self,
+        open_only: bool,
+        after: Option<(DateTime<Utc>, Uuid)>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ParkingRequest>> {
+        request::list(&self.foundation.pool, open_only, after, limit).await
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn request(&self, id: Uuid) -> sqlx::Result<Option<ParkingRequest>> {
+        request::find(&self.foundation.pool, id).await
     }
 
     /// Orders something done to the selected messages: at once, or, where the policy asks, when a second person agrees.
@@ -181,8 +183,19 @@ impl ParkingDesk {
     /// about its first message. Ordering the same again does nothing again.
     ///
     /// # Errors
-    /// [`DeskError`].
+    /// [`DeskError`]. A refusal is on record under the id of the command.
     pub async fn order(
+        &self,
+        context: &RequestContext,
+        action: ParkingAction,
+        selection: &Selection,
+        reason: &str,
+    ) -> Result<Decision, DeskError> {
+        let ordered = self.try_order(context, action, selection, reason).await;
+        self.recorded(context, action.command(), None, ordered).await
+    }
+
+    async fn try_order(
         &self,
         context: &RequestContext,
         action: ParkingAction,
@@ -238,8 +251,14 @@ impl ParkingDesk {
     /// Agrees to what somebody else asked for, which is done with it, or refuses it.
     ///
     /// # Errors
-    /// [`DeskError`]; [`DeskError::SamePerson`] for whoever asked.
+    /// [`DeskError`]; [`DeskError::SamePerson`] for whoever asked. A refusal is on record under the id of the command.
     pub async fn decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
+        let decided = self.try_decide(context, id, agree).await;
+        let command = if agree { "parkingRequestApprove" } else { "parkingRequestDecline" };
+        self.recorded(context, command, Some(id), decided).await
+    }
+
+    async fn try_decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
         let operator = authorised(context)?;
         let now = self.foundation.clock.now();
         let mut transaction = self.foundation.pool.begin().await?;
@@ -271,6 +290,31 @@ impl ParkingDesk {
         transaction.commit().await?;
         self.foundation.outbox.committed();
         Ok(Decision::Done(done))
+    }
+
+    /// Tells the audit log of a refusal: whoever tries to decide alone what takes two must not go unseen.
+    async fn recorded<T>(
+        &self,
+        context: &RequestContext,
+        command: &'static str,
+        subject_id: Option<Uuid>,
+        result: Result<T, DeskError>,
+    ) -> Result<T, DeskError> {
+        let Some((code, _)) = result.as_ref().err().and_then(DeskError::refusal) else { return result };
+        let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
+        let refused = CommandRefusedV1 {
+            module: self.module.to_owned(),
+            command_id: context.command_id,
+            command: command.to_owned(),
+            code,
+            subject_id,
+        };
+        let event = NewEvent::new(ids.next(), clock.now(), 1, Cause::command(context, command), &refused);
+        let mut transaction = pool.begin().await?;
+        outbox.append_in_tx(&mut transaction, vec![event]).await?;
+        transaction.commit().await?;
+        outbox.committed();
+        result
     }
 
     /// The messages an order is about, which are all of one subscription.
@@ -316,7 +360,7 @@ impl ParkingDesk {
 }
 
 /// Who it is, if they may decide.
-fn authorised(context: &RequestContext) -> Result<Uuid, DeskError> {
+pub(crate) fn authorised(context: &RequestContext) -> Result<Uuid, DeskError> {
     let roles = context.actor.roles;
     let id = context.actor.id.filter(|_| roles.contains(Role::Operator) || roles.contains(Role::Admin));
     id.ok_or(DeskError::Forbidden)

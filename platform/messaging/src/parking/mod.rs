@@ -3,7 +3,7 @@
 //!
 //! - The [`Consumer`](crate::Consumer) parks the key of an event that fails and keeps later events of parked keys behind it.
 //! - The [`RetryWorker`] tries the first event of each key again, less and less often, and at last quarantines the key.
-//! - An operator looks and decides at the [`ParkingDesk`].
+//! - An operator looks and decides at the [`ParkingDesk`] of a module, or at those of all modules: [`ParkingDesks`].
 //!
 //! A key is the events' partition key: what a producer keeps together travels in one slot, in order, and so it is parked
 //! together. Presence of a `parked_message` row is the state: it goes in the transaction that holds the effect. With
@@ -14,6 +14,8 @@
 //! adds first makes the release see one more message; whoever releases first has the effect committed.
 
 mod desk;
+mod desk_error;
+mod desks;
 mod known;
 mod reason;
 mod redact;
@@ -23,7 +25,10 @@ mod select;
 pub(crate) mod store;
 mod worker;
 
-pub use desk::{ApprovalPolicy, Decision, DeskError, ParkedMessage, ParkedPayload, ParkingDesk, Selection};
+pub(crate) use desk::authorised;
+pub use desk::{ApprovalPolicy, Decision, ParkedMessage, ParkedPayload, ParkingDesk, Selection};
+pub use desk_error::DeskError;
+pub use desks::ParkingDesks;
 pub(crate) use known::KnownParked;
 pub(crate) use reason::reason_of;
 pub use reason::{ParkedState, ReasonCode};

@@ -27,6 +27,22 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
+    const ALL: [Self; 8] = [
+        Self::Undecodable,
+        Self::ForeignSender,
+        Self::UnknownEvent,
+        Self::Invalid,
+        Self::EffectRefused,
+        Self::Blocked,
+        Self::RetriesExhausted,
+        Self::CrashLoop,
+    ];
+
+    /// The code of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Undecodable => "UNDECODABLE",

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::operator::OperatorAction;
 
@@ -73,6 +73,13 @@ pub struct ParkingRequest {
     pub requested_at: DateTime<Utc>,
     pub decided_by: Option<Uuid>,
     pub decided_at: Option<DateTime<Utc>>,
+}
+
+impl ParkingRequest {
+    /// In whose schema the messages are.
+    pub fn module(&self) -> &str {
+        super::desk::module_of(&self.subscription)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,13 +181,36 @@ pub(super) async fn decide_in_tx(
     Ok(())
 }
 
-/// The newest requests, the open ones only if asked so.
-pub(super) async fn list(pool: &sqlx::PgPool, open_only: bool, limit: i64) -> sqlx::Result<Vec<ParkingRequest>> {
+/// One request.
+pub(super) async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<ParkingRequest>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, action, subscription, messages, reason, state, requested_by, requested_at, decided_by, decided_at
+         from parking_request where id = $1",
+        id
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(Into::into))
+}
+
+/// The newest requests after this one, the open ones only if asked so.
+pub(super) async fn list(
+    pool: &PgPool,
+    open_only: bool,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> sqlx::Result<Vec<ParkingRequest>> {
+    let (before, id) = after.unzip();
     let rows = sqlx::query_as!(
         Row,
         "select id, action, subscription, messages, reason, state, requested_by, requested_at, decided_by, decided_at
-         from parking_request where not $1 or state = 'OPEN' order by requested_at desc, id desc limit $2",
+         from parking_request
+         where (not $1 or state = 'OPEN') and ($2::timestamptz is null or (requested_at, id) < ($2, $3::uuid))
+         order by requested_at desc, id desc limit $4",
         open_only,
+        before,
+        id,
         limit
     )
     .fetch_all(pool)

@@ -1,0 +1,156 @@
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use vostro_kernel::RequestContext;
+
+use super::desk::{authorised, module_of};
+use super::{Decision, DeskError, ParkedMessage, ParkedPayload, ParkingAction, ParkingDesk, ParkingRequest, Selection};
+
+/// The desks of all modules, or of some: what operators ask whatever module it is about. Cheap to clone.
+#[derive(Clone)]
+pub struct ParkingDesks(Vec<ParkingDesk>);
+
+impl ParkingDesks {
+    pub const fn new(desks: Vec<ParkingDesk>) -> Self {
+        Self(desks)
+    }
+
+    /// The desks that may hold such messages: the named module's, or that of the selected subscription.
+    ///
+    /// # Errors
+    /// [`DeskError::ModuleUnknown`].
+    pub fn about(&self, module: Option<&str>, selection: &Selection) -> Result<Self, DeskError> {
+        let of_subscription = selection.subscription.as_deref().map(module_of);
+        for wanted in [module, of_subscription].into_iter().flatten() {
+            if self.0.iter().all(|desk| desk.module() != wanted) {
+                return Err(DeskError::ModuleUnknown(wanted.to_owned()));
+            }
+        }
+        let is_wanted = |desk: &ParkingDesk, wanted: Option<&str>| wanted.is_none_or(|wanted| wanted == desk.module());
+        let wanted = self.0.iter().filter(|desk| is_wanted(desk, module) && is_wanted(desk, of_subscription));
+        Ok(Self(wanted.cloned().collect()))
+    }
+
+    /// Each module's desk.
+    pub fn iter(&self) -> impl Iterator<Item = &ParkingDesk> {
+        self.0.iter()
+    }
+
+    /// Parked messages, module by module in the order of parking, those after this position of this module.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn list(
+        &self,
+        selection: &Selection,
+        after: Option<(String, i64)>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ParkedMessage>> {
+        let (begin, mut position) = after.map_or((0, 0), |(module, position)| {
+            let begin = self.0.iter().position(|desk| desk.module() == module);
+            (begin.unwrap_or(self.0.len()), position)
+        });
+        let mut messages = Vec::new();
+        for desk in &self.0[begin..] {
+            let missing = limit - i64::try_from(messages.len()).unwrap_or(limit);
+            if missing <= 0 {
+                break;
+            }
+            messages.extend(desk.list(selection, position, missing).await?);
+            position = 0;
+        }
+        Ok(messages)
+    }
+
+    /// One message with its data, personal things left out. By its own id or that of its event.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn show(&self, id: Uuid) -> sqlx::Result<Option<ParkedPayload>> {
+        for desk in &self.0 {
+            if let Some(payload) = desk.show(id).await? {
+                return Ok(Some(payload));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Requests for a second person of all these modules, newest first, those after (older than) `after`.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn requests(
+        &self,
+        open_only: bool,
+        after: Option<(DateTime<Utc>, Uuid)>,
+        limit: i64,
+    ) -> sqlx::Result<Vec<ParkingRequest>> {
+        let mut requests = Vec::new();
+        for desk in &self.0 {
+            requests.extend(desk.requests(open_only, after, limit).await?);
+        }
+        requests.sort_by_key(|request| std::cmp::Reverse((request.requested_at, request.id)));
+        requests.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(requests)
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn request(&self, id: Uuid) -> sqlx::Result<Option<ParkingRequest>> {
+        Ok(self.with_request(id).await?.map(|(_, request)| request))
+    }
+
+    /// Orders something done, see [`ParkingDesk::order`]. The selection has to say something and to be about one module.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn order(
+        &self,
+        context: &RequestContext,
+        action: ParkingAction,
+        selection: &Selection,
+        reason: &str,
+    ) -> Result<Decision, DeskError> {
+        authorised(context)?;
+        if *selection == Selection::default() {
+            return Err(DeskError::SelectionEmpty);
+        }
+        let mut found = Vec::new();
+        for desk in &self.0 {
+            if !desk.list(selection, 0, 1).await?.is_empty() {
+                found.push(desk);
+            }
+        }
+        match found.as_slice() {
+            [desk] => desk.order(context, action, selection, reason).await,
+            [] => Err(DeskError::NothingSelected),
+            _ => Err(DeskError::SeveralSubscriptions),
+        }
+    }
+
+    /// Agrees to what somebody else asked for, or refuses it, see [`ParkingDesk::decide`]; and the request after that.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn decide(
+        &self,
+        context: &RequestContext,
+        id: Uuid,
+        agree: bool,
+    ) -> Result<(ParkingRequest, Decision), DeskError> {
+        authorised(context)?;
+        let (desk, request) = self.with_request(id).await?.ok_or(DeskError::RequestUnknown(id))?;
+        let decision = desk.decide(context, id, agree).await?;
+        Ok((desk.request(id).await?.unwrap_or(request), decision))
+    }
+
+    async fn with_request(&self, id: Uuid) -> sqlx::Result<Option<(&ParkingDesk, ParkingRequest)>> {
+        for desk in &self.0 {
+            if let Some(request) = desk.request(id).await? {
+                return Ok(Some((desk, request)));
+            }
+        }
+        Ok(None)
+    }
+}
