@@ -1,16 +1,19 @@
 //! The one broker: a user per module, who may do what the module's manifest says and nothing else.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
+use vostro_messaging::Partitions;
 use vostro_rabbitmq::topology::{self, user_name};
 use vostro_rabbitmq::{Endpoint, InvalidEndpoint, ManagementClient, ManagementError, Passwords, Topology};
 use vostro_schema::operations::{BrokerAway, BrokerView, Difference, QueueTotals};
 
 use crate::app;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Config};
 
 /// The broker cannot be used as it is configured; the text names the key.
 #[derive(Debug, thiserror::Error)]
@@ -86,23 +89,27 @@ fn derived(secret: &SecretString, role: &str) -> String {
 pub struct BrokerEyes {
     management: ManagementClient,
     vhost: String,
+    partitions: Partitions,
 }
 
 impl BrokerEyes {
     /// # Errors
     /// [`BrokerError`] when an address is none.
-    pub fn open(config: &BrokerConfig) -> Result<Self, BrokerError> {
-        let (management, vhost) = management(config)?;
-        Ok(Self { management, vhost })
+    pub fn open(config: &Config) -> Result<Self, BrokerError> {
+        let (management, vhost) = management(&config.broker)?;
+        Ok(Self { management, vhost, partitions: config.messaging.partitions() })
     }
 }
 
 #[async_trait]
 impl BrokerView for BrokerEyes {
     async fn queues_of(&self, module: &str) -> Result<QueueTotals, BrokerAway> {
-        let prefix = format!("q.{module}.");
+        // The subscriptions' alone: questions are answered while events are not taken.
+        let manifest = app::manifests().into_iter().find(|manifest| manifest.module == module);
+        let subscriptions = manifest.map(|manifest| manifest.subscribes).unwrap_or_default();
+        let ours: HashSet<String> = subscriptions.iter().flat_map(|it| it.queues(self.partitions)).collect();
         let queues = self.management.queues(&self.vhost).await.map_err(away)?;
-        let queues = queues.into_iter().filter(|queue| queue.name.starts_with(&prefix));
+        let queues = queues.into_iter().filter(|queue| ours.contains(&queue.name));
         Ok(queues.fold(QueueTotals::default(), |totals, queue| QueueTotals {
             ready: totals.ready + queue.ready,
             unacknowledged: totals.unacknowledged + queue.unacknowledged,
@@ -112,7 +119,7 @@ impl BrokerView for BrokerEyes {
 
     async fn topology_differences(&self) -> Result<Vec<Difference>, BrokerAway> {
         let live = topology::read_live(&self.management, &self.vhost).await.map_err(away)?;
-        let expected = Topology::of(&app::manifests()).map_err(away)?;
+        let expected = Topology::divided(&app::manifests(), self.partitions).map_err(away)?;
         let differences = topology::diff(&expected, &live);
         let told = |found: topology::Difference| Difference { text: found.to_string(), is_harmful: found.is_harmful() };
         Ok(differences.into_iter().map(told).collect())

@@ -79,7 +79,7 @@ async fn set(config: &Config, switch: &SwitchArgs, paused: bool) -> anyhow::Resu
 async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Result<bool> {
     let (_, foundation) = app::foundation_for_commands(config, module)?;
     let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
-    let broker = BrokerEyes::open(&config.broker)?;
+    let broker = BrokerEyes::open(config)?;
     let progress = crate::demo::bar("Deliveries are finished", 0);
     let waiting = async {
         loop {
@@ -102,7 +102,7 @@ async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Res
 }
 
 async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
-    let broker = BrokerEyes::open(&config.broker)?;
+    let broker = BrokerEyes::open(config)?;
     let (mut rows, mut held_rows, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for manifest in app::manifests() {
         let (module, foundation) = app::foundation_for_commands(config, manifest.module)?;

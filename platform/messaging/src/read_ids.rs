@@ -23,8 +23,8 @@ struct Gap {
 }
 
 impl ReadIds {
-    /// Longer than a module's transaction can last: a statement ends after 30 seconds and a connection that is idle in a
-    /// transaction after 60.
+    /// Longer than a module's transaction can last: PostgreSQL ends its statements after 30 seconds, and its connections
+    /// when they are idle in a transaction.
     const REMEMBERED: Duration = Duration::from_secs(180);
     /// When a relay starts it does not know which ids below the first row are of rows long deleted. A transaction that is
     /// open at that moment has taken its ids not longer ago than this many.

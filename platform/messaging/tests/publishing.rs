@@ -1,0 +1,161 @@
+//! What one relay publishes, in which order, and what it leaves in the outbox.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vostro_events::auth::UserRegisteredV1;
+use vostro_events::read_structured;
+use vostro_messaging::{Confirms, Frame, NewEvent, Outbox, Partitions, PublishError, Publisher, Relay};
+use vostro_testkit::{Database, incoming};
+
+/// An aggregate and the number of an event of it.
+type Numbered = (Uuid, i64);
+
+/// A broker that writes down what it confirmed, and can be told to refuse a frame.
+#[derive(Default)]
+struct Exchange {
+    confirmed: Mutex<Vec<Numbered>>,
+    /// Counts down with each frame; the frame that brings it to zero is refused with those sent beside it after it.
+    refuse_at: AtomicUsize,
+}
+
+impl Exchange {
+    fn confirmed(&self) -> Vec<Numbered> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn take(&self, frame: &Frame) {
+        let numbered = frame.events.iter().map(|event| {
+            let (envelope, _) = read_structured(event).expect("an event");
+            (envelope.aggregate_id, envelope.sequence)
+        });
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).extend(numbered);
+    }
+}
+
+#[async_trait]
+impl Publisher for Exchange {
+    async fn send(&self, frames: Vec<Frame>) -> Result<Confirms, PublishError> {
+        let mut refused = false;
+        let results = frames
+            .iter()
+            .map(|frame| {
+                let left = self.refuse_at.load(Ordering::Relaxed);
+                self.refuse_at.store(left.saturating_sub(1), Ordering::Relaxed);
+                refused |= left == 1;
+                if refused {
+                    return Err(PublishError::Unavailable("the broker is busy".to_owned()));
+                }
+                self.take(frame);
+                Ok(())
+            })
+            .collect();
+        Ok(Box::pin(async move { results }))
+    }
+
+    fn is_reachable(&self) -> bool {
+        true
+    }
+}
+
+struct Relaying {
+    database: Database,
+    outbox: Outbox,
+    exchange: Arc<Exchange>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Relaying {
+    async fn start() -> Self {
+        let database = Database::create("account", &sqlx::migrate::Migrator::DEFAULT).await;
+        let (outbox, exchange, stop) = (Outbox::default(), Arc::new(Exchange::default()), CancellationToken::new());
+        let pool = database.pool().clone();
+        let relay = Relay::new("account", pool, outbox.clone(), exchange.clone(), Duration::ZERO, Partitions::ONE);
+        let task = tokio::spawn(relay.run(stop.clone()));
+        Self { database, outbox, exchange, stop, task }
+    }
+
+    /// Writes one event of each in a transaction that is still open.
+    async fn writes(&self, events: &[Numbered]) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        let mut tx = self.database.pool().begin().await.expect("a transaction");
+        self.outbox.append_in_tx(&mut tx, events.iter().copied().map(event).collect()).await.expect("written");
+        tx
+    }
+
+    async fn commits(&self, events: &[Numbered]) {
+        self.writes(events).await.commit().await.expect("committed");
+        self.outbox.committed();
+    }
+
+    async fn until_confirmed(&self, events: usize) {
+        let confirmed = async {
+            while self.exchange.confirmed().len() < events {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), confirmed).await.expect("confirmed in time");
+    }
+
+    /// Stops the relay and returns what the broker has confirmed and how many rows are left.
+    async fn stop(self) -> (Vec<Numbered>, i64) {
+        self.stop.cancel();
+        self.task.await.expect("the relay ends");
+        let left = Outbox::status(self.database.pool()).await.expect("a status").rows;
+        (self.exchange.confirmed(), left)
+    }
+}
+
+fn event((aggregate, sequence): Numbered) -> NewEvent {
+    let sample = include_str!("../../../events/samples/auth.user-registered.v1.json");
+    let mut event: UserRegisteredV1 = serde_json::from_str(sample).expect("the sample fits");
+    event.user_id = aggregate;
+    let cause = incoming(&event, sequence).envelope.cause;
+    NewEvent::new(Uuid::now_v7(), Utc::now(), sequence, cause, &event)
+}
+
+fn aggregates(count: usize) -> Vec<Numbered> {
+    (0..count).map(|_| (Uuid::now_v7(), 1)).collect()
+}
+
+#[tokio::test]
+async fn a_row_that_commits_late_is_published_before_what_its_aggregate_wrote_after_it() {
+    let relaying = Relaying::start().await;
+    let late = Uuid::now_v7();
+    let open = relaying.writes(&[(late, 1)]).await;
+    // More rows than fit into a window pass the one that is not committed.
+    relaying.commits(&aggregates(1500)).await;
+    relaying.until_confirmed(1500).await;
+    open.commit().await.expect("committed");
+    relaying.commits(&[(late, 2)]).await;
+    relaying.until_confirmed(1502).await;
+    let (confirmed, left) = relaying.stop().await;
+    assert_eq!(confirmed[1500..], [(late, 1), (late, 2)]);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn after_a_refusal_everything_from_the_refused_frame_on_is_published_again_and_nothing_before_it() {
+    let relaying = Relaying::start().await;
+    // A frame holds 64 events: the third of four is refused.
+    relaying.exchange.refuse_at.store(3, Ordering::Relaxed);
+    let events = aggregates(200);
+    relaying.commits(&events).await;
+    relaying.until_confirmed(200).await;
+    assert_eq!(relaying.stop().await, (events, 0));
+}
+
+#[tokio::test]
+async fn confirmed_rows_are_gone_when_the_relay_has_stopped() {
+    let relaying = Relaying::start().await;
+    relaying.commits(&aggregates(10)).await;
+    relaying.until_confirmed(10).await;
+    let (confirmed, left) = relaying.stop().await;
+    assert_eq!((confirmed.len(), left), (10, 0));
+}

@@ -1,0 +1,277 @@
+//! The running bank: what is started for each module, and in which order it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+use vostro_kernel::{Ids as _, SystemIds};
+use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
+use vostro_messaging::rpc::Callee;
+use vostro_messaging::{ConsumptionSwitch, Foundation, Intake, Manifest, Module, Relay, RetryWorker, ScheduleWorker};
+use vostro_rabbitmq::rpc::{self, AmqpCaller};
+use vostro_rabbitmq::topology::{diff, read_live};
+use vostro_rabbitmq::{
+    AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
+};
+
+use super::{Modules, manifests, schemas, topology};
+use crate::broker;
+use crate::config::Config;
+use crate::database;
+use crate::http::{self, Component, Health, Operations as HttpOperations};
+
+/// A running bank.
+pub struct Bank {
+    address: SocketAddr,
+    health: Arc<Health>,
+    drain: Duration,
+    stop_serving: CancellationToken,
+    stop_consuming: CancellationToken,
+    stop_publishing: CancellationToken,
+    stop_keeping: CancellationToken,
+    serving: JoinSet<()>,
+    consuming: JoinSet<()>,
+    publishing: JoinSet<()>,
+    keeping: JoinSet<()>,
+    connections: Vec<Supervisor>,
+}
+
+impl Bank {
+    /// Starts everything. Returns when the bank listens; it is *ready* once the broker's topology was found right, which
+    /// this waits for in the background, so that a broker that is late does not keep the bank from starting.
+    ///
+    /// # Errors
+    /// When a migration is pending, the database is away, a module cannot start, or the address is taken.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        crate::telemetry::metrics();
+        refuse_pending_migrations(&config).await?;
+        let modules = Modules::build(&config)?;
+        for module in modules.all() {
+            module.start().await?;
+        }
+        let health = Arc::new(Health::new(modules.pools(), config.database.connections_per_module));
+        let listener = TcpListener::bind(config.http.address)
+            .await
+            .with_context(|| format!("listening on {}; set http.address to a free one", config.http.address))?;
+        let mut bank = Self {
+            address: listener.local_addr()?,
+            health: Arc::clone(&health),
+            drain: config.http.drain(),
+            stop_serving: CancellationToken::new(),
+            stop_consuming: CancellationToken::new(),
+            stop_publishing: CancellationToken::new(),
+            stop_keeping: CancellationToken::new(),
+            serving: JoinSet::new(),
+            consuming: JoinSet::new(),
+            publishing: JoinSet::new(),
+            keeping: JoinSet::new(),
+            connections: Vec::new(),
+        };
+        let operations = HttpOperations { health: Arc::clone(&health), auth: modules.auth.clone() };
+        let graphql = crate::graphql::router(&config, &modules, bank.stop_serving.clone())?;
+        bank.serve(listener, http::router(graphql, operations));
+        bank.move_messages(&config, &modules)?;
+        Ok(bank)
+    }
+
+    /// Where the bank listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn serve(&mut self, listener: TcpListener, router: axum::Router) {
+        let stop = self.stop_serving.clone();
+        self.serving.spawn(async move {
+            let serving = router.into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, serving).with_graceful_shutdown(stop.cancelled_owned());
+            if let Err(error) = serving.await {
+                warn!(%error, "serving ended");
+            }
+        });
+    }
+
+    /// Relays, consumers and background work, each behind the topology check: until the broker has every queue, an event
+    /// could be published into nothing.
+    fn move_messages(&mut self, config: &Config, modules: &Modules) -> anyhow::Result<()> {
+        let (management, vhost) = broker::management(&config.broker)?;
+        let topology = topology(config)?;
+        broker::passwords(&config.broker, &topology)?;
+        let verified = CancellationToken::new();
+        let here = (SystemIds.next(), format!("{} (process {})", self.address, std::process::id()));
+        for module in modules.all() {
+            let foundation = modules.foundation(module.manifest().module)?;
+            self.move_messages_of(&module, foundation, config, &here, &verified)?;
+        }
+        let (health, connections) = (Arc::clone(&self.health), self.connections.clone());
+        let stop = self.stop_consuming.clone();
+        self.consuming.spawn(async move {
+            tokio::select! {
+                () = verify_broker(&topology, &management, &vhost, &connections, &health) => {
+                    health.serving();
+                    verified.cancel();
+                }
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// One module's connections, and what moves messages over them. `here` is this instance: its id, and where it runs.
+    fn move_messages_of(
+        &mut self,
+        module: &Arc<dyn Module>,
+        foundation: &Foundation,
+        config: &Config,
+        here: &(Uuid, String),
+        verified: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Manifest { module: name, publish_linger, .. } = module.manifest();
+        let (partitions, times) = (config.messaging.partitions(), config.messaging.lease_times());
+        let Foundation { pool, outbox, asking, .. } = foundation.clone();
+        let endpoint = broker::endpoint_of(&config.broker, name)?;
+        let publishing = Supervisor::start(endpoint.clone(), &format!("vostro {name} publish"));
+        let consuming = Supervisor::start(endpoint, &format!("vostro {name} consume"));
+        self.connections.extend([publishing.clone(), consuming.clone()]);
+
+        let keeper = LeaseKeeper::new(name, foundation, here.0, &here.1, times);
+        let keeping = keeper.clone();
+        self.keeping.spawn(after(verified.clone(), self.stop_keeping.clone(), |stop| keeping.run(stop)));
+
+        let publisher = Arc::new(AmqpPublisher::new(publishing.clone(), name));
+        let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher.clone(), publish_linger, partitions);
+        let relaying = keeper.clone();
+        self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), move |stop| {
+            relay_whenever_held(relaying, name, relay, publisher, stop)
+        }));
+
+        let switch = ConsumptionSwitch::paused_until_read();
+        self.consuming.spawn(switch.clone().watch(name, pool.clone(), self.stop_consuming.clone()));
+        let broker = Arc::new(AmqpBroker::new(consuming.clone()));
+        for bound in module.handlers() {
+            let queues = bound.subscription.queues(partitions);
+            let intake = Intake::new(bound.subscription, foundation, config.messaging.retry_schedule(), switch.clone());
+            let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&bound.handler));
+            let (keeper, handler, broker) = (keeper.clone(), bound.handler, broker.clone());
+            self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), move |stop| {
+                consume_whenever_held(keeper, queues, intake, handler, broker, stop)
+            }));
+            self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| worker.run(stop)));
+        }
+
+        asking.connect(Arc::new(AmqpCaller::new(name, publishing.clone(), consuming.clone())));
+        let callee = Callee::new(name, module.responders(), &manifests());
+        if !callee.answers_nothing() {
+            self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| {
+                rpc::serve(Arc::new(callee), consuming, publishing, stop)
+            }));
+        }
+
+        self.consuming.spawn(ScheduleWorker::new(name, pool, outbox).run(self.stop_consuming.clone()));
+        for work in module.background(self.stop_consuming.clone()) {
+            self.consuming.spawn(work);
+        }
+        Ok(())
+    }
+
+    /// Drains and stops: no new requests, batches finished, outboxes published, connections closed. Each step has a share
+    /// of the drain limit; what a step does not finish is finished after the next start.
+    pub async fn stop(mut self) {
+        self.health.draining();
+        self.stop_serving.cancel();
+        finish(&mut self.serving, self.drain / 5, "requests").await;
+        self.stop_consuming.cancel();
+        finish(&mut self.consuming, self.drain * 2 / 5, "batches").await;
+        self.stop_publishing.cancel();
+        finish(&mut self.publishing, self.drain * 2 / 5, "the outbox").await;
+        self.stop_keeping.cancel();
+        finish(&mut self.keeping, self.drain / 5, "giving leases back").await;
+        for connection in &self.connections {
+            connection.close().await;
+        }
+        info!("the bank is closed");
+    }
+}
+
+async fn refuse_pending_migrations(config: &Config) -> anyhow::Result<()> {
+    let pending = database::pending(&config.database, &schemas()).await?;
+    if let Some(first) = pending.first() {
+        bail!(
+            "{} migrations are pending, the first is {:?} of {}: run `vostro migrate` before serving",
+            pending.len(),
+            first.description,
+            first.module
+        );
+    }
+    Ok(())
+}
+
+/// Runs `work` once `gate` is open, unless `stop` comes first.
+async fn after<F: Future<Output = ()>>(
+    gate: CancellationToken,
+    stop: CancellationToken,
+    work: impl FnOnce(CancellationToken) -> F,
+) {
+    tokio::select! {
+        () = gate.cancelled() => {}
+        () = stop.cancelled() => return,
+    }
+    work(stop).await;
+}
+
+/// Compares the broker with the manifests, and tries whether every module can log in, until nothing is wrong; says each
+/// time what is.
+async fn verify_broker(
+    topology: &Topology,
+    management: &ManagementClient,
+    vhost: &str,
+    connections: &[Supervisor],
+    health: &Health,
+) {
+    let mut said = String::new();
+    loop {
+        let detail = match read_live(management, vhost).await.map(|live| diff(topology, &live)) {
+            Ok(differences) if differences.iter().any(Difference::is_harmful) => {
+                let names = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                format!("the topology differs (run `vostro topology apply`): {names}")
+            }
+            Ok(_) => match connections.iter().find_map(not_connected) {
+                None => {
+                    health.set_broker(Component { ok: true, detail: "the topology is right".to_owned() });
+                    info!("the broker's topology is right");
+                    return;
+                }
+                Some(reason) => reason,
+            },
+            Err(error) => format!("the broker's topology cannot be read: {error}"),
+        };
+        if detail != said {
+            warn!(detail, "not ready");
+            said.clone_from(&detail);
+        }
+        health.set_broker(Component { ok: false, detail });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn not_connected(connection: &Supervisor) -> Option<String> {
+    match connection.health() {
+        ConnectionHealth::Connected | ConnectionHealth::Blocked(_) => None,
+        ConnectionHealth::Down(reason) => {
+            Some(format!("{} cannot connect as {}: {reason}", connection.name(), connection.endpoint().user()))
+        }
+    }
+}
+
+async fn finish(tasks: &mut JoinSet<()>, within: Duration, what: &str) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(within, all).await.is_err() {
+        warn!(what, "not finished within the drain limit");
+        tasks.shutdown().await;
+    }
+}
