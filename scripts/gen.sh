@@ -70,35 +70,14 @@ record_queries() {
 
 write_contracts() {
   build_bank
-  "$(bank_program)" schema generate --root .
-  "$(bank_program)" topology definitions --output rabbitmq/definitions.json
-  mkdir -p docs
-  write_event_map >docs/events.md
-  # Composing needs Node and the network, so it is done only when a module's schema has changed. Whether the supergraph
-  # fits is a test too, which needs neither.
-  if [ -e schema/sdl/supergraph.graphql ] && diff -rq -x supergraph.graphql "$before/schema/sdl" schema/sdl; then
-    return 0
-  elif has npm; then
+  "$(bank_program)" schema generate --root . && return
+  # The supergraph is composed of other subgraphs than these. Composing needs Node and the network, so it is done only then.
+  if has npm; then
     (cd schema/compose && npm ci --silent --no-audit --no-fund && npm run --silent compose)
-    "$(bank_program)" schema generate --root . # its documentation follows from the supergraph
-    write_event_map >docs/events.md
+    "$(bank_program)" schema generate --root .
   else
     warn 'Node is not installed: the supergraph was not composed again'
   fi
-}
-
-write_event_map() {
-  cat <<MAP
-# Who tells whom
-
-Which module publishes which event, and through which queue others hear it. Generated from the modules' manifests by
-\`make gen\`; the fields of each event are in [events/schemas](../events/schemas), and the same in a form that tools read is
-each module's AsyncAPI document in [asyncapi](asyncapi).
-
-\`\`\`mermaid
-$("$(bank_program)" topology flow)
-\`\`\`
-MAP
 }
 
 # save FOLDER: copies of what is generated; restore FOLDER: the way back.

@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use vostro_rabbitmq::Topology;
 
-use vostro_schema::stitch::Engine;
+use vostro_schema::stitch::{Engine, sdl};
 use vostro_schema::{errors_page, reference};
 
 use super::output;
@@ -26,7 +26,18 @@ pub fn run(command: &SchemaCommand) -> anyhow::Result<bool> {
     let SchemaCommand::Generate { root } = command;
     generate(root)?;
     output::text("Written: schema/sdl, events/schemas, rabbitmq/definitions.json, docs.");
-    Ok(true)
+    let composed = std::fs::read_to_string(supergraph(root))?;
+    match sdl::check_fresh(&composed, &graphql::subgraph_sdls()) {
+        Ok(()) => Ok(true),
+        Err(stale) => {
+            output::text(&format!("{stale}; then run this again, as the documentation follows from it."));
+            Ok(false)
+        }
+    }
+}
+
+fn supergraph(root: &Path) -> PathBuf {
+    root.join("schema/sdl/supergraph.graphql")
 }
 
 fn generate(root: &Path) -> anyhow::Result<()> {
@@ -42,7 +53,7 @@ fn generate(root: &Path) -> anyhow::Result<()> {
         write(&root.join("docs/asyncapi").join(format!("{module}.json")), &document)?;
     }
     write(&root.join("docs/events.md"), &event_page())?;
-    let supergraph = std::fs::read_to_string(root.join("schema/sdl/supergraph.graphql"))?;
+    let supergraph = std::fs::read_to_string(supergraph(root))?;
     let engine = Engine::over(&supergraph)?.build()?;
     write(&root.join("docs/errors.md"), &errors_page::page(&supergraph))?;
     write(&root.join("docs/graphql-api.md"), &reference::page(engine.planner().api_schema()))?;
@@ -51,7 +62,14 @@ fn generate(root: &Path) -> anyhow::Result<()> {
 
 fn event_page() -> String {
     let flow = vostro_rabbitmq::topology::event_flow(&app::manifests());
-    format!("# Who hears of which event\n\nGenerated from the module manifests by `make gen`.\n\n{}\n", flow.trim())
+    format!(
+        "# Who tells whom\n\n\
+         Which module publishes which event, and through which queue others hear it. Generated from the modules' manifests by\n\
+         `make gen`; the fields of each event are in [events/schemas](../events/schemas), and the same in a form that tools read is\n\
+         each module's AsyncAPI document in [asyncapi](asyncapi).\n\n\
+         ```mermaid\n{}\n```\n",
+        flow.trim_end()
+    )
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -258,7 +258,7 @@ impl LeaseKeeper {
     async fn grant(&self, group: &[(What, bool)], taken: Taken, until: Instant) -> sqlx::Result<()> {
         let Inner { module, pool, instance, .. } = &*self.inner;
         let Taken { what: name, epoch, previous } = taken;
-        info!(module, what = name, epoch, "this instance has the lease");
+        debug!(module, what = name, epoch, "this instance has the lease");
         if let Some(previous) = previous {
             warn!(module, what = name, %previous, "its holder has ended or gone silent; taken over");
             counter!("vostro_lease_takeovers_total", "module" => *module, "what" => name.clone()).increment(1);
