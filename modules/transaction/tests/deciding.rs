@@ -289,3 +289,37 @@ async fn what_is_stuck_for_long_does_not_hide_what_is_new() {
     }
     assert_eq!(turn().await, 1_001);
 }
+
+#[tokio::test]
+async fn the_ledgers_events_and_its_answers_do_not_lock_each_other_out() {
+    let watched = Watched::open().await;
+    // In any other order than the same one the two would be stuck in most of the rounds.
+    for round in 0..6 {
+        let from_the_start =
+            "update transaction.decision_watch set seen_through = '00000000-0000-0000-0000-000000000000'";
+        watched.bank.database.tamper(from_the_start).await;
+        let mut transactions = Vec::new();
+        for number in 0..20 {
+            let transaction = watched.bank.pay(&format!("{round}-{number}"), "1").await;
+            watched.ledger.decides(&transaction, None);
+            transactions.push(transaction);
+        }
+        let pool = watched.bank.database.pool();
+        let mut held = pool.begin().await.expect("a transaction");
+        let one = "select 1 from transaction.transaction where id = $1 for update";
+        sqlx::query(one).bind(transactions[10].id).execute(&mut *held).await.expect("a lock");
+        let outcomes: Vec<_> = transactions.iter().rev().map(|transaction| applied(transaction.id)).collect();
+        let release = async {
+            let waiting = "select count(distinct pid) from pg_locks
+                           where not granted and pid in (select pid from pg_stat_activity where datname = current_database())";
+            while watched.bank.count(waiting).await < 2 {
+                tokio::task::yield_now().await;
+            }
+            held.rollback().await.expect("released");
+        };
+        tokio::join!(watched.turn_after(3_600), watched.bank.hear_of_postings(&outcomes), release);
+        for transaction in &transactions {
+            assert_eq!((watched.status(transaction).await, watched.ends(transaction).await), (Status::Completed, 1));
+        }
+    }
+}
