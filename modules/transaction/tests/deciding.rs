@@ -143,6 +143,9 @@ async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_se
     let events = watched.bank.database.outbox_events().await;
     let said = |index: usize| (&events[index].1, events[index].0.sequence, events[index].0.occurred_at);
     assert_eq!(said(0), said(1), "it says the same");
+    let (first, again) = (&events[0].0.cause, &events[1].0.cause);
+    assert_eq!((again.actor_kind, again.actor_id), (first.actor_kind, first.actor_id), "it is the payer's order still");
+    assert_eq!((again.actor_id, again.command.as_deref()), (Some(watched.bank.payer.id), Some("decisionInquiry")));
 }
 
 #[tokio::test]
