@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
+use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, write_structured};
 
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
@@ -28,9 +28,25 @@ impl NewEvent {
             partition_key: event.partition_key(),
             cause,
         };
-        let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
-        let bytes = write_structured(&envelope, &data);
+        let bytes = write_structured(&envelope, &data_of(event));
         Self { envelope, bytes }
+    }
+
+    /// What happened, in the version that is going and in the one that is coming. They are published one after the other,
+    /// share everything but type and data, and are one thing to whoever gets both. `id` is a fresh UUIDv7; the newer
+    /// one's follows from it.
+    pub fn in_two_versions<Before: DomainEvent, After: NextVersionOf<Before>>(
+        id: Uuid,
+        occurred_at: DateTime<Utc>,
+        sequence: i64,
+        cause: Cause,
+        (before, after): (&Before, &After),
+    ) -> [Self; 2] {
+        let first = Self::new(id, occurred_at, sequence, cause, before);
+        let event_type = EventType::of(after.event_type());
+        let envelope = Envelope { id: copy_of(id), event_type, ..first.envelope.clone() };
+        let bytes = write_structured(&envelope, &data_of(after));
+        [first, Self { envelope, bytes }]
     }
 
     /// An event that was committed before and is published once more: the same id, sequence and data.
@@ -46,6 +62,10 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
+    serde_json::value::to_raw_value(event).expect("events are plain data and always serialise")
 }
 
 /// The outgoing side of one module. Cheap to clone.
