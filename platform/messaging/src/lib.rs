@@ -6,6 +6,8 @@
 //! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
 //! [`Consumer`] acknowledges after its commit.
 //!
+//! While the outbox is beyond its bound, commands are turned away: [`AdmissionGate`].
+//!
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
 //! waits in the publisher's: [`schedule`].
 //!
@@ -20,6 +22,7 @@
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
 //! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
+mod admission;
 mod compression;
 mod consumer;
 mod consumption_desk;
@@ -49,6 +52,7 @@ mod switch;
 mod transport;
 mod wire;
 
+pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
 
+use crate::AdmissionGate;
+
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -52,6 +54,7 @@ impl NewEvent {
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     committed: Arc<Notify>,
+    gate: AdmissionGate,
 }
 
 /// A row waiting to be published.
@@ -109,6 +112,11 @@ impl Outbox {
         .execute(connection)
         .await?;
         Ok(())
+    }
+
+    /// Whether commands that would write to it are let in.
+    pub fn gate(&self) -> &AdmissionGate {
+        &self.gate
     }
 
     /// Wakes the relay. Call it after the commit; forgetting it delays the events by one poll, no more.
