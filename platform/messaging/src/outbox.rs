@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
 
-use crate::AdmissionGate;
+use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
 
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
@@ -48,6 +48,16 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// # Errors
+    /// When nobody would take it.
+    pub(crate) fn check_size(&self) -> Result<(), EventTooLarge> {
+        let (bytes, most) = (self.bytes.len(), MESSAGE_BYTES);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(EventTooLarge { event_type: self.envelope.event_type.as_str().to_owned(), bytes, most })
+    }
 }
 
 /// The outgoing side of one module. Cheap to clone.
@@ -81,7 +91,7 @@ impl Outbox {
     /// only then do the ids of one aggregate's events follow the order of their commits.
     ///
     /// # Errors
-    /// Database faults.
+    /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -92,6 +102,7 @@ impl Outbox {
         let (mut aggregates, mut times, mut bodies) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         for event in events {
+            event.check_size()?;
             ids.push(event.envelope.id);
             types.push(event.envelope.event_type.to_string());
             slots.push(i16::from(event.envelope.slot().number()));
