@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
+use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, write_structured};
+
+use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
 
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
@@ -28,9 +30,25 @@ impl NewEvent {
             partition_key: event.partition_key(),
             cause,
         };
-        let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
-        let bytes = write_structured(&envelope, &data);
+        let bytes = write_structured(&envelope, &data_of(event));
         Self { envelope, bytes }
+    }
+
+    /// What happened, in the version that is going and in the one that is coming. They are published one after the other,
+    /// share everything but type and data, and are one thing to whoever gets both. `id` is a fresh UUIDv7; the newer
+    /// one's follows from it.
+    pub fn in_two_versions<Before: DomainEvent, After: NextVersionOf<Before>>(
+        id: Uuid,
+        occurred_at: DateTime<Utc>,
+        sequence: i64,
+        cause: Cause,
+        (before, after): (&Before, &After),
+    ) -> [Self; 2] {
+        let first = Self::new(id, occurred_at, sequence, cause, before);
+        let event_type = EventType::of(after.event_type());
+        let envelope = Envelope { id: copy_of(id), event_type, ..first.envelope.clone() };
+        let bytes = write_structured(&envelope, &data_of(after));
+        [first, Self { envelope, bytes }]
     }
 
     /// An event that was committed before and is published once more: the same id, sequence and data.
@@ -46,12 +64,27 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// # Errors
+    /// When nobody would take it.
+    pub(crate) fn check_size(&self) -> Result<(), EventTooLarge> {
+        let (bytes, most) = (self.bytes.len(), MESSAGE_BYTES);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(EventTooLarge { event_type: self.envelope.event_type.as_str().to_owned(), bytes, most })
+    }
+}
+
+fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
+    serde_json::value::to_raw_value(event).expect("events are plain data and always serialise")
 }
 
 /// The outgoing side of one module. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     committed: Arc<Notify>,
+    gate: AdmissionGate,
 }
 
 /// A row waiting to be published.
@@ -78,7 +111,7 @@ impl Outbox {
     /// only then do the ids of one aggregate's events follow the order of their commits.
     ///
     /// # Errors
-    /// Database faults.
+    /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -89,6 +122,7 @@ impl Outbox {
         let (mut aggregates, mut times, mut bodies) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         for event in events {
+            event.check_size()?;
             ids.push(event.envelope.id);
             types.push(event.envelope.event_type.to_string());
             slots.push(i16::from(event.envelope.slot().number()));
@@ -109,6 +143,11 @@ impl Outbox {
         .execute(connection)
         .await?;
         Ok(())
+    }
+
+    /// Whether commands that would write to it are let in.
+    pub fn gate(&self) -> &AdmissionGate {
+        &self.gate
     }
 
     /// Wakes the relay. Call it after the commit; forgetting it delays the events by one poll, no more.
