@@ -25,7 +25,7 @@ pub(crate) const BUSINESS_EVENTS: Subscription = Subscription {
         TransactionFailedV1::TYPE,
     ]),
     batch: 500,
-    linger: Duration::from_millis(20),
+    linger: Duration::from_millis(50),
     inbox: InboxMode::Rows,
 };
 
@@ -47,6 +47,6 @@ pub fn manifest() -> Manifest {
         calls: &[],
         serves: &[],
         depends_on: &[],
-        publish_linger: Duration::from_millis(20),
+        publish_linger: Duration::from_millis(50),
     }
 }
