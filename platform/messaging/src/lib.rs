@@ -50,6 +50,7 @@ pub mod schedule;
 mod seal;
 mod switch;
 mod transport;
+pub mod versions;
 mod wire;
 
 pub use consumer::Consumer;
