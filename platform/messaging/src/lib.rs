@@ -6,6 +6,8 @@
 //! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
 //! [`Consumer`] acknowledges after its commit.
 //!
+//! While the outbox is beyond its bound, commands are turned away: [`AdmissionGate`].
+//!
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
 //! waits in the publisher's: [`schedule`].
 //!
@@ -22,6 +24,7 @@
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
 //! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
+mod admission;
 mod compression;
 mod consumer;
 mod consumption_desk;
@@ -35,6 +38,7 @@ mod handler;
 pub mod inbox;
 mod intake;
 pub mod lease;
+mod limits;
 mod manifest;
 mod module;
 mod operation;
@@ -53,6 +57,7 @@ mod transport;
 pub mod versions;
 mod wire;
 
+pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
@@ -61,6 +66,7 @@ pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};
 pub use intake::Intake;
+pub use limits::{EventTooLarge, JSON_DEPTH, MESSAGE_BYTES};
 pub use manifest::{EventSelector, InboxMode, Manifest, Partitions, Subscription};
 pub use module::{BoundHandler, Foundation, Module, StartError};
 pub use operation::Operation;

@@ -24,8 +24,8 @@ pub struct Manifest {
     pub serves: &'static [&'static str],
     /// Modules whose events it cannot work without; they start first.
     pub depends_on: &'static [&'static str],
-    /// How long its events may wait in the outbox for company. A few milliseconds where somebody waits for what they
-    /// lead to, more where nobody does.
+    /// How long its events may wait in the outbox for company. Nothing where somebody waits for what they lead to, some
+    /// milliseconds where nobody does.
     pub publish_linger: Duration,
 }
 

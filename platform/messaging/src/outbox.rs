@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, write_structured};
 
+use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
+
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -62,6 +64,16 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// # Errors
+    /// When nobody would take it.
+    pub(crate) fn check_size(&self) -> Result<(), EventTooLarge> {
+        let (bytes, most) = (self.bytes.len(), MESSAGE_BYTES);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(EventTooLarge { event_type: self.envelope.event_type.as_str().to_owned(), bytes, most })
+    }
 }
 
 fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
@@ -72,6 +84,7 @@ fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     committed: Arc<Notify>,
+    gate: AdmissionGate,
 }
 
 /// A row waiting to be published.
@@ -98,7 +111,7 @@ impl Outbox {
     /// only then do the ids of one aggregate's events follow the order of their commits.
     ///
     /// # Errors
-    /// Database faults.
+    /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
         if events.is_empty() {
             return Ok(());
@@ -109,6 +122,7 @@ impl Outbox {
         let (mut aggregates, mut times, mut bodies) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         for event in events {
+            event.check_size()?;
             ids.push(event.envelope.id);
             types.push(event.envelope.event_type.to_string());
             slots.push(i16::from(event.envelope.slot().number()));
@@ -131,6 +145,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether commands that would write to it are let in.
+    pub fn gate(&self) -> &AdmissionGate {
+        &self.gate
+    }
+
     /// Wakes the relay. Call it after the commit; forgetting it delays the events by one poll, no more.
     pub fn committed(&self) {
         self.committed.notify_one();
@@ -145,9 +164,19 @@ impl Outbox {
     /// # Errors
     /// Database faults.
     pub async fn status(pool: &PgPool) -> sqlx::Result<OutboxStatus> {
-        sqlx::query_as!(OutboxStatus, r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox"#)
-            .fetch_one(pool)
-            .await
+        Self::status_from(pool, 0).await
+    }
+
+    /// What is waiting from the id `first` on. Deleted rows are looked at until they are vacuumed, some ten thousand of
+    /// them under load, so whoever asks often says where to begin.
+    pub(crate) async fn status_from(pool: &PgPool, first: i64) -> sqlx::Result<OutboxStatus> {
+        sqlx::query_as!(
+            OutboxStatus,
+            r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox where id >= $1"#,
+            first
+        )
+        .fetch_one(pool)
+        .await
     }
 
     /// The rows after `newest`, and those in the gaps before it (each from one id to another, both included), oldest first.
