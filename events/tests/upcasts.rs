@@ -9,7 +9,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use vostro_events::account::{AccountChange, AccountStatus, AccountTerm, AccountUpdatedV1, AccountUpdatedV2};
-use vostro_events::{EventDescription, EventType, NextVersionOf, Upcaster, catalog, reads_all_history, upcasters};
+use vostro_events::{
+    EventDescription, EventType, NextVersionOf, Upcaster, catalog, read_data, reads_all_history, upcasters,
+};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -116,6 +118,21 @@ fn newest_of(event_type: &'static str) -> &'static str {
     let versions = catalog().into_iter().map(|other| other.event_type);
     let versions = versions.filter(|other| EventType::of(other).event() == event.event());
     versions.max_by_key(|other| EventType::of(other).major()).expect("at least itself")
+}
+
+#[test]
+fn stored_data_are_read_in_their_own_version_or_a_later_one_and_in_no_other() {
+    let data = RawValue::from_string(json(&folder("samples").join("account.account-updated.v1.json")).to_string());
+    let data = data.expect("JSON");
+    let (one, two) = (AccountUpdatedV1::TYPE, AccountUpdatedV2::TYPE);
+    assert_eq!(read_data(one, &data, one).expect("its own").get(), data.get());
+    let read = read_data(one, &data, two).expect("a later one");
+    let read: AccountUpdatedV2 = serde_json::from_str(read.get()).expect("it fits");
+    assert_eq!(read.changed, [AccountTerm::Status]);
+    for (written, wanted) in [(two, one), ("account.account-created.v1", two), ("nobody.knows.v1", one)] {
+        let refused = read_data(written, &data, wanted).expect_err("no way there").to_string();
+        assert!(refused.contains(&format!("no upcaster leads there from {written}")), "{refused}");
+    }
 }
 
 #[test]
