@@ -55,6 +55,7 @@ mod seal;
 mod switch;
 mod transaction;
 mod transport;
+pub mod versions;
 mod wire;
 
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};

@@ -11,6 +11,6 @@ mod wire;
 
 pub use consuming::Consuming;
 pub use database::Database;
-pub use delivery::{deliver, incoming, incoming_caused_by, reason_for_refusing};
+pub use delivery::{deliver, incoming, incoming_caused_by, incoming_in_two_versions, reason_for_refusing};
 pub use queue::Queue;
 pub use wire::{Wire, WireMood};
