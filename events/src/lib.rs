@@ -15,6 +15,7 @@ pub mod auth;
 mod catalog;
 pub mod command;
 pub mod compliance;
+mod dataref;
 mod domain_event;
 mod envelope;
 pub mod notification;
@@ -24,6 +25,7 @@ mod structured;
 pub mod transaction;
 
 pub use catalog::{EventDescription, canonical_text, catalog};
+pub use dataref::DataRef;
 pub use domain_event::DomainEvent;
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};

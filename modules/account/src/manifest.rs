@@ -5,7 +5,7 @@ use vostro_events::account::{
 };
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::query::Query as _;
-use vostro_events::query::account::PostingDecisionsV1;
+use vostro_events::query::account::{CLAIM, PostingDecisionsV1};
 use vostro_events::transaction::TransactionInitiatedV1;
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
 
@@ -26,7 +26,7 @@ pub fn manifest() -> Manifest {
         ],
         subscribes: vec![postings(), registrations()],
         calls: &[],
-        serves: &[PostingDecisionsV1::TYPE],
+        serves: &[PostingDecisionsV1::TYPE, CLAIM],
         // Not transaction: its transfers can wait, and it cannot start without our accounts.
         depends_on: &["auth"],
         publish_linger: Duration::ZERO,
