@@ -17,6 +17,8 @@
 //!
 //! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`].
 //!
+//! Events of earlier versions are read as those a module knows: [`EventReader`].
+//!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
 //! To consume events, a module
@@ -47,6 +49,7 @@ mod outbox;
 pub mod parking;
 mod projection;
 mod read_ids;
+mod reading;
 mod rebuild;
 mod relay;
 pub mod rpc;
@@ -72,6 +75,7 @@ pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
 pub use parking::{RetrySchedule, RetryWorker};
 pub use projection::{Comparison, Projection};
+pub use reading::EventReader;
 pub use rebuild::{EventSource, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError};
 pub use relay::Relay;
 pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};

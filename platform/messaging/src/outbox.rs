@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use vostro_events::{Cause, DataRef, DomainEvent, Envelope, EventType, read_structured, write_structured};
+use vostro_events::{
+    Cause, DataRef, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, read_structured, write_structured,
+};
 
 use crate::claim::{self, CLAIMED_BYTES};
 use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
@@ -39,9 +41,25 @@ impl NewEvent {
             cause,
             dataref: None,
         };
-        let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
-        let bytes = write_structured(&envelope, &data);
+        let bytes = write_structured(&envelope, &data_of(event));
         Self { envelope, bytes }
+    }
+
+    /// What happened, in the version that is going and in the one that is coming. They are published one after the other,
+    /// share everything but type and data, and are one thing to whoever gets both. `id` is a fresh UUIDv7; the newer
+    /// one's follows from it.
+    pub fn in_two_versions<Before: DomainEvent, After: NextVersionOf<Before>>(
+        id: Uuid,
+        occurred_at: DateTime<Utc>,
+        sequence: i64,
+        cause: Cause,
+        (before, after): (&Before, &After),
+    ) -> [Self; 2] {
+        let first = Self::new(id, occurred_at, sequence, cause, before);
+        let event_type = EventType::of(after.event_type());
+        let envelope = Envelope { id: copy_of(id), event_type, ..first.envelope.clone() };
+        let bytes = write_structured(&envelope, &data_of(after));
+        [first, Self { envelope, bytes }]
     }
 
     /// An event that was committed before and is published once more: the same id, sequence and data.
@@ -87,6 +105,10 @@ impl NewEvent {
         }
         Err(EventTooLarge { event_type: self.envelope.event_type.as_str().to_owned(), bytes, most })
     }
+}
+
+fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
+    serde_json::value::to_raw_value(event).expect("events are plain data and always serialise")
 }
 
 /// The outgoing side of one module. Cheap to clone.
@@ -191,9 +213,19 @@ impl Outbox {
     /// # Errors
     /// Database faults.
     pub async fn status(pool: &PgPool) -> sqlx::Result<OutboxStatus> {
-        sqlx::query_as!(OutboxStatus, r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox"#)
-            .fetch_one(pool)
-            .await
+        Self::status_from(pool, 0).await
+    }
+
+    /// What is waiting from the id `first` on. Deleted rows are looked at until they are vacuumed, some ten thousand of
+    /// them under load, so whoever asks often says where to begin.
+    pub(crate) async fn status_from(pool: &PgPool, first: i64) -> sqlx::Result<OutboxStatus> {
+        sqlx::query_as!(
+            OutboxStatus,
+            r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox where id >= $1"#,
+            first
+        )
+        .fetch_one(pool)
+        .await
     }
 
     /// The rows after `newest`, and those in the gaps before it (each from one id to another, both included), oldest first.
