@@ -14,11 +14,11 @@ pub(crate) fn responders(inner: &Arc<Inner>) -> Vec<Arc<dyn Responder>> {
     let claims = ClaimDesk::new(CLAIM, inner.foundation.pool.clone());
     let inner = Arc::clone(inner);
     vec![
-        Arc::new(claims),
         respond_to(move |question: PostingDecisionsV1| {
             let inner = Arc::clone(&inner);
             async move { posting_decisions(&inner, question).await }
         }),
+        Arc::new(claims),
     ]
 }
 
