@@ -3,7 +3,7 @@
 # PORT_BASE=25000 moves all ports, VOSTRO_LOCAL=/folder the data, PROFILE=dev takes the quicker build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench stop clean gen lint fmt
+.PHONY: help demo run test bench bench-messaging stop clean gen lint fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -18,7 +18,10 @@ test: ## run every test (TEST_ARGS='-p vostro-account')
 	@scripts/test.sh $(TEST_ARGS)
 
 bench: ## measure transfers beside pgbench (BENCH_ARGS='--clients 64 --hot-account')
-	@scripts/bench.sh $(BENCH_ARGS)
+	@scripts/bench.sh transfers $(BENCH_ARGS)
+
+bench-messaging: ## measure relay, broker and consumers (BENCH_ARGS='--events 20000 --json')
+	@scripts/bench.sh messaging $(BENCH_ARGS)
 
 stop: ## stop the bank and its servers; data stay
 	@scripts/stop.sh

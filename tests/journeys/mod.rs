@@ -1,4 +1,5 @@
 mod banking;
+mod benchmarks;
 mod demo;
 mod operating;
 mod operations;

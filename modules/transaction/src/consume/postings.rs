@@ -3,7 +3,6 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
@@ -13,9 +12,9 @@ use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 use super::on_posting_applied::on_posting_applied;
 use super::on_posting_rejected::on_posting_rejected;
 use crate::domain::{Outcome, Status, Transaction};
+use crate::ending::{end_in_tx, tell_ended};
 use crate::facade::Shared;
-use crate::publish;
-use crate::store::outcomes::{settle_in_tx, statuses_in_tx};
+use crate::store::outcomes::statuses_in_tx;
 
 /// Ends transactions the way the ledger decided. Only transactions without an outcome are changed, so an event that
 /// comes again changes nothing and tells nobody anything.
@@ -66,28 +65,11 @@ impl Handler for PostingsHandler {
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
         let said = outcomes(batch)?;
-        let open = settle_in_tx(connection, said.iter().map(|(id, (outcome, _))| (*id, outcome))).await?;
-        let foundation = &self.shared.foundation;
-        let now = foundation.clock.now();
-        let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-        for transaction in open {
-            let (outcome, event) = &said[&transaction.id];
-            let transaction = transaction.settle(outcome).map_err(|refusal| event.invalid(refusal.to_string()))?;
-            let cause = Cause::event(&event.envelope);
-            events.push(publish::ended(foundation.ids.next(), now, cause, &transaction));
-            ended.push(transaction);
-        }
+        let outcomes = said.iter().map(|(id, (outcome, _))| (*id, outcome)).collect();
+        let ended = end_in_tx(&self.shared, connection, &outcomes, |id| Cause::event(&said[&id].1.envelope)).await?;
         Self::check_the_others(connection, &said, &ended).await?;
-        foundation.outbox.append_in_tx(connection, events).await?;
-
         let shared = Arc::clone(&self.shared);
-        Ok(Some(Box::new(move || {
-            for transaction in ended {
-                let (kind, status) = (transaction.kind.as_str(), transaction.status.as_str());
-                counter!("vostro_transactions_ended_total", "kind" => kind, "status" => status).increment(1);
-                shared.tell(transaction);
-            }
-        })))
+        Ok(Some(Box::new(move || tell_ended(&shared, ended))))
     }
 }
 
