@@ -87,7 +87,7 @@ impl StatementWriter {
     async fn pass(&self) -> sqlx::Result<Pass> {
         let foundation = &self.inner.foundation;
         let began = Instant::now();
-        let mut transaction = foundation.pool.begin().await?;
+        let mut transaction = foundation.begin().await?;
         let Some(Job { mut statement, cause }) = statements::take_due_in_tx(&mut transaction).await? else {
             return Ok(Pass::Nothing);
         };

@@ -95,7 +95,7 @@ impl Scene {
 
     /// Commits events of one key and takes them out of the outbox, as they would travel.
     async fn publish(&self, events: &[NewEvent]) -> Vec<Incoming> {
-        let mut transaction = self.auth.pool().begin().await.expect("a transaction");
+        let mut transaction = vostro_messaging::begin(self.auth.pool()).await.expect("a transaction");
         self.outbox.append_in_tx(&mut transaction, events.to_vec()).await.expect("written");
         transaction.commit().await.expect("committed");
         let events = self.auth.outbox_events().await;
@@ -153,7 +153,7 @@ async fn large_data_stays_behind_and_reaches_the_handler_whole_in_parts() {
 #[tokio::test]
 async fn what_is_rolled_back_leaves_neither_event_nor_data() {
     let scene = Scene::set().await;
-    let mut transaction = scene.auth.pool().begin().await.expect("a transaction");
+    let mut transaction = vostro_messaging::begin(scene.auth.pool()).await.expect("a transaction");
     let large = vec![event(Uuid::now_v7(), 1, 5_000)];
     scene.outbox.append_in_tx(&mut transaction, large).await.expect("written");
     // As when the process ends here.
@@ -227,7 +227,7 @@ async fn a_module_whose_manifest_asks_for_no_claims_gets_none() {
 #[tokio::test]
 async fn more_data_than_subscribers_take_is_refused_in_the_transaction() {
     let scene = Scene::set().await;
-    let mut transaction = scene.auth.pool().begin().await.expect("a transaction");
+    let mut transaction = vostro_messaging::begin(scene.auth.pool()).await.expect("a transaction");
     let large = vec![event(Uuid::now_v7(), 1, CLAIMED_BYTES + 2)];
     let refusal = scene.outbox.append_in_tx(&mut transaction, large).await.expect_err("too large");
     let sqlx::Error::Encode(reason) = refusal else { panic!("{refusal}") };

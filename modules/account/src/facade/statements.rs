@@ -64,7 +64,7 @@ impl Accounts {
         let Some(account) = self.account(context, asked.account_id).await? else {
             return Err(Refusal::new(AccountErrorCode::NotFound).at(&["input", "accountId"]).into());
         };
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         let range = store::statements::range_in_tx(&mut transaction, account.id, period).await?;
         let statement = Statement {
             id: self.inner.foundation.ids.next(),
@@ -112,7 +112,7 @@ impl Accounts {
 
     async fn try_cancel(&self, context: &RequestContext, id: Uuid) -> Result<Statement, AccountError> {
         let publisher = self.inner.publisher();
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         let Some(Job { mut statement, .. }) =
             store::statements::lock_in_tx(&mut transaction, viewer(context), id).await?
         else {

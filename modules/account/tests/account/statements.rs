@@ -64,12 +64,7 @@ impl Scene {
     }
 
     fn asked(&self, key: &str, (from, to): (&str, &str)) -> GenerateStatement {
-        GenerateStatement {
-            account_id: self.account.id,
-            from: day(from),
-            to: day(to),
-            idempotency_key: key.to_owned(),
-        }
+        GenerateStatement { account_id: self.account.id, from: day(from), to: day(to), idempotency_key: key.to_owned() }
     }
 
     async fn generate(&self, key: &str, period: (&str, &str)) -> Statement {
