@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
-use vostro_messaging::{AdmissionBounds, Partitions, RetrySchedule};
+use vostro_messaging::{AdmissionBounds, MESSAGE_BYTES, Partitions, RetrySchedule};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -141,6 +141,10 @@ pub struct MessagingConfig {
     pub admission_rows: u32,
     /// They are turned away too when nothing has left an outbox that is not empty for this long, in seconds.
     pub admission_stalled_seconds: u32,
+    /// Events of more bytes travel without their data, which subscribers ask for. For modules that answer for it.
+    pub claim_over_bytes: usize,
+    /// For how many days such data is kept after the last event that refers to it.
+    pub claims_kept_days: u16,
 }
 
 impl Default for MessagingConfig {
@@ -155,6 +159,8 @@ impl Default for MessagingConfig {
             partitions: Partitions::ONE.number(),
             admission_rows: 200_000,
             admission_stalled_seconds: 1_800,
+            claim_over_bytes: 64 * 1024,
+            claims_kept_days: 30,
         }
     }
 }
@@ -187,6 +193,11 @@ impl MessagingConfig {
         }
     }
 
+    /// For how long data that did not travel is kept.
+    pub fn claims_kept(&self) -> Duration {
+        Duration::from_secs(u64::from(self.claims_kept_days) * 24 * 60 * 60)
+    }
+
     pub fn partitions(&self) -> Partitions {
         Partitions::new(self.partitions).unwrap_or(Partitions::ONE)
     }
@@ -200,6 +211,9 @@ impl MessagingConfig {
         }
         if self.admission_rows < 2 || self.admission_stalled_seconds == 0 {
             return Err("admission_rows and admission_stalled_seconds: at least 2 and 1".to_owned());
+        }
+        if !(1024..=MESSAGE_BYTES).contains(&self.claim_over_bytes) || self.claims_kept_days == 0 {
+            return Err(format!("claim_over_bytes: between 1024 and {MESSAGE_BYTES}; claims_kept_days: at least 1"));
         }
         if Partitions::new(self.partitions).is_none() {
             return Err("partitions: 1, 2, 4, 8, 16, 32 or 64".to_owned());

@@ -209,6 +209,90 @@ pub struct PostingRejectedV1 {
     pub code: String,
 }
 
+/// Somebody asked for a statement of an account, and it is being prepared. The entries it will have are fixed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementRequestedV1 {
+    pub statement_id: Uuid,
+    pub account_id: Uuid,
+    /// Absent on internal accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    /// The first day of the period.
+    pub from: NaiveDate,
+    /// The last day of the period.
+    pub to: NaiveDate,
+    /// How many entries it will have.
+    pub entries: i64,
+}
+
+/// One more part of a statement is written. The parts, one after the other, are the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementPartWrittenV1 {
+    pub statement_id: Uuid,
+    pub account_id: Uuid,
+    /// 1 for the first part, without gaps.
+    pub part: i32,
+    /// How many entries are in this part.
+    pub entries: i64,
+    /// Its text: CSV (RFC 4180), with the names of the columns in the first part alone.
+    pub content: String,
+}
+
+/// A statement is complete and can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementReadyV1 {
+    pub statement_id: Uuid,
+    pub account_id: Uuid,
+    /// Absent on internal accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    /// The first day of the period.
+    pub from: NaiveDate,
+    /// The last day of the period.
+    pub to: NaiveDate,
+    pub currency: Currency,
+    /// The balance before the first of its entries.
+    pub opening_balance_minor: i64,
+    /// The balance after the last of its entries.
+    pub closing_balance_minor: i64,
+    pub entries: i64,
+    pub parts: i32,
+}
+
+/// There will be no statement, or there is none any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementEndedV1 {
+    pub statement_id: Uuid,
+    pub account_id: Uuid,
+    pub outcome: StatementOutcome,
+}
+
+/// Why a statement cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StatementOutcome {
+    /// Somebody did not want it any more.
+    Cancelled,
+    /// It could not be prepared in time.
+    Failed,
+    /// It was kept for as long as statements are.
+    Expired,
+}
+
+/// The time of a statement is up: that for preparing it, or that for keeping it. Said by the account module to itself;
+/// a term that was replaced or cancelled says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementTermEndedV1 {
+    /// Which term; a statement has one at a time.
+    pub term_id: Uuid,
+    pub statement_id: Uuid,
+}
+
 domain_events! {
     AccountCreatedV1 => "account.account-created.v1", "account", account_id;
     AccountUpdatedV1 => "account.account-updated.v1", "account", account_id;
@@ -216,4 +300,9 @@ domain_events! {
     BalanceChangedV1 => "account.balance-changed.v1", "balance", account_id;
     PostingAppliedV1 => "account.posting-applied.v1", "posting", transaction_id;
     PostingRejectedV1 => "account.posting-rejected.v1", "posting", transaction_id;
+    StatementRequestedV1 => "account.statement-requested.v1", "statement", statement_id;
+    StatementPartWrittenV1 => "account.statement-part-written.v1", "statement", statement_id;
+    StatementReadyV1 => "account.statement-ready.v1", "statement", statement_id;
+    StatementEndedV1 => "account.statement-ended.v1", "statement", statement_id;
+    StatementTermEndedV1 => "account.statement-term-ended.v1", "statement-term", term_id;
 }

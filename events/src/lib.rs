@@ -17,6 +17,7 @@ pub mod auth;
 mod catalog;
 pub mod command;
 pub mod compliance;
+mod dataref;
 mod domain_event;
 mod envelope;
 pub mod notification;
@@ -28,6 +29,7 @@ mod upcast;
 mod versions;
 
 pub use catalog::{EventDescription, canonical_text, catalog};
+pub use dataref::DataRef;
 pub use domain_event::{DomainEvent, NextVersionOf};
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};

@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 use vostro_kernel::{Ids as _, SystemIds};
+use vostro_messaging::claim::{ClaimSweeper, Redeeming};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::rpc::Callee;
 use vostro_messaging::{
-    AdmissionWatch, ConsumptionSwitch, Foundation, Intake, Manifest, Module, Relay, RetryWorker, ScheduleWorker,
+    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, Relay, RetryWorker,
+    ScheduleWorker,
 };
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{diff, read_live};
@@ -133,7 +135,8 @@ impl Bank {
         here: &(Uuid, String),
         verified: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let Manifest { module: name, publish_linger, .. } = module.manifest();
+        let manifest = module.manifest();
+        let Manifest { module: name, publish_linger, .. } = manifest;
         let (partitions, times) = (config.messaging.partitions(), config.messaging.lease_times());
         let Foundation { pool, outbox, asking, .. } = foundation.clone();
         let endpoint = broker::endpoint_of(&config.broker, name)?;
@@ -156,10 +159,11 @@ impl Bank {
         self.consuming.spawn(switch.clone().watch(name, pool.clone(), self.stop_consuming.clone()));
         let broker = Arc::new(AmqpBroker::new(consuming.clone()));
         for bound in module.handlers() {
+            let handler: Arc<dyn Handler> = Arc::new(Redeeming::new(bound.handler, asking.clone(), &manifest));
             let queues = bound.subscription.queues(partitions);
             let intake = Intake::new(bound.subscription, foundation, config.messaging.retry_schedule(), switch.clone());
-            let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&bound.handler));
-            let (keeper, handler, broker) = (keeper.clone(), bound.handler, broker.clone());
+            let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&handler));
+            let (keeper, handler, broker) = (keeper.clone(), handler, broker.clone());
             self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), move |stop| {
                 consume_whenever_held(keeper, queues, intake, handler, broker, stop)
             }));
@@ -176,6 +180,8 @@ impl Bank {
 
         let watch = AdmissionWatch::new(name, pool.clone(), config.messaging.admission(), outbox.gate().clone());
         self.consuming.spawn(watch.run(self.stop_consuming.clone()));
+        let sweeper = ClaimSweeper::new(name, pool.clone(), config.messaging.claims_kept());
+        self.consuming.spawn(sweeper.run(self.stop_consuming.clone()));
         self.consuming.spawn(ScheduleWorker::new(name, pool, outbox).run(self.stop_consuming.clone()));
         for work in module.background(self.stop_consuming.clone()) {
             self.consuming.spawn(work);

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::Query;
 
+/// Data of an event that was too large to travel; see [`super::claim`].
+pub const CLAIM: &str = "account.claim.v1";
+
 /// What has the ledger decided about these transactions?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

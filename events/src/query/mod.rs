@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod auth;
+pub mod claim;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

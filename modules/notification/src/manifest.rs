@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2};
+use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2, StatementReadyV1};
 use vostro_events::auth::{UserLoggedInV1, UserRegisteredV1, UserUpdatedV1};
 use vostro_events::notification::{
     NotificationDeliveredV1, NotificationReadV1, NotificationSentV1, PreferenceChangedV1,
@@ -21,6 +21,7 @@ pub(crate) const BUSINESS_EVENTS: Subscription = Subscription {
         UserUpdatedV1::TYPE,
         AccountCreatedV1::TYPE,
         AccountUpdatedV2::TYPE,
+        StatementReadyV1::TYPE,
         TransactionCompletedV1::TYPE,
         TransactionFailedV1::TYPE,
     ]),

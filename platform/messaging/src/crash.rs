@@ -21,6 +21,10 @@ pub const RETRIED: &str = "parking.retried";
 pub const RELEASED: &str = "parking.released";
 /// After scheduled events were moved into the outbox, before that is committed.
 pub const DUE: &str = "schedule.due";
+/// After a part of a heavy job was written, before that is committed.
+pub const PART_WRITTEN: &str = "job.part-written";
+/// After a part of a heavy job was committed, before anybody is told.
+pub const PART_COMMITTED: &str = "job.part-committed";
 /// After a page of events was applied beside a live projection.
 pub const REBUILDING: &str = "rebuild.applied";
 /// After everything was applied beside a live projection, before it is compared and swapped.

@@ -31,6 +31,7 @@ pub fn incoming_caused_by<E: DomainEvent>(event: &E, sequence: i64, cause: Cause
         sequence,
         partition_key: event.partition_key(),
         cause,
+        dataref: None,
     };
     let data = serde_json::value::to_raw_value(event).expect("events always serialise");
     Incoming { envelope, data }

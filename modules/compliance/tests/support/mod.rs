@@ -114,6 +114,7 @@ pub fn event(event_type: &'static str, aggregate_type: &'static str, aggregate: 
             sequence,
             partition_key: Uuid::from_u128(aggregate),
             cause: cause(),
+            dataref: None,
         },
         data: RawValue::from_string(format!(r#"{{"aggregate":{aggregate}, "sequence":{sequence}}}"#)).unwrap(),
     }
