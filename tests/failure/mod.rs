@@ -1,8 +1,8 @@
 mod crash_points;
 mod decisions;
-mod instances;
+pub mod instances;
 mod load;
-mod messages;
-mod parking;
-mod projections;
+pub mod messages;
+pub mod parking;
+pub mod projections;
 mod servers;

@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -67,6 +67,20 @@ impl World {
 
     pub fn vhost(&self) -> &str {
         &self.name
+    }
+
+    /// The database server's, for a proxy before it.
+    pub fn database_address(&self) -> SocketAddr {
+        let host = (self.server.get_host(), self.server.get_port());
+        host.to_socket_addrs().expect("a host").next().expect("an address")
+    }
+
+    /// The database of this world as it is found at another address.
+    pub fn database_url_through(&self, address: SocketAddr) -> String {
+        let url = self.config.database.url.expose_secret();
+        let (scheme_and_user, place) = url.rsplit_once('@').expect("an address with a user");
+        let (_, database) = place.split_once('/').expect("an address with a database");
+        format!("{scheme_and_user}@{address}/{database}")
     }
 
     /// Where this world keeps files.

@@ -166,7 +166,9 @@ impl Consumer {
         } else {
             self.handle(events).await?;
         }
-        deliveries.ack_through(last).await.map_err(|error| self.gone(&error))
+        deliveries.ack_through(last).await.map_err(|error| self.gone(&error))?;
+        crash::point(crash::ACKNOWLEDGED, &self.intake.group);
+        Ok(())
     }
 
     fn gone(&self, error: &TransportError) -> Ended {
@@ -277,6 +279,9 @@ impl Consumer {
             InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),
             InboxMode::Handler => None,
         };
+        if fresh.is_some() {
+            crash::point(crash::CLAIMED, &self.intake.group);
+        }
         let new = fresh.as_ref().map_or(events.len(), std::collections::HashSet::len);
         let after_commit = match &fresh {
             Some(fresh) if fresh.is_empty() => None,

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
 
+use crate::crash;
+
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -80,9 +82,8 @@ impl Outbox {
     /// # Errors
     /// Database faults.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = events.first() else { return Ok(()) };
+        crash::point(crash::WRITTEN, first.envelope.event_type.module());
         let count = events.len();
         let (mut ids, mut types, mut slots) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
