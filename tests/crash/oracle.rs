@@ -81,7 +81,7 @@ const ARRIVING: &[(&str, &str)] = &[
     (
         "everybody who registered has the one account that comes with it",
         "select count(*) from compliance.event e join compliance.event_type y on y.code = e.type
-         where y.name = 'auth.user-registered.v1'
+         where y.name = 'auth.user-registered.v1' and jsonb_exists(e.data::jsonb -> 'roles', 'CUSTOMER')
            and (select count(*) from account.account a where a.owner_id = e.aggregate_id) <> 1",
     ),
 ];

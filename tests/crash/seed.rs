@@ -60,6 +60,7 @@ pub async fn play(seed: u64) -> Played {
     let bank = scene.world.spawn_bank(&[]).await;
     traffic.progresses_by(20).await;
     let mut promises = traffic.finish().await;
+    cause::redrive(&scene.world).await;
     promises.accepted.append(&mut scene.own.accepted);
     oracle::everything_adds_up(&scene.world, &promises, &scene.scheduled).await;
     assert!(bank.terminate().await.success(), "the bank stops when it is told to");

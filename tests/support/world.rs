@@ -1,6 +1,6 @@
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
@@ -334,10 +334,13 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path, messag
     Config::load(Some(&file)).expect("the configuration of the tests is good")
 }
 
-/// A port nobody listens on just now, below the range the kernel gives to outgoing connections.
+/// A port nobody listens on just now, below the range the kernel gives to outgoing connections, and that this process has
+/// not given out before: who got one may listen on it later.
 fn free_port() -> u16 {
+    static GIVEN_OUT: AtomicU16 = AtomicU16::new(0);
     let first = 24_000 + u16::try_from(std::process::id() % 4000).expect("below 4000");
-    (first..30_000)
+    std::iter::repeat_with(|| first + GIVEN_OUT.fetch_add(1, Ordering::Relaxed))
+        .take_while(|port| *port < 30_000)
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("one of thousands of ports is free")
 }
