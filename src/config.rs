@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
-use vostro_messaging::{Partitions, RetrySchedule};
+use vostro_messaging::{AdmissionBounds, Partitions, RetrySchedule};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -137,6 +137,10 @@ pub struct MessagingConfig {
     /// Into how many queues each subscription is divided, so that several instances share its work: 1, 2, 4 … 64. The
     /// same for all instances; the README says how to change it.
     pub partitions: u8,
+    /// Commands of a module are turned away while more events than this wait in its outbox, and let in again at half of it.
+    pub admission_rows: u32,
+    /// They are turned away too when nothing has left an outbox that is not empty for this long, in seconds.
+    pub admission_stalled_seconds: u32,
 }
 
 impl Default for MessagingConfig {
@@ -149,6 +153,8 @@ impl Default for MessagingConfig {
             approval_of_redrive: policy.redrive,
             lease_ms: 10_000,
             partitions: Partitions::ONE.number(),
+            admission_rows: 200_000,
+            admission_stalled_seconds: 1_800,
         }
     }
 }
@@ -173,6 +179,14 @@ impl MessagingConfig {
         self.lease_times().expire.max(Duration::from_secs(5))
     }
 
+    /// From where on commands are turned away.
+    pub fn admission(&self) -> AdmissionBounds {
+        AdmissionBounds {
+            rows: i64::from(self.admission_rows),
+            stalled: Duration::from_secs(self.admission_stalled_seconds.into()),
+        }
+    }
+
     pub fn partitions(&self) -> Partitions {
         Partitions::new(self.partitions).unwrap_or(Partitions::ONE)
     }
@@ -183,6 +197,9 @@ impl MessagingConfig {
         }
         if !(500..=600_000).contains(&self.lease_ms) {
             return Err("lease_ms: between 500 and 600000".to_owned());
+        }
+        if self.admission_rows < 2 || self.admission_stalled_seconds == 0 {
+            return Err("admission_rows and admission_stalled_seconds: at least 2 and 1".to_owned());
         }
         if Partitions::new(self.partitions).is_none() {
             return Err("partitions: 1, 2, 4, 8, 16, 32 or 64".to_owned());

@@ -138,6 +138,11 @@ pub fn router(config: &Config, modules: &Modules, stop: CancellationToken) -> an
         .module("compliance", InProcess(finish(compliance::builder().data(modules.compliance.clone()))))
         .module("node", InProcess(finish(node::builder().data(directory))))
         .module("operations", InProcess(finish(operations::builder().data(modules.operations(config)?))))
+        // Without logging in nobody could look at what waits, and an operator could do nothing about it.
+        .gate("auth", modules.gate("auth")?, &["login", "tokenRefresh", "logout"])
+        .gate("account", modules.gate("account")?, &[])
+        .gate("transaction", modules.gate("transaction")?, &[])
+        .gate("notification", modules.gate("notification")?, &[])
         .build()?;
     let authenticator = Arc::new(modules.auth.verifier());
     let door_config = settings.door(config.http.graphiql)?;

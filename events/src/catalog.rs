@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::command::CommandRefusedV1;
 use crate::operator::OperatorActedV1;
-use crate::{DomainEvent, account, auth, compliance, notification, transaction};
+use crate::{DomainEvent, Upcaster, account, auth, compliance, notification, transaction};
 
 /// What is known about one event version without having one.
 pub struct EventDescription {
@@ -84,4 +84,16 @@ pub fn catalog() -> Vec<EventDescription> {
         compliance::describe(),
     ];
     modules.into_iter().flatten().chain(refusals).chain(operations).collect()
+}
+
+/// Every upcaster of every module. Refusals and operations are the same struct for all modules and have had one version.
+pub(crate) fn upcasters() -> Vec<Upcaster> {
+    let modules = [
+        auth::upcasters(),
+        account::upcasters(),
+        transaction::upcasters(),
+        notification::upcasters(),
+        compliance::upcasters(),
+    ];
+    modules.into_iter().flatten().collect()
 }

@@ -1,7 +1,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
+
+use crate::NotUpcast;
 
 /// One version of one event.
 pub trait DomainEvent: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -21,9 +24,19 @@ pub trait DomainEvent: Serialize + DeserializeOwned + JsonSchema + Send + Sync +
     }
 }
 
-/// Ties a struct to its type, aggregate and aggregate id, and lists it in the module's catalogue.
+/// A version of an event that follows another: the same thing told in another way.
+pub trait NextVersionOf<Before: DomainEvent>: DomainEvent {
+    /// Reads what was told in the old way.
+    ///
+    /// # Errors
+    /// [`NotUpcast`] when the data do not fit any released schema of the version before.
+    fn upcast(before: Value) -> Result<Value, NotUpcast>;
+}
+
+/// Ties a struct to its type, aggregate and aggregate id, and lists it in the module's catalogue. A version that follows
+/// another names it, and implements [`NextVersionOf`] it.
 macro_rules! domain_events {
-    ($($event:ident => $type:literal, $aggregate:literal, $id:ident;)+) => {
+    ($($event:ident => $type:literal, $aggregate:literal, $id:ident $(, after $before:ident)?;)+) => {
         $(
             impl $event {
                 /// The CloudEvents type of this event version.
@@ -45,6 +58,14 @@ macro_rules! domain_events {
 
         pub(crate) fn describe() -> Vec<$crate::EventDescription> {
             vec![$($crate::EventDescription::of::<$event>($type)),+]
+        }
+
+        pub(crate) fn upcasters() -> Vec<$crate::Upcaster> {
+            vec![$($($crate::Upcaster {
+                from: <$before>::TYPE,
+                to: $type,
+                upcast: <$event as $crate::NextVersionOf<$before>>::upcast,
+            },)?)+]
         }
     };
 }

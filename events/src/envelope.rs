@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_kernel::{ActorKind, RequestContext, Slot};
 
+use crate::identity_of;
+
 /// `<module>.<event>.v<major>`: which event, and which version of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventType(Cow<'static, str>);
@@ -49,6 +51,16 @@ impl EventType {
     /// The module that owns the event.
     pub fn module(&self) -> &str {
         self.0.split('.').next().unwrap_or_default()
+    }
+
+    /// Which event it is, whatever the version: `<module>.<event>`.
+    pub fn event(&self) -> &str {
+        self.0.rsplit_once(".v").map_or(&self.0, |(event, _)| event)
+    }
+
+    /// Which version of it, from 1.
+    pub fn major(&self) -> u16 {
+        self.0.rsplit_once(".v").and_then(|(_, major)| major.parse().ok()).unwrap_or_default()
     }
 }
 
@@ -95,7 +107,8 @@ impl Cause {
 /// What is known about an event beside its data: the CloudEvents attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// UUIDv7, the same over every redelivery, republication and replay.
+    /// UUIDv7, the same over every redelivery, republication and replay. That of the newer one of two versions that are
+    /// published of one event follows from it; see [`copy_of`](crate::copy_of).
     pub id: Uuid,
     pub event_type: EventType,
     /// When the fact became true (commit of the producing transaction, up to its duration), microseconds.
@@ -112,6 +125,11 @@ impl Envelope {
     pub fn slot(&self) -> Slot {
         Slot::of(self.partition_key)
     }
+
+    /// What the event is known by in whichever version it comes; see [`identity_of`].
+    pub const fn identity(&self) -> Uuid {
+        identity_of(self.id)
+    }
 }
 
 #[cfg(test)]
@@ -119,9 +137,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_names_its_module() {
-        let event_type = EventType::parse("account.balance-changed.v1").expect("well formed");
+    fn a_type_names_its_module_its_event_and_its_version() {
+        let event_type = EventType::parse("account.balance-changed.v12").expect("well formed");
         assert_eq!(event_type.module(), "account");
+        assert_eq!((event_type.event(), event_type.major()), ("account.balance-changed", 12));
     }
 
     #[test]

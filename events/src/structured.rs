@@ -24,6 +24,10 @@ pub enum Undecodable {
     ContentType(String),
     #[error("unsupported content encoding {0:?}")]
     ContentEncoding(String),
+    #[error("the message has {bytes} bytes; at most {most} are read")]
+    TooLarge { bytes: usize, most: usize },
+    #[error("the JSON is nested deeper than {most} levels")]
+    TooDeep { most: usize },
     #[error("attribute {0} is missing or malformed")]
     Attribute(&'static str),
     /// Readable, and not to be believed: the authenticated sender (empty: nobody) is not the module that owns the type.

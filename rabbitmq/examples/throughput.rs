@@ -16,7 +16,7 @@ use vostro_rabbitmq::testing::TestBroker;
 
 const UPDATED: &str = "auth.user-updated.v1";
 const QUEUE: &str = "q.account.customers";
-/// Windows that wait for their confirms at a time, as in the relay.
+/// Windows that wait for their confirms at a time: they keep the broker busy. The relay has one.
 const WINDOWS: usize = 3;
 
 #[tokio::main]

@@ -38,6 +38,9 @@ impl FaultCode {
             Self::StaleRead => "The read model has not reached the version you asked for.",
             Self::Timeout => "The answer was not ready in time. Nothing is known about the outcome of a mutation.",
             Self::ModuleUnavailable => "A module that has to answer is stopped or cannot reach its database.",
+            Self::Overloaded => {
+                "The bank has accepted more than it can pass on just now. Nothing of the operation was begun; queries go on."
+            }
             Self::PayloadTooLarge => "The request body or the document is larger than allowed.",
             Self::InternalServerError => "A fault of the bank. Its text stays in the bank's log.",
         }
@@ -62,6 +65,9 @@ impl FaultCode {
             Self::BatchLimitExceeded => "Send the operations in several requests.",
             Self::RateLimited => {
                 "Wait `retryAfterMs`, which is also in the header `Retry-After`. `extensions.cost` shows what is left."
+            }
+            Self::Overloaded => {
+                "Repeat it after `retryAfterMs`, which is also in the header `Retry-After`, under the same idempotency key."
             }
             Self::StaleRead => "Ask again a moment later.",
             Self::Timeout => "Repeat it; a mutation under the same idempotency key, which makes that safe.",

@@ -45,6 +45,9 @@ pub enum FaultCode {
     Timeout,
     /// A module that has to answer is stopped or cannot reach its database.
     ModuleUnavailable,
+    /// The bank has accepted more than it can pass on just now, and takes no commands until that is less. Nothing of the
+    /// operation was begun.
+    Overloaded,
     /// The request body or the document is larger than allowed.
     PayloadTooLarge,
     /// A fault of the bank.
@@ -53,7 +56,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::GraphqlParseFailed,
         Self::GraphqlValidationFailed,
         Self::BadUserInput,
@@ -70,6 +73,7 @@ impl FaultCode {
         Self::StaleRead,
         Self::Timeout,
         Self::ModuleUnavailable,
+        Self::Overloaded,
         Self::PayloadTooLarge,
         Self::InternalServerError,
     ];
@@ -93,6 +97,7 @@ impl FaultCode {
             Self::StaleRead => "STALE_READ",
             Self::Timeout => "TIMEOUT",
             Self::ModuleUnavailable => "MODULE_UNAVAILABLE",
+            Self::Overloaded => "OVERLOADED",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
@@ -100,7 +105,7 @@ impl FaultCode {
 
     /// Whether the same request may succeed a little later without anybody changing it.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::RateLimited | Self::StaleRead | Self::Timeout | Self::ModuleUnavailable)
+        matches!(self, Self::RateLimited | Self::StaleRead | Self::Timeout | Self::ModuleUnavailable | Self::Overloaded)
     }
 
     /// The code of that name, if the list has it.

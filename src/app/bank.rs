@@ -13,7 +13,9 @@ use uuid::Uuid;
 use vostro_kernel::{Ids as _, SystemIds};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::rpc::Callee;
-use vostro_messaging::{ConsumptionSwitch, Foundation, Intake, Manifest, Module, Relay, RetryWorker, ScheduleWorker};
+use vostro_messaging::{
+    AdmissionWatch, ConsumptionSwitch, Foundation, Intake, Manifest, Module, Relay, RetryWorker, ScheduleWorker,
+};
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{diff, read_live};
 use vostro_rabbitmq::{
@@ -172,6 +174,8 @@ impl Bank {
             }));
         }
 
+        let watch = AdmissionWatch::new(name, pool.clone(), config.messaging.admission(), outbox.gate().clone());
+        self.consuming.spawn(watch.run(self.stop_consuming.clone()));
         self.consuming.spawn(ScheduleWorker::new(name, pool, outbox).run(self.stop_consuming.clone()));
         for work in module.background(self.stop_consuming.clone()) {
             self.consuming.spawn(work);

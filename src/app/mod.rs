@@ -13,7 +13,9 @@ use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
 use vostro_messaging::rpc::Asking;
-use vostro_messaging::{Company, ConsumptionDesk, ContactKey, Foundation, Manifest, Module, Outbox, Projection};
+use vostro_messaging::{
+    AdmissionGate, Company, ConsumptionDesk, ContactKey, Foundation, Manifest, Module, Outbox, Projection,
+};
 use vostro_notification::Notifications;
 use vostro_rabbitmq::Topology;
 use vostro_schema::operations::Operations;
@@ -103,6 +105,14 @@ impl Modules {
     fn foundation(&self, module: &str) -> anyhow::Result<&Foundation> {
         let found = self.foundations.iter().find(|(name, _)| *name == module);
         found.map(|(_, foundation)| foundation).with_context(|| format!("no module is called {module}"))
+    }
+
+    /// Whether the module's commands are let in.
+    ///
+    /// # Errors
+    /// When no module has the name.
+    pub fn gate(&self, module: &str) -> anyhow::Result<AdmissionGate> {
+        Ok(self.foundation(module)?.outbox.gate().clone())
     }
 
     /// The desks of operators, on what the running modules stand on: an order wakes their relays.

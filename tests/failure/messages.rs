@@ -251,6 +251,41 @@ async fn a_forged_event_is_kept_with_its_reason_and_moves_no_money() {
     bank.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_too_deep_or_would_expand_without_end_is_quarantined_with_its_reason() {
+    let world = World::create().await;
+    world.expects_parked();
+    let bank = world.open_bank().await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let (_connection, channel) = channel_of(&world, "transaction").await;
+    let event = |data: &serde_json::Value| structured("transaction.initiated.v1", data).into_bytes();
+    let large = event(&json!({"padding": "x".repeat(vostro_messaging::MESSAGE_BYTES)}));
+    // Deep enough to overflow the stack of a parser that recurses.
+    let deep = String::from_utf8(event(&json!("deep"))).expect("text");
+    let deep = deep.replace("\"deep\"", &format!("{}{}", "[".repeat(200_000), "]".repeat(200_000))).into_bytes();
+    let bomb = zstd::bulk::compress(&vec![b' '; 64 * 1024 * 1024], 19).expect("compressed");
+    let plain = structured_properties(&world, "transaction");
+    let packed = plain.clone().with_content_encoding("zstd".into());
+    let packed = packed.with_content_type("application/cloudevents-batch+json".into());
+    for (properties, body, reason) in [
+        (plain.clone(), large, "at most 1048576 are read"),
+        (plain, deep, "nested deeper than 32 levels"),
+        (packed, bomb, "would expand to 67108864 bytes"),
+    ] {
+        publish(&channel, "ev.transaction", "transaction.initiated.v1.s00", properties, &body).await;
+        let kept = format!(
+            "select count(*) from account.parked_key where subscription = 'account.postings'
+             and state = 'QUARANTINED' and reason_code = 'UNDECODABLE' and reason like '%{reason}%'"
+        );
+        eventually(reason, || async { (world.count(&kept).await == 1).then_some(()) }).await;
+    }
+    let transfer = ada.transfer("after-them", &bob.account, "1.00").await;
+    assert_eq!(transfer["transaction"]["status"], "COMPLETED");
+    bank.stop().await;
+}
+
 fn transaction_id(body: &[u8]) -> String {
     let data: serde_json::Value = serde_json::from_slice(body).expect("JSON");
     data["transactionId"].as_str().expect("an id").to_owned()

@@ -1,3 +1,4 @@
+mod admission;
 mod crash_points;
 mod decisions;
 pub mod instances;

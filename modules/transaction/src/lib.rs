@@ -19,7 +19,7 @@ mod publish;
 mod store;
 
 pub use config::Config;
-pub use decisions::DecisionWatch;
+pub use decisions::{DecisionWatch, Reach};
 pub use error::{TransactionError, TransactionErrorCode};
 pub use facade::{CashMovement, Filter, Initiated, Subject, Transactions, TransferCreate, Update, WaitFor};
 pub use manifest::manifest;

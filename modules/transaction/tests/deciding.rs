@@ -13,7 +13,7 @@ use vostro_kernel::{Clock as _, FixedClock};
 use vostro_messaging::rpc::{Asking, Callee, respond_to};
 use vostro_testkit::{Wire, WireMood};
 use vostro_transaction::domain::{Status, Transaction};
-use vostro_transaction::{Config, Transactions};
+use vostro_transaction::{Config, Reach, Transactions};
 
 const OVERDUE: &str = "select count(*) from transaction.overdue";
 
@@ -230,16 +230,62 @@ fn newest_of(instant: DateTime<Utc>) -> Uuid {
 }
 
 #[tokio::test]
-async fn each_transaction_is_looked_at_a_few_times_and_not_for_ever() {
+async fn a_transaction_is_looked_at_for_another_minute_and_not_for_ever() {
     let watched = Watched::open().await;
     let transaction = watched.bank.pay("1", "1").await;
-    watched.bank.hear_of_postings(&[applied(transaction.id)]).await;
+    let (applied, undone) = (
+        [applied(transaction.id)],
+        "update transaction.transaction set status = 'INITIATED', completed_at = null, failure_code = null",
+    );
+    watched.bank.hear_of_postings(&applied).await;
     watched.turn_after(61).await;
-    let seen: Uuid = seen_through(&watched).await;
-    assert_eq!(seen, transaction.id, "the next look begins near here");
+    assert_eq!(watched.overdue().await, 0);
+    watched.bank.database.tamper(undone).await;
+    watched.turn_after(30).await;
+    assert_eq!(watched.overdue().await, 1, "its commit might have been late");
+
+    watched.bank.hear_of_postings(&applied).await;
+    watched.turn_after(3_600).await;
+    watched.bank.database.tamper(undone).await;
+    watched.turn_after(1).await;
+    assert_eq!(watched.overdue().await, 0, "nobody reads the whole history at each turn");
 }
 
-async fn seen_through(watched: &Watched) -> Uuid {
-    let pool = watched.bank.database.pool();
-    sqlx::query_scalar("select seen_through from transaction.decision_watch").fetch_one(pool).await.expect("one row")
+#[tokio::test]
+async fn more_transactions_in_a_minute_than_a_turn_reads_do_not_hold_the_watch() {
+    let watched = Watched::open().await;
+    for key in 0..7 {
+        watched.bank.pay(&key.to_string(), "1").await;
+    }
+    watched.clock.advance(TimeDelta::hours(1));
+    for found in [2, 4, 6, 7] {
+        let watch = watched.transactions.decision_watch().with_reach(Reach { page: 2, pages: 1 });
+        watch.turn().await.expect("the database answers");
+        assert_eq!(watched.overdue().await, found);
+    }
+}
+
+#[tokio::test]
+async fn what_is_stuck_for_long_does_not_hide_what_is_new() {
+    let watched = Watched::open().await;
+    // As many as are listed before it is a general outage.
+    for round in 0..10 {
+        let pay = |number| {
+            let (bank, key) = (&watched.bank, format!("{round}-{number}"));
+            async move { bank.pay(&key, "1").await }
+        };
+        futures::future::join_all((0..100).map(pay)).await;
+    }
+    let turn = async || {
+        watched.clock.advance(TimeDelta::hours(1));
+        let watch = watched.transactions.decision_watch().with_reach(Reach { page: 100, pages: 40 });
+        watch.turn().await.expect("the database answers");
+        watched.overdue().await
+    };
+    assert_eq!(turn().await, 1_000);
+    watched.bank.pay("new", "1").await;
+    for _ in 0..3 {
+        assert_eq!(turn().await, 1_000, "something is wrong in general");
+    }
+    assert_eq!(turn().await, 1_001);
 }

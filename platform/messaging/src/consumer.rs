@@ -23,6 +23,8 @@ use crate::{
 /// What can go wrong, and what becomes of it:
 /// - a duplicate is dropped by the inbox;
 /// - a message that cannot be read goes to the dead-letter queue, and from there to the parked messages;
+/// - an event of an earlier version is read as the one that is taken; the newer copy of one that is published in two
+///   versions is left to whoever takes it ([`crate::EventReader`]);
 /// - an event that is not for this subscription, or that the handler calls invalid or blocked, is parked with its key
 ///   ([`crate::parking`]), and the other keys of the batch go on;
 /// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked alone;
@@ -218,7 +220,8 @@ impl Consumer {
     }
 
     /// Handles every event or parks it; returns only when each has had one of the two.
-    async fn handle(&self, events: Vec<Incoming>) -> Result<(), LeaseLost> {
+    async fn handle(&self, mut events: Vec<Incoming>) -> Result<(), LeaseLost> {
+        self.intake.reader.leave_other_versions(&mut events);
         let mut events = self.intake.keep_behind_parked(&self.fence, events).await?;
         let mut failed = self.split_off_foreign(&mut events);
         let mut attempt = 1;
@@ -237,7 +240,9 @@ impl Consumer {
                 }
                 Failure::Handler(
                     ref error @ (HandlerError::Invalid { event, .. } | HandlerError::Blocked { event, .. }),
-                ) if contains(&events, event) => failed.extend(split_off(&mut events, event, error)),
+                ) if self.position(&events, event).is_some() => {
+                    failed.extend(self.split_off(&mut events, event, error))
+                }
                 Failure::Handler(error) if attempt < Self::ATTEMPTS => {
                     debug!(subscription = self.intake.group, %error, attempt, "trying again");
                     tokio::time::sleep(jitter(Duration::from_millis(50) * 3_u32.pow(attempt))).await;
@@ -262,10 +267,9 @@ impl Consumer {
 
     /// Takes events out that are not for this subscription, each with what is behind it in its key.
     fn split_off_foreign(&self, events: &mut Vec<Incoming>) -> Vec<Failed> {
-        let Intake { subscription, group, .. } = &*self.intake;
+        let Intake { reader, group, .. } = &*self.intake;
         let mut failed = Vec::new();
-        while let Some(first) = events.iter().position(|event| !subscription.takes(event.envelope.event_type.as_str()))
-        {
+        while let Some(first) = events.iter().position(|event| !reader.takes(event.envelope.event_type.as_str())) {
             let reason = format!("{group} does not take {}", events[first].envelope.event_type);
             let events = split_off_key(events, first);
             failed.push(Failed { events, code: ReasonCode::UnknownEvent, reason });
@@ -302,6 +306,8 @@ impl Consumer {
     }
 
     async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), HandlerError> {
+        let read = self.intake.reader.read(events)?;
+        let events = read.as_ref();
         let mut transaction = self.fence.begin(&self.intake.pool).await?;
         let fresh = match self.intake.subscription.inbox {
             InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),
@@ -332,6 +338,18 @@ impl Consumer {
         self.count("duplicate", events.len() - new);
         self.observe_latency(events);
         Ok(())
+    }
+
+    /// Where the event of this identity is.
+    fn position(&self, events: &[Incoming], id: Uuid) -> Option<usize> {
+        events.iter().position(|event| self.intake.reader.identity(&event.envelope) == id)
+    }
+
+    /// Takes the event that failed out of the batch, with what is behind it in its key.
+    fn split_off(&self, events: &mut Vec<Incoming>, id: Uuid, error: &HandlerError) -> Option<Failed> {
+        let first = self.position(events, id)?;
+        let (code, reason) = reason_of(error)?;
+        Some(Failed { events: split_off_key(events, first), code, reason })
     }
 
     fn count(&self, outcome: &'static str, events: usize) {
@@ -374,17 +392,6 @@ async fn next_until(deliveries: &mut dyn Deliveries, deadline: Instant) -> Optio
 
 fn ids(events: &[Incoming]) -> Vec<Uuid> {
     events.iter().map(|event| event.envelope.id).collect()
-}
-
-fn contains(events: &[Incoming], id: Uuid) -> bool {
-    events.iter().any(|event| event.envelope.id == id)
-}
-
-/// Takes the event that failed out of the batch, with what is behind it in its key.
-fn split_off(events: &mut Vec<Incoming>, id: Uuid, error: &HandlerError) -> Option<Failed> {
-    let first = events.iter().position(|event| event.envelope.id == id)?;
-    let (code, reason) = reason_of(error)?;
-    Some(Failed { events: split_off_key(events, first), code, reason })
 }
 
 /// Takes the event at `first` out, and all later ones of its key.

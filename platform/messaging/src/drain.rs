@@ -80,6 +80,7 @@ impl DeadLetterDrain {
                 self.intake.park_unreadable_in_tx(&mut transaction, message, code, &reason.to_string()).await?;
             }
             Ok(mut events) => {
+                self.intake.reader.leave_other_versions(&mut events);
                 // Keys are locked in order, as everywhere. The sort is stable: a key's events keep theirs.
                 events.sort_by_key(|event| event.envelope.partition_key);
                 for events in events.chunk_by(|a, b| a.envelope.partition_key == b.envelope.partition_key) {

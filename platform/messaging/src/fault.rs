@@ -33,9 +33,12 @@ pub(crate) fn classify(error: &sqlx::Error) -> Fault {
     }
 }
 
-/// Whether the database refused the values themselves (a constraint, a number out of range): the same event will be
-/// refused again.
+/// Whether the values themselves were refused (a constraint, a number out of range, an event nobody would take): the same
+/// event will be refused again.
 pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
+    if matches!(error, sqlx::Error::Encode(_)) {
+        return true;
+    }
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

@@ -25,7 +25,7 @@ pub struct Frame {
 
 /// At most this many events travel in one frame, so that one consumer transaction can take a frame whole.
 const MOST_EVENTS: usize = 64;
-/// A frame stays under the message size cap of 64 KiB; a single larger event still travels, alone.
+/// A frame stays far below what the broker takes for a message; a single larger event still travels, alone.
 const MOST_BYTES: usize = 48 * 1024;
 
 /// Packs outbox rows (in id order) into as few frames as possible without changing the order of any aggregate.

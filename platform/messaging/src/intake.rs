@@ -12,7 +12,9 @@ use crate::fault::{Fault, classify, jitter, until_database_answers};
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::store::{self, Verdict};
 use crate::parking::{KnownParked, ParkedCounts, ParkedState, ReasonCode, RetrySchedule};
-use crate::{ConsumptionSwitch, Foundation, InboundMessage, InboxMode, Incoming, Outbox, Subscription, crash, inbox};
+use crate::{
+    ConsumptionSwitch, EventReader, Foundation, InboundMessage, InboxMode, Incoming, Outbox, Subscription, crash, inbox,
+};
 
 /// What the consumer, the retry worker and the dead-letter drain of one subscription share: where its events go that
 /// cannot be handled, and whether it may consume at all.
@@ -25,6 +27,7 @@ pub struct Intake {
     pub(crate) schedule: RetrySchedule,
     pub(crate) switch: ConsumptionSwitch,
     pub(crate) parked: KnownParked,
+    pub(crate) reader: EventReader,
     clock: Arc<dyn Clock>,
 }
 
@@ -37,8 +40,9 @@ impl Intake {
         switch: ConsumptionSwitch,
     ) -> Arc<Self> {
         let Foundation { pool, outbox, clock, .. } = foundation.clone();
-        let group = subscription.group();
-        Arc::new(Self { subscription, group, pool, outbox, schedule, switch, parked: KnownParked::default(), clock })
+        let (group, reader) = (subscription.group(), subscription.reader());
+        let parked = KnownParked::default();
+        Arc::new(Self { subscription, group, pool, outbox, schedule, switch, parked, reader, clock })
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -57,7 +61,7 @@ impl Intake {
                 Ok((kept, given_up)) => {
                     events.retain(|event| {
                         let envelope = &event.envelope;
-                        !kept.contains(&envelope.partition_key) && !given_up.contains(&envelope.id)
+                        !kept.contains(&envelope.partition_key) && !given_up.contains(&self.reader.identity(envelope))
                     });
                     return Ok(events);
                 }
@@ -94,7 +98,7 @@ impl Intake {
         let behind: Vec<&Incoming> =
             events.iter().filter(|event| parked.contains(&event.envelope.partition_key)).collect();
         let behind = self.unhandled_in_tx(&mut transaction, behind).await?;
-        let added = store::append_in_tx(&mut transaction, &self.group, &behind, self.now()).await?;
+        let added = self.append_in_tx(&mut transaction, &behind).await?;
         transaction.commit().await?;
         crash::point(crash::PARKED, &self.group);
         self.count_parked("BEHIND", added);
@@ -107,8 +111,7 @@ impl Intake {
         if self.subscription.inbox == InboxMode::Rows {
             return Ok(HashSet::new());
         }
-        let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
-        inbox::known(connection, &self.group, &ids).await
+        inbox::known(connection, &self.group, &self.identities(events)).await
     }
 
     /// Parks events of one key, the one that failed first. Returns when it is committed; while the database is away that
@@ -149,7 +152,7 @@ impl Intake {
             reason, "an event is parked, and its key with it");
         let (now, verdict) = (self.now(), self.verdict(code, reason, 0));
         store::park_in_tx(&mut *connection, &self.group, envelope.partition_key, &verdict, now).await?;
-        let added = store::append_in_tx(&mut *connection, &self.group, &events, now).await?;
+        let added = self.append_in_tx(&mut *connection, &events).await?;
         // Parked already, under this or another key: a key without messages would hold others up for nothing.
         store::release_in_tx(connection, &self.group, &[envelope.partition_key]).await?;
         self.count_parked(code.as_str(), 1);
@@ -188,13 +191,24 @@ impl Intake {
         connection: &mut PgConnection,
         events: Vec<&'a Incoming>,
     ) -> sqlx::Result<Vec<&'a Incoming>> {
-        let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
+        let ids = self.identities(events.iter().copied());
         if self.subscription.inbox == InboxMode::Handler {
             let given_up = inbox::known(connection, &self.group, &ids).await?;
-            return Ok(events.into_iter().filter(|event| !given_up.contains(&event.envelope.id)).collect());
+            let is_given_up = |event: &Incoming| given_up.contains(&self.reader.identity(&event.envelope));
+            return Ok(events.into_iter().filter(|event| !is_given_up(event)).collect());
         }
         let mut fresh = inbox::claim_in_tx(connection, &self.group, &ids).await?;
-        Ok(events.into_iter().filter(|event| fresh.remove(&event.envelope.id)).collect())
+        Ok(events.into_iter().filter(|event| fresh.remove(&self.reader.identity(&event.envelope))).collect())
+    }
+
+    /// Puts events behind their keys as they came, in the version in which they came, each under its identity.
+    async fn append_in_tx(&self, connection: &mut PgConnection, events: &[&Incoming]) -> sqlx::Result<u64> {
+        let ids = self.identities(events.iter().copied());
+        store::append_in_tx(connection, &self.group, events, &ids, self.now()).await
+    }
+
+    fn identities<'a>(&self, events: impl IntoIterator<Item = &'a Incoming>) -> Vec<Uuid> {
+        events.into_iter().map(|event| self.reader.identity(&event.envelope)).collect()
     }
 
     /// Asks the database what is parked, for metrics and for the consumer.

@@ -6,12 +6,16 @@
 //! interrupted anywhere: the [`Relay`] publishes what is in the outbox until the broker has confirmed it, the
 //! [`Consumer`] acknowledges after its commit.
 //!
+//! While the outbox is beyond its bound, commands are turned away: [`AdmissionGate`].
+//!
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
 //! waits in the publisher's: [`schedule`].
 //!
 //! What events cannot say is asked: [`rpc`].
 //!
 //! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`].
+//!
+//! Events of earlier versions are read as those a module knows: [`EventReader`].
 //!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
@@ -20,6 +24,7 @@
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
 //! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
+mod admission;
 mod compression;
 mod consumer;
 mod consumption_desk;
@@ -33,6 +38,7 @@ mod handler;
 pub mod inbox;
 mod intake;
 pub mod lease;
+mod limits;
 mod manifest;
 mod module;
 mod operation;
@@ -40,6 +46,7 @@ mod outbox;
 pub mod parking;
 mod projection;
 mod read_ids;
+mod reading;
 mod rebuild;
 mod relay;
 pub mod rpc;
@@ -49,6 +56,7 @@ mod switch;
 mod transport;
 mod wire;
 
+pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
@@ -57,12 +65,14 @@ pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};
 pub use intake::Intake;
+pub use limits::{EventTooLarge, JSON_DEPTH, MESSAGE_BYTES};
 pub use manifest::{EventSelector, InboxMode, Manifest, Partitions, Subscription};
 pub use module::{BoundHandler, Foundation, Module, StartError};
 pub use operation::Operation;
 pub use outbox::{NewEvent, Outbox, OutboxRow, OutboxStatus};
 pub use parking::{RetrySchedule, RetryWorker};
 pub use projection::{Comparison, Projection};
+pub use reading::EventReader;
 pub use rebuild::{EventSource, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError};
 pub use relay::Relay;
 pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use vostro_kernel::SLOTS;
 
+use crate::EventReader;
+
 /// What a module is to the others: what it tells, what it listens to, whom it needs.
 ///
 /// The broker's topology, the permissions, the event-flow map and the architecture tests are all derived from the
@@ -13,7 +15,7 @@ pub struct Manifest {
     pub version: &'static str,
     /// One sentence for people.
     pub purpose: &'static str,
-    /// Types of the events it publishes.
+    /// Types of the events it publishes. Of one event two versions at most, while subscribers move from one to the other.
     pub publishes: &'static [&'static str],
     pub subscribes: Vec<Subscription>,
     /// Types of the questions it asks others; see [`crate::rpc`].
@@ -22,8 +24,8 @@ pub struct Manifest {
     pub serves: &'static [&'static str],
     /// Modules whose events it cannot work without; they start first.
     pub depends_on: &'static [&'static str],
-    /// How long its events may wait in the outbox for company. A few milliseconds where somebody waits for what they
-    /// lead to, more where nobody does.
+    /// How long its events may wait in the outbox for company. Nothing where somebody waits for what they lead to, some
+    /// milliseconds where nobody does.
     pub publish_linger: Duration,
 }
 
@@ -68,7 +70,7 @@ impl Partitions {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSelector {
-    /// These event types.
+    /// These event types, one version of an event at most; earlier ones of it are taken with it.
     Types(&'static [&'static str]),
     /// Every event of every module, including types this release does not know.
     All,
@@ -114,11 +116,14 @@ impl Subscription {
         format!("dlq.{}", self.group())
     }
 
-    /// Whether an event of this type belongs on the subscription's queue.
+    /// How its events are read: in the versions it names, earlier ones upcast.
+    pub fn reader(&self) -> EventReader {
+        EventReader::selecting(self.events)
+    }
+
+    /// Whether an event of this type belongs on the subscription's queue. Earlier versions of what it names do, as long as
+    /// anything may bring them: a producer of the release before, a republishing, a message that waited for years.
     pub fn takes(&self, event_type: &str) -> bool {
-        match self.events {
-            EventSelector::Types(types) => types.contains(&event_type),
-            EventSelector::All => true,
-        }
+        self.reader().takes(event_type)
     }
 }

@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use vostro_events::{Cause, DomainEvent, Envelope, EventType, write_structured};
+use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, write_structured};
+
+use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
 
 use crate::crash;
 
@@ -30,9 +32,25 @@ impl NewEvent {
             partition_key: event.partition_key(),
             cause,
         };
-        let data = serde_json::value::to_raw_value(event).expect("events are plain data and always serialise");
-        let bytes = write_structured(&envelope, &data);
+        let bytes = write_structured(&envelope, &data_of(event));
         Self { envelope, bytes }
+    }
+
+    /// What happened, in the version that is going and in the one that is coming. They are published one after the other,
+    /// share everything but type and data, and are one thing to whoever gets both. `id` is a fresh UUIDv7; the newer
+    /// one's follows from it.
+    pub fn in_two_versions<Before: DomainEvent, After: NextVersionOf<Before>>(
+        id: Uuid,
+        occurred_at: DateTime<Utc>,
+        sequence: i64,
+        cause: Cause,
+        (before, after): (&Before, &After),
+    ) -> [Self; 2] {
+        let first = Self::new(id, occurred_at, sequence, cause, before);
+        let event_type = EventType::of(after.event_type());
+        let envelope = Envelope { id: copy_of(id), event_type, ..first.envelope.clone() };
+        let bytes = write_structured(&envelope, &data_of(after));
+        [first, Self { envelope, bytes }]
     }
 
     /// An event that was committed before and is published once more: the same id, sequence and data.
@@ -48,12 +66,27 @@ impl NewEvent {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// # Errors
+    /// When nobody would take it.
+    pub(crate) fn check_size(&self) -> Result<(), EventTooLarge> {
+        let (bytes, most) = (self.bytes.len(), MESSAGE_BYTES);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(EventTooLarge { event_type: self.envelope.event_type.as_str().to_owned(), bytes, most })
+    }
+}
+
+fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
+    serde_json::value::to_raw_value(event).expect("events are plain data and always serialise")
 }
 
 /// The outgoing side of one module. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     committed: Arc<Notify>,
+    gate: AdmissionGate,
 }
 
 /// A row waiting to be published.
@@ -80,7 +113,7 @@ impl Outbox {
     /// only then do the ids of one aggregate's events follow the order of their commits.
     ///
     /// # Errors
-    /// Database faults.
+    /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
         let Some(first) = events.first() else { return Ok(()) };
         crash::point(crash::WRITTEN, first.envelope.event_type.module());
@@ -90,6 +123,7 @@ impl Outbox {
         let (mut aggregates, mut times, mut bodies) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         for event in events {
+            event.check_size()?;
             ids.push(event.envelope.id);
             types.push(event.envelope.event_type.to_string());
             slots.push(i16::from(event.envelope.slot().number()));
@@ -112,6 +146,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether commands that would write to it are let in.
+    pub fn gate(&self) -> &AdmissionGate {
+        &self.gate
+    }
+
     /// Wakes the relay. Call it after the commit; forgetting it delays the events by one poll, no more.
     pub fn committed(&self) {
         self.committed.notify_one();
@@ -126,9 +165,19 @@ impl Outbox {
     /// # Errors
     /// Database faults.
     pub async fn status(pool: &PgPool) -> sqlx::Result<OutboxStatus> {
-        sqlx::query_as!(OutboxStatus, r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox"#)
-            .fetch_one(pool)
-            .await
+        Self::status_from(pool, 0).await
+    }
+
+    /// What is waiting from the id `first` on. Deleted rows are looked at until they are vacuumed, some ten thousand of
+    /// them under load, so whoever asks often says where to begin.
+    pub(crate) async fn status_from(pool: &PgPool, first: i64) -> sqlx::Result<OutboxStatus> {
+        sqlx::query_as!(
+            OutboxStatus,
+            r#"select count(*) as "rows!", min(occurred_at) as oldest from outbox where id >= $1"#,
+            first
+        )
+        .fetch_one(pool)
+        .await
     }
 
     /// The rows after `newest`, and those in the gaps before it (each from one id to another, both included), oldest first.

@@ -17,7 +17,7 @@ pub trait Projection: Send + Sync + 'static {
     /// The subscription that keeps the live table.
     fn subscription(&self) -> Subscription;
 
-    /// The event types it follows from, all of them types of the subscription.
+    /// The event types it follows from, all of them types of the subscription. Earlier versions are read as these.
     fn events(&self) -> &'static [&'static str];
 
     /// Empties the table beside the live one.

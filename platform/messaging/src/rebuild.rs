@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{Comparison, HandlerError, InboxMode, Incoming, Projection, crash};
+use crate::{Comparison, EventReader, HandlerError, InboxMode, Incoming, Projection, crash};
 
 /// Where every event of the bank is kept in the order of its arrival.
 #[async_trait]
@@ -164,19 +164,24 @@ impl Rebuild {
         filled: &mut Filled,
         progress: &(dyn Fn(i64, i64) + Sync),
     ) -> Result<(), RebuildError> {
+        let reader = EventReader::of(self.projection.events());
+        let types = reader.types().unwrap_or_default();
         let head = self.source.head().await?;
         while filled.position < head {
-            let events = self.source.events(self.projection.events(), filled.position, head, Self::PAGE).await?;
+            let events = self.source.events(&types, filled.position, head, Self::PAGE).await?;
             let is_last = i64::try_from(events.len()).is_ok_and(|count| count < Self::PAGE);
             let reached = events.last().filter(|_| !is_last).map_or(head, |(position, _)| *position);
             let events: Vec<Incoming> = events.into_iter().map(|(_, event)| event).collect();
             filled.events += u64::try_from(events.len()).unwrap_or_default();
-            let mut transaction = connection.begin().await?;
-            let wanted = self.without_given_up(&mut transaction, events).await?;
-            self.projection.apply_in_tx(&mut transaction, &wanted).await.map_err(|error| match error {
+            let refused = |error| match error {
                 HandlerError::Database(error) => RebuildError::Database(error),
                 refused => RebuildError::Unusable { position: filled.position + 1, reason: refused.to_string() },
-            })?;
+            };
+            // The event store has each version of an event as it was told.
+            let events = reader.read(&events).map_err(refused)?.into_owned();
+            let mut transaction = connection.begin().await?;
+            let wanted = self.without_given_up(&mut transaction, events).await?;
+            self.projection.apply_in_tx(&mut transaction, &wanted).await.map_err(refused)?;
             transaction.commit().await?;
             crash::point(crash::REBUILDING, &self.name());
             filled.position = reached;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -17,8 +18,7 @@ use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash
 /// One relay per module keeps the order of every aggregate. Rows are read in windows; a window is published as frames
 /// whose confirms are awaited together. Reading writes nothing, so it waits for no disk; confirmed rows are deleted a
 /// moment later, many windows at once. After a failure everything from the first failed frame on is published again:
-/// duplicates are the
-/// price of losing nothing, and every inbox expects them.
+/// duplicates are the price of losing nothing, and every inbox expects them.
 #[derive(Clone)]
 pub struct Relay {
     module: &'static str,
@@ -27,6 +27,8 @@ pub struct Relay {
     publisher: Arc<dyn Publisher>,
     linger: Duration,
     lanes: i16,
+    /// Rows with smaller ids are deleted, except such that were committed late and are published at once.
+    cleared: Arc<AtomicI64>,
 }
 
 /// Something kept the relay from publishing; the rows are still there.
@@ -60,7 +62,7 @@ impl Relay {
         linger: Duration,
         partitions: Partitions,
     ) -> Self {
-        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes() }
+        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes(), cleared: Arc::default() }
     }
 
     /// Publishes until `stop` is cancelled, then until the outbox is empty or cannot be emptied.
@@ -106,6 +108,7 @@ impl Relay {
         let mut read = ReadIds::default();
         let mut tidied = Instant::now();
         let mut swept = Instant::now();
+        self.cleared.store(0, Ordering::Relaxed);
         loop {
             let rows = if swept.elapsed() < Self::SWEEP {
                 Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
@@ -129,6 +132,8 @@ impl Relay {
             let (published, deleted) = tokio::join!(self.publish(rows, confirmed), self.delete(&gone));
             published?;
             deleted?;
+            let left = confirmed.iter().min().copied();
+            self.cleared.store(left.unwrap_or(read.newest() + 1), Ordering::Relaxed);
             if !full {
                 self.wait_for_more(if confirmed.is_empty() { Self::POLL } else { Self::TIDY }, stop).await;
             }
@@ -190,7 +195,7 @@ impl Relay {
     /// Depth and age of the outbox as metrics, so that an operator sees a stuck relay before customers do.
     async fn sample_until(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Ok(status) = Outbox::status(&self.pool).await {
+            if let Ok(status) = Outbox::status_from(&self.pool, self.cleared.load(Ordering::Relaxed)).await {
                 let age = status.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
                 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the depth is far below 2^52")]
                 gauge!("vostro_outbox_rows", "module" => self.module).set(status.rows as f64);

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use vostro_events::{Undecodable, read_batch, read_structured, write_structured};
 
 use crate::compression::{self, ZSTD};
-use crate::{Frame, Incoming};
+use crate::{Frame, Incoming, limits};
 
 /// The header in which the transport names the module that sent the message, as the broker authenticated it; empty when it
 /// did not. A message without it did not come from a broker.
@@ -74,7 +74,9 @@ fn binary(event: &[u8]) -> OutboundMessage {
 /// # Errors
 /// [`Undecodable`]; the message as a whole then belongs on the dead-letter queue.
 pub fn decode(message: &InboundMessage) -> Result<Vec<Incoming>, Undecodable> {
+    limits::check_size(message.body.len())?;
     let body = plain_body(message)?;
+    limits::check_depth(&body)?;
     let media_type = message.content_type.split(';').next().unwrap_or_default().trim();
     let events = match media_type {
         BATCH => read_batch(&body)?,

@@ -6,7 +6,7 @@ mod rig;
 use std::sync::Arc;
 use std::time::Duration;
 
-use instance::{Holders, Instance, owner_of, until};
+use instance::{Holders, Instance, Work, owner_of, until};
 use rig::{Mood, Rig};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -199,6 +199,51 @@ async fn instances_come_and_go_and_each_queue_is_consumed_by_one_at_a_time() {
     third.stop().await;
     until("the first has everything again", async || holders.count(first.id()) == 4).await;
     assert!(holders.were_exclusive(), "two instances worked on one queue at the same time");
+}
+
+/// Both work on both queues, one each.
+async fn two_share_two_queues(first: &Instance, second: &Instance, holders: &Holders) -> [[Work; 2]; 2] {
+    let work = [first, second].map(|instance| ["a", "b"].map(|name| instance.works_on(queue(name), holders)));
+    until("they share", async || (holders.count(first.id()), holders.count(second.id())) == (1, 1)).await;
+    work
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_reach_the_broker_leaves_the_queues_to_one_that_does() {
+    let (database, holders) = (database().await, Holders::default());
+    let (first, second) = (Instance::start(&database, "first"), Instance::start(&database, "second"));
+    let _work = two_share_two_queues(&first, &second, &holders).await;
+    second.reaches_the_broker(false);
+    until("the first has both", async || holders.count(first.id()) == 2).await;
+    // Longer than it rests, and longer than a lease lasts.
+    second.looks(6).await;
+    assert_eq!(holders.count(first.id()), 2, "nothing is handed to an instance that cannot do it");
+    second.reaches_the_broker(true);
+    until("they share again", async || (holders.count(first.id()), holders.count(second.id())) == (1, 1)).await;
+    assert!(holders.were_exclusive());
+    first.go_on_for_ever();
+    second.go_on_for_ever();
+}
+
+#[tokio::test]
+async fn what_an_instance_that_is_stopping_gives_back_is_taken_while_it_still_finishes_other_work() {
+    let (database, holders) = (database().await, Holders::default());
+    let (first, mut second) = (Instance::start(&database, "first"), Instance::start(&database, "second"));
+    let names = ["a", "b", "c", "d"];
+    let quick = ["a", "b"].map(|name| second.works_on(queue(name), &holders));
+    let finish = second.is_slow();
+    let slow = ["c", "d"].map(|name| second.works_on(queue(name), &holders));
+    until("the second has all", async || holders.count(second.id()) == 4).await;
+    let _work = names.map(|name| first.works_on(queue(name), &holders));
+    first.looks(2).await;
+    quick.iter().chain(&slow).for_each(Work::begins_to_stop);
+    until("the first takes what is free", async || holders.count(first.id()) == 2).await;
+    assert_eq!(holders.count(second.id()), 2, "the second is still finishing");
+    finish.cancel();
+    until("the first takes the rest", async || holders.count(first.id()) == 4).await;
+    assert!(holders.were_exclusive());
+    first.go_on_for_ever();
+    second.go_on_for_ever();
 }
 
 #[tokio::test]

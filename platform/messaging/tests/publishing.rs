@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::read_structured;
-use vostro_messaging::{Confirms, Frame, NewEvent, Outbox, Partitions, PublishError, Publisher, Relay};
+use vostro_messaging::{
+    Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher, Relay,
+};
 use vostro_testkit::{Database, incoming};
 
 /// An aggregate and the number of an event of it.
@@ -158,4 +160,26 @@ async fn confirmed_rows_are_gone_when_the_relay_has_stopped() {
     relaying.until_confirmed(10).await;
     let (confirmed, left) = relaying.stop().await;
     assert_eq!((confirmed.len(), left), (10, 0));
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_would_take_is_refused_before_anything_is_committed() {
+    let relaying = Relaying::start().await;
+    let large = |sequence| {
+        let envelope = event((Uuid::now_v7(), sequence)).envelope().clone();
+        let data = serde_json::value::to_raw_value(&"x".repeat(MESSAGE_BYTES)).expect("a text");
+        NewEvent::again(envelope, &data)
+    };
+    let mut transaction = relaying.database.pool().begin().await.expect("a transaction");
+    let events = vec![event((Uuid::now_v7(), 1)), large(1)];
+    let refusal = relaying.outbox.append_in_tx(&mut transaction, events).await.expect_err("too large");
+    let sqlx::Error::Encode(reason) = refusal else { panic!("{refusal}") };
+    let reason = reason.downcast::<EventTooLarge>().expect("the reason");
+    assert!(reason.to_string().starts_with("an event of type auth.user-registered.v1 has 1049"), "{reason}");
+    // Even a caller who overlooks it has written nothing.
+    transaction.commit().await.expect("committed");
+    relaying.commits(&aggregates(1)).await;
+    relaying.until_confirmed(1).await;
+    let (confirmed, left) = relaying.stop().await;
+    assert_eq!((confirmed.len(), left), (1, 0));
 }

@@ -1,6 +1,6 @@
 //! What has to exist at the broker, derived from the module manifests as plain data.
 //!
-//! - each module's events go to its own topic exchange `ev.<module>`, with the event type and a slot as routing key;
+//! - each module's events go to its own topic exchange `ev.<module>`, with the event type and a lane as routing key;
 //! - each subscription is a quorum queue `q.<module>.<name>`, or several `q.<module>.<name>.p00` that share its lanes; a
 //!   single active consumer keeps the order of each when several instances of the bank run;
 //! - what a queue gives up on goes through `dlx` to `dlq.<module>.<name>`;

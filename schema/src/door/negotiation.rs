@@ -87,7 +87,7 @@ pub const fn status_of(code: FaultCode) -> StatusCode {
         FaultCode::Forbidden => StatusCode::FORBIDDEN,
         FaultCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         FaultCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        FaultCode::ModuleUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        FaultCode::ModuleUnavailable | FaultCode::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         FaultCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
         FaultCode::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

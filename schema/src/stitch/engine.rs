@@ -8,7 +8,9 @@ use async_graphql::{Value, Variables};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use metrics::histogram;
+use vostro_messaging::AdmissionGate;
 
+use super::admission::Admission;
 use super::cost::Cost;
 use super::documents::{Documents, Prepared};
 use super::error::{FieldError, RequestError};
@@ -42,6 +44,7 @@ pub struct EngineBuilder {
     planner: Box<dyn QueryPlanner>,
     limits: Limits,
     transports: HashMap<String, Arc<dyn SubgraphTransport>>,
+    admission: Admission,
 }
 
 impl EngineBuilder {
@@ -53,6 +56,12 @@ impl EngineBuilder {
     /// Tells how to reach a module, by its name in the supergraph.
     pub fn module(mut self, name: impl Into<String>, transport: impl SubgraphTransport + 'static) -> Self {
         self.transports.insert(name.into(), Arc::new(transport));
+        self
+    }
+
+    /// Turns mutations of a module away while its gate is closed, except those of these names.
+    pub fn gate(mut self, module: &'static str, gate: AdmissionGate, always: &'static [&'static str]) -> Self {
+        self.admission.gate(module, gate, always);
         self
     }
 
@@ -70,7 +79,8 @@ impl EngineBuilder {
         if let Some(name) = self.transports.into_keys().next() {
             return Err(EngineError::UnknownModule(name));
         }
-        Ok(Engine { documents: Arc::new(Documents::new(self.planner, self.limits)), modules })
+        let documents = Arc::new(Documents::new(self.planner, self.limits));
+        Ok(Engine { documents, modules, admission: Arc::new(self.admission) })
     }
 }
 
@@ -79,6 +89,7 @@ impl EngineBuilder {
 pub struct Engine {
     documents: Arc<Documents>,
     modules: Arc<[Module]>,
+    admission: Arc<Admission>,
 }
 
 impl Engine {
@@ -92,7 +103,12 @@ impl Engine {
 
     /// Starts an engine with another planner.
     pub fn with(planner: Box<dyn QueryPlanner>) -> EngineBuilder {
-        EngineBuilder { planner, limits: Limits::default(), transports: HashMap::new() }
+        EngineBuilder {
+            planner,
+            limits: Limits::default(),
+            transports: HashMap::new(),
+            admission: Admission::default(),
+        }
     }
 
     pub fn limits(&self) -> &Limits {
@@ -132,6 +148,9 @@ impl Engine {
             Ok(variables) => variables,
             Err(error) => return refused(error),
         };
+        if let Err(error) = self.admission.check(&prepared.planned, self.planner().api_schema()) {
+            return refused(error);
+        }
         let requested = match self.charge(prepared, &variables, scope) {
             Ok(requested) => requested,
             Err(error) => return refused(error),

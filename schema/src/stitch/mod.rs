@@ -12,6 +12,7 @@
 //! An operation that one module answers alone, in the shape the client asked for, skips everything after the
 //! transport: the module's answer is written as it comes. That is the path of every money command.
 
+mod admission;
 mod api_schema;
 pub mod boundary;
 mod catalog;

@@ -22,22 +22,45 @@ use crate::store::overdue;
 /// Finds transactions without an outcome and gets them one. Several instances may do it side by side.
 pub struct DecisionWatch {
     shared: Arc<Shared>,
+    reach: Reach,
+}
+
+/// How much a turn reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Transactions looked through by one statement.
+    pub page: i64,
+    /// Pages in a turn that no turn has read before: what a long history costs after an upgrade is spread over many turns.
+    /// Pages that are read again are not counted, or a minute with more transactions than these would hold the watch there
+    /// for ever.
+    pub pages: usize,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self { page: 5_000, pages: 40 }
+    }
 }
 
 impl DecisionWatch {
-    /// Transactions looked through by one statement.
-    const PAGE: i64 = 5_000;
-    /// Pages in a turn: what a long history costs after an upgrade is spread over many turns.
-    const PAGES: usize = 40;
-    /// While this many are overdue no more are looked for. Something is wrong in general then, and what is late because of
-    /// it ends by itself when that is mended.
+    /// While this many are overdue and *fresh* no more are looked for. Something is wrong in general then, and what is late
+    /// because of it ends by itself when that is mended.
     const ENOUGH: i64 = 1_000;
+    /// Until the ledger has been asked so often about a transaction it is fresh. One account that is stuck for hours must
+    /// not use up what all others are found with, so what is old news does not count.
+    const FRESH: i32 = 4;
     /// An id is older than its row, by as long as the command waited for its commit. What is younger than this is
     /// looked at again.
     const LATE_COMMIT: Duration = Duration::from_secs(60);
 
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, reach: Reach::default() }
+    }
+
+    /// The same watch with turns of another size.
+    #[must_use]
+    pub fn with_reach(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// Takes a turn now and then until `stop` is cancelled.
@@ -77,24 +100,24 @@ impl DecisionWatch {
     /// Looks through what has become old enough since the last turn.
     async fn find(&self) -> sqlx::Result<i64> {
         let foundation = &self.shared.foundation;
+        let Reach { page, pages } = self.reach;
         let now = foundation.clock.now();
         let through = first_id_at(now - self.shared.config.decision_timeout());
-        let mut overdue = overdue::count(&foundation.pool).await?.transactions;
+        let mut fresh = overdue::count_fresh(&foundation.pool, Self::FRESH).await?;
         let mut transaction = foundation.pool.begin().await?;
         let Some(seen_through) = overdue::take_watch_in_tx(&mut transaction).await? else { return Ok(0) };
         let mut cursor = before(seen_through, Self::LATE_COMMIT);
-        let mut found = 0;
-        for _ in 0..Self::PAGES {
-            if overdue >= Self::ENOUGH {
-                break;
-            }
-            let looked = overdue::look_in_tx(&mut transaction, cursor, through, Self::PAGE, now).await?;
+        let (mut found, mut new_pages) = (0, 0);
+        while fresh < Self::ENOUGH && new_pages < pages {
+            let looked = overdue::look_in_tx(&mut transaction, cursor, through, page, now).await?;
             found += looked.found;
-            overdue += looked.found;
-            cursor = looked.last.unwrap_or(cursor);
-            if looked.transactions < Self::PAGE {
+            fresh += looked.found;
+            if looked.transactions < page {
+                cursor = through;
                 break;
             }
+            cursor = looked.last.unwrap_or(through);
+            new_pages += usize::from(cursor > seen_through);
         }
         overdue::advance_watch_in_tx(&mut transaction, cursor).await?;
         transaction.commit().await?;
@@ -103,11 +126,14 @@ impl DecisionWatch {
 
     async fn report(&self) -> sqlx::Result<()> {
         let foundation = &self.shared.foundation;
-        let overdue = overdue::count(&foundation.pool).await?;
-        let age = overdue.oldest.map_or(0.0, |oldest| (foundation.clock.now() - oldest).as_seconds_f64());
+        let overdue = overdue::standing(&foundation.pool).await?;
+        let now = foundation.clock.now();
+        let age = overdue.oldest.map_or(0.0, |oldest| (now - oldest).as_seconds_f64());
+        let behind = behind(overdue.seen_through, now - self.shared.config.decision_timeout());
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the count is far below 2^52")]
         gauge!("vostro_transactions_overdue").set(overdue.transactions as f64);
         gauge!("vostro_transactions_overdue_oldest_seconds").set(age);
+        gauge!("vostro_transactions_decision_watch_behind_seconds").set(behind.as_secs_f64());
         Ok(())
     }
 }
@@ -124,6 +150,13 @@ fn before(id: Uuid, by: Duration) -> Uuid {
     Uuid::from_u128(millis << 80)
 }
 
+/// How long before the instant it should have come to the watch is.
+fn behind(seen_through: Uuid, due: DateTime<Utc>) -> Duration {
+    let seen = u64::try_from(seen_through.as_u128() >> 80).unwrap_or(u64::MAX);
+    let due = u64::try_from(due.timestamp_millis()).unwrap_or(0);
+    Duration::from_millis(due.saturating_sub(seen))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +171,13 @@ mod tests {
         assert_eq!(before(id, Duration::from_secs(60)), first_id_at(instant - chrono::TimeDelta::seconds(60)));
         assert_eq!(before(Uuid::nil(), Duration::from_secs(60)), Uuid::nil());
         assert_eq!(first_id_at(DateTime::<Utc>::MIN_UTC), Uuid::nil());
+    }
+    #[test]
+    fn the_watch_is_behind_by_the_time_it_has_not_looked_through() {
+        let due = Utc::now();
+        let seen = |seconds| first_id_at(due + chrono::TimeDelta::seconds(seconds));
+        assert_eq!(behind(seen(-90), due), Duration::from_secs(90));
+        assert_eq!(behind(seen(0), due), Duration::ZERO);
+        assert_eq!(behind(seen(5), due), Duration::ZERO);
     }
 }

@@ -103,18 +103,29 @@ pub(crate) async fn take_due(
     .await
 }
 
-/// How many are overdue, and when the oldest of them was initiated.
+/// How it stands with the transactions that are overdue, and with looking for them.
 pub(crate) struct Overdue {
     pub transactions: i64,
+    /// When the oldest of them was initiated.
     pub oldest: Option<DateTime<Utc>>,
+    /// How far the watch has come.
+    pub seen_through: Uuid,
 }
 
-pub(crate) async fn count(pool: &PgPool) -> sqlx::Result<Overdue> {
+pub(crate) async fn standing(pool: &PgPool) -> sqlx::Result<Overdue> {
     sqlx::query_as!(
         Overdue,
-        r#"select count(*) as "transactions!", min(t.initiated_at) as oldest
+        r#"select count(*) as "transactions!", min(t.initiated_at) as oldest,
+                  (select seen_through from transaction.decision_watch) as "seen_through!"
            from transaction.overdue o join transaction.transaction t on t.id = o.transaction_id"#
     )
     .fetch_one(pool)
     .await
+}
+
+/// How many overdue transactions the ledger has been asked about fewer than `inquiries` times.
+pub(crate) async fn count_fresh(pool: &PgPool, inquiries: i32) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from transaction.overdue where inquiries < $1"#, inquiries)
+        .fetch_one(pool)
+        .await
 }

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::reach::out_of_reach;
 use super::{Lease, LeaseKeeper, What};
 use crate::{Broker, Consumer, DeadLetterDrain, Handler, Intake};
 
@@ -26,7 +25,6 @@ pub async fn consume_whenever_held(
                 let consumer = Consumer::new(Arc::clone(intake), Arc::clone(handler), Arc::clone(broker));
                 let consumer = consumer.on(&queue, fence.clone());
                 let drain = DeadLetterDrain::new(Arc::clone(intake), Arc::clone(broker)).under(fence);
-                let queue = queue.clone();
                 async move {
                     let draining = async {
                         if partition == 0 {
@@ -37,12 +35,14 @@ pub async fn consume_whenever_held(
                     tokio::select! {
                         () = consumer.run(wind_down.clone()) => {}
                         () = draining => {}
-                        () = out_of_reach(keeper, &queue, || broker.is_reachable()) => {}
                     }
                 }
             }
         };
-        async move { keeper.whenever_held(What::Queue(queue), stop, work, std::future::pending).await }
+        async move {
+            let is_able = || broker.is_reachable();
+            keeper.whenever_held(What::Queue(queue), stop, is_able, work, std::future::pending).await;
+        }
     });
     futures::future::join_all(consuming).await;
 }

@@ -2,39 +2,46 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{counter, gauge};
+use metrics::gauge;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::bell::{self, Ring};
-use super::share::{gives_one, to_take};
-use super::store::{self, Row, Taken};
+use super::store;
 use super::{Lease, LeaseTimes, What};
 use crate::{Company, Foundation, Outbox};
 
 /// Takes, renews and hands over one module's leases for one instance. Cheap to clone.
 #[derive(Clone)]
 pub struct LeaseKeeper {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    module: &'static str,
+pub(super) struct Inner {
+    pub(super) module: &'static str,
     /// Connections of its own: when all the module's are busy, leases must still be renewed.
-    pool: PgPool,
-    outbox: Outbox,
-    company: Company,
-    instance: Uuid,
-    name: String,
-    times: LeaseTimes,
-    /// What this instance would do, and the lease it has for it.
-    wanted: Mutex<BTreeMap<What, watch::Sender<Option<Lease>>>>,
-    look_now: Notify,
+    pub(super) pool: PgPool,
+    pub(super) outbox: Outbox,
+    pub(super) company: Company,
+    pub(super) instance: Uuid,
+    pub(super) name: String,
+    pub(super) times: LeaseTimes,
+    pub(super) wanted: Mutex<BTreeMap<What, Place>>,
+    /// What the others were last told that this instance would take, if it were free.
+    pub(super) announced: Mutex<Vec<String>>,
+    pub(super) look_now: Notify,
+}
+
+/// Something this instance would do.
+pub(super) struct Place {
+    pub(super) lease: watch::Sender<Option<Lease>>,
+    /// False while it is left to the others: because it could not be done here, or because this instance is stopping.
+    pub(super) is_candidate: bool,
 }
 
 /// By this name of its sessions the others see that an instance is connected; `is_connected` in the database knows it.
@@ -68,6 +75,7 @@ impl LeaseKeeper {
             name: name.into(),
             times,
             wanted: Mutex::default(),
+            announced: Mutex::default(),
             look_now: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -97,11 +105,13 @@ impl LeaseKeeper {
     /// Does `work` whenever this instance holds the lease, and `meanwhile` while it does not. Ends when `stop` is
     /// cancelled and the work, which is told by [`Lease::wind_down`], has ended.
     ///
-    /// Work that ends before it is told to gives the lease back, for others to try, and wants it again a little later.
+    /// While there are others who may be able to, an instance that is not `is_able` for as long as a lease lasts, or whose
+    /// work ends before it is told to, leaves it to them until it is able again.
     pub async fn whenever_held<W: Future<Output = ()>, M: Future<Output = ()>>(
         &self,
         what: What,
         stop: CancellationToken,
+        is_able: impl Fn() -> bool,
         work: impl Fn(Lease) -> W,
         meanwhile: impl Fn() -> M,
     ) {
@@ -116,29 +126,54 @@ impl LeaseKeeper {
             let Some(lease) = lease else { break };
             let told = async {
                 stop.cancelled().await;
+                self.stand(&what, false);
                 lease.wind_down().cancel();
                 std::future::pending().await
             };
             tokio::select! {
                 () = lease.guard(work(lease.clone())) => {}
+                () = self.unable(&what, &is_able) => {}
                 () = told => {}
             }
-            let gave_up = !lease.wind_down().is_cancelled();
+            let rests = !lease.wind_down().is_cancelled() && self.has_company();
+            if rests {
+                self.stand(&what, false);
+            }
             self.give_back(&lease).await;
-            if gave_up && self.has_company() {
-                self.lock().remove(&what);
+            if rests {
                 tokio::select! {
-                    () = tokio::time::sleep(self.inner.times.expire / 2) => {}
+                    () = self.rest(&is_able) => {}
                     () = stop.cancelled() => break,
                 }
-                leases = self.want(what.clone());
+                self.stand(&what, true);
             }
         }
         self.lock().remove(&what);
     }
 
-    pub(super) fn times(&self) -> LeaseTimes {
-        self.inner.times
+    /// Completes when it was not `is_able` for as long as a lease lasts while there are others. Alone, an instance waits as
+    /// long as it takes.
+    async fn unable(&self, what: &What, is_able: impl Fn() -> bool) {
+        let LeaseTimes { expire, renew } = self.inner.times;
+        let mut since = None;
+        loop {
+            tokio::time::sleep(renew).await;
+            if is_able() || !self.has_company() {
+                since = None;
+            } else if since.get_or_insert_with(Instant::now).elapsed() >= expire {
+                warn!(module = self.inner.module, %what, "the broker is out of reach; leaving it to another instance");
+                return;
+            }
+        }
+    }
+
+    /// Long enough for another to take it, and then until it can be done here.
+    async fn rest(&self, is_able: impl Fn() -> bool) {
+        let LeaseTimes { expire, renew } = self.inner.times;
+        tokio::time::sleep(expire / 2).await;
+        while self.has_company() && !is_able() {
+            tokio::time::sleep(renew / 8).await;
+        }
     }
 
     /// Whether another instance is there to take over.
@@ -170,16 +205,25 @@ impl LeaseKeeper {
     }
 
     fn holds(&self, what: &What) -> bool {
-        self.lock().get(what).is_some_and(|lease| lease.borrow().is_some())
+        self.lock().get(what).is_some_and(|place| place.lease.borrow().is_some())
     }
 
     fn want(&self, what: What) -> watch::Receiver<Option<Lease>> {
-        let receiver = self.lock().entry(what).or_default().subscribe();
+        let place = Place { lease: watch::Sender::new(None), is_candidate: true };
+        let receiver = self.lock().entry(what).or_insert(place).lease.subscribe();
         self.inner.look_now.notify_one();
         receiver
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<What, watch::Sender<Option<Lease>>>> {
+    /// Stands for it, or leaves it to the others, who are told.
+    fn stand(&self, what: &What, is_candidate: bool) {
+        if let Some(place) = self.lock().get_mut(what) {
+            place.is_candidate = is_candidate;
+        }
+        self.inner.look_now.notify_one();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<What, Place>> {
         self.inner.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,107 +243,14 @@ impl LeaseKeeper {
         }
     }
 
-    /// Renews what is held, then sees whether the shares are right.
-    async fn look(&self) -> sqlx::Result<()> {
-        let Inner { pool, instance, name, times, company, .. } = &*self.inner;
-        let (asked_at, held) = (Instant::now(), self.held());
-        let epochs: Vec<i64> = held.iter().map(Lease::epoch).collect();
-        let renewed = store::renew(pool, *instance, name, times.expire, &epochs).await?;
-        for lease in held {
-            if renewed.contains(&lease.epoch()) {
-                lease.extend(asked_at + times.expire);
-            } else if self.is_present(&lease) {
-                self.lose(&lease);
-            }
-        }
-        // Before the rows are read: what is given back in between is not taken for something to be taken anew.
-        let wanted: Vec<(What, bool)> =
-            self.lock().iter().map(|(what, lease)| (what.clone(), lease.borrow().is_some())).collect();
-        let names: Vec<String> = wanted.iter().map(|(what, _)| what.to_string()).collect();
-        let mut rows = store::look(pool, &names).await?;
-        if rows.len() < names.len() {
-            store::prepare(pool, &names).await?;
-            rows = store::look(pool, &names).await?;
-        }
-        let instances = store::instances(pool).await?;
-        let others = instances.iter().filter(|other| *other != instance).count();
-        if others != company.others() {
-            company.set(others);
-            bell::ring(pool, self.inner.module, Ring::Leases).await?;
-        }
-        // The relay is one thing and the queues are another: an instance that has the one is not spared the others.
-        let (relay, queues): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(what, _)| *what == What::Relay);
-        self.balance(&relay, &rows, &instances).await?;
-        self.balance(&queues, &rows, &instances).await
-    }
-
-    /// Takes what is free as far as it is this instance's share, or begins to hand one over.
-    async fn balance(&self, group: &[(What, bool)], rows: &[Row], instances: &[Uuid]) -> sqlx::Result<()> {
-        let Inner { pool, instance, times, .. } = &*self.inner;
-        let of_group = |row: &&Row| group.iter().any(|(what, _)| what.to_string() == row.what);
-        let count = |of: &Uuid| rows.iter().filter(of_group).filter(|row| row.owner == Some(*of)).count();
-        let counts: Vec<usize> = instances.iter().map(count).collect();
-        let mine = count(instance);
-        let vacant: Vec<String> = group.iter().filter(|(_, held)| !held).map(|(what, _)| what.to_string()).collect();
-        // What is ours in the database and not in use here was lost or not given back: it is taken anew.
-        let ours_anew = rows.iter().filter(|row| row.owner == Some(*instance) && vacant.contains(&row.what)).count();
-        let most = to_take(group.len(), mine - ours_anew, &counts).max(ours_anew);
-        if most > 0 && !vacant.is_empty() {
-            let (asked_at, most) = (Instant::now(), i64::try_from(most).unwrap_or(i64::MAX));
-            for taken in store::take(pool, *instance, times.expire, &vacant, most).await? {
-                self.grant(group, taken, asked_at + times.expire).await?;
-            }
-        } else if gives_one(mine, &counts) {
-            self.hand_one_over(group);
-        }
-        Ok(())
-    }
-
-    async fn grant(&self, group: &[(What, bool)], taken: Taken, until: Instant) -> sqlx::Result<()> {
-        let Inner { module, pool, instance, .. } = &*self.inner;
-        let Taken { what: name, epoch, previous } = taken;
-        debug!(module, what = name, epoch, "this instance has the lease");
-        if let Some(previous) = previous {
-            warn!(module, what = name, %previous, "its holder has ended or gone silent; taken over");
-            counter!("vostro_lease_takeovers_total", "module" => *module, "what" => name.clone()).increment(1);
-        }
-        let what = group.iter().map(|(what, _)| what).find(|what| what.to_string() == name);
-        let lease = what.map(|what| Lease::new(what.clone(), epoch, until));
-        let wanted = lease.is_some_and(|lease| {
-            self.lock().get(lease.what()).map(|place| place.send_replace(Some(lease.clone()))).is_some()
-        });
-        if !wanted {
-            store::give_back(pool, *instance, epoch).await?;
-        }
-        Ok(())
-    }
-
-    /// One at a time: the next only when this one is given back.
-    fn hand_one_over(&self, group: &[(What, bool)]) {
-        let of_group = |lease: &Lease| group.iter().any(|(what, _)| what == lease.what());
-        let held: Vec<Lease> = self.held().into_iter().filter(of_group).collect();
-        if held.iter().any(|lease| lease.wind_down().is_cancelled()) {
-            return;
-        }
-        if let Some(lease) = held.last() {
-            info!(module = self.inner.module, what = %lease.what(), "handing the lease over to another instance");
-            lease.wind_down().cancel();
-        }
-    }
-
-    fn held(&self) -> Vec<Lease> {
+    pub(super) fn held(&self) -> Vec<Lease> {
         let wanted = self.lock();
-        wanted.values().filter_map(|lease| lease.borrow().clone()).filter(Lease::is_valid).collect()
+        wanted.values().filter_map(|place| place.lease.borrow().clone()).filter(Lease::is_valid).collect()
     }
 
-    fn is_present(&self, lease: &Lease) -> bool {
+    pub(super) fn is_present(&self, lease: &Lease) -> bool {
         let wanted = self.lock();
-        wanted.get(lease.what()).is_some_and(|place| place.borrow().as_ref().is_some_and(|held| held.is(lease)))
-    }
-
-    fn lose(&self, lease: &Lease) {
-        warn!(module = self.inner.module, what = %lease.what(), "another instance has taken the lease");
-        lease.lose();
+        wanted.get(lease.what()).is_some_and(|place| place.lease.borrow().as_ref().is_some_and(|held| held.is(lease)))
     }
 
     /// Nothing is done under the lease any more.
@@ -318,16 +269,20 @@ impl LeaseKeeper {
         }
         lease.lose();
         if let Some(place) = self.lock().get(lease.what()) {
-            place.send_if_modified(|held| held.take_if(|held| held.is(lease)).is_some());
+            place.lease.send_if_modified(|held| held.take_if(|held| held.is(lease)).is_some());
         }
+        self.measure_held(lease.what(), false);
         look_now.notify_one();
     }
 
     fn measure(&self) {
-        for (what, lease) in &*self.lock() {
-            let held = lease.borrow().as_ref().is_some_and(Lease::is_valid);
-            gauge!("vostro_lease_held", "module" => self.inner.module, "what" => what.to_string())
-                .set(f64::from(u8::from(held)));
+        for (what, place) in &*self.lock() {
+            self.measure_held(what, place.lease.borrow().as_ref().is_some_and(Lease::is_valid));
         }
+    }
+
+    fn measure_held(&self, what: &What, is_held: bool) {
+        gauge!("vostro_lease_held", "module" => self.inner.module, "what" => what.to_string())
+            .set(f64::from(u8::from(is_held)));
     }
 }

@@ -14,7 +14,7 @@ mod consuming;
 mod fence;
 mod held;
 mod keeper;
-mod reach;
+mod look;
 mod relaying;
 mod share;
 mod status;

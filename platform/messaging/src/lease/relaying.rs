@@ -4,7 +4,6 @@ use std::time::Duration;
 use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
-use super::reach::out_of_reach;
 use super::{LeaseKeeper, What};
 use crate::{Publisher, Relay};
 
@@ -22,8 +21,7 @@ pub async fn relay_whenever_held(
     /// With others there the outbox may never be empty. What is not confirmed by then the next relay publishes again.
     const EMPTYING: Duration = Duration::from_secs(2);
     let work = |lease: super::Lease| {
-        let (relay, keeper, publisher, wind_down) =
-            (relay.clone(), keeper.clone(), Arc::clone(&publisher), lease.wind_down());
+        let (relay, keeper, wind_down) = (relay.clone(), keeper.clone(), lease.wind_down());
         async move {
             let _silence = Silence(module);
             let somebody_else_goes_on = async {
@@ -36,11 +34,11 @@ pub async fn relay_whenever_held(
             tokio::select! {
                 () = relay.run(wind_down.clone()) => {}
                 () = somebody_else_goes_on => {}
-                () = out_of_reach(&keeper, "relay", || publisher.is_reachable()) => {}
             }
         }
     };
-    keeper.whenever_held(What::Relay, stop, work, || keeper.clone().ring_for_the_relay()).await;
+    let is_able = || publisher.is_reachable();
+    keeper.whenever_held(What::Relay, stop, is_able, work, || keeper.clone().ring_for_the_relay()).await;
 }
 
 /// What a relay measured last is not true any more when another instance has it.

@@ -13,6 +13,14 @@ pub(super) struct Row {
     pub owner: Option<Uuid>,
 }
 
+/// An instance that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Instance {
+    pub id: Uuid,
+    /// What it would take if it were free, or has.
+    pub candidate_for: Vec<String>,
+}
+
 /// A lease that was just taken.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -22,7 +30,7 @@ pub(super) struct Taken {
     pub previous: Option<Uuid>,
 }
 
-/// Says that the instance is there, and renews what it holds. Returns the epochs of the leases that are its own for that
+/// Says that the instance is there and what it stands for, and renews what it holds. Returns the epochs of the leases that are its own for that
 /// much longer.
 pub(super) async fn renew(
     pool: &PgPool,
@@ -30,30 +38,40 @@ pub(super) async fn renew(
     name: &str,
     expire: Duration,
     epochs: &[i64],
+    candidate_for: &[String],
 ) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         "with here as (
-             insert into instance (id, name, expires_at)
-             values ($1, $2, clock_timestamp() + $3 * interval '1 second')
-             on conflict (id) do update set expires_at = excluded.expires_at)
+             insert into instance (id, name, candidate_for, expires_at)
+             values ($1, $2, $5, clock_timestamp() + $3 * interval '1 second')
+             on conflict (id) do update
+                 set expires_at = excluded.expires_at, candidate_for = excluded.candidate_for)
          update lease set expires_at = clock_timestamp() + $3 * interval '1 second'
          where owner = $1 and epoch = any($4) returning epoch",
         instance,
         name,
         expire.as_secs_f64(),
-        epochs
+        epochs,
+        candidate_for
     )
     .fetch_all(pool)
     .await
 }
 
 /// The instances that are there.
-pub(super) async fn instances(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        "select id from instance where expires_at >= clock_timestamp() and is_connected(id) order by id"
+pub(super) async fn instances(pool: &PgPool) -> sqlx::Result<Vec<Instance>> {
+    sqlx::query_as!(
+        Instance,
+        "select id, candidate_for from instance where expires_at >= clock_timestamp() and is_connected(id)"
     )
     .fetch_all(pool)
     .await
+}
+
+/// Forgets those that have not been there for a day.
+pub(super) async fn forget_instances(pool: &PgPool) -> sqlx::Result<()> {
+    sqlx::query!("delete from instance where expires_at < clock_timestamp() - interval '1 day'").execute(pool).await?;
+    Ok(())
 }
 
 /// These leases; those that nobody ever wanted are not among them.
@@ -68,11 +86,10 @@ pub(super) async fn look(pool: &PgPool, wanted: &[String]) -> sqlx::Result<Vec<R
     .await
 }
 
-/// Makes rows for what nobody has wanted before, and forgets instances and leases that nobody has wanted for a day.
+/// Makes rows for what nobody has wanted before, and forgets what nobody has wanted for a day.
 pub(super) async fn prepare(pool: &PgPool, wanted: &[String]) -> sqlx::Result<()> {
     sqlx::query!(
-        "with gone as (delete from instance where expires_at < clock_timestamp() - interval '1 day'),
-              unwanted as (
+        "with unwanted as (
                   delete from lease where what <> all($1) and expires_at < clock_timestamp() - interval '1 day')
          insert into lease (what) select * from unnest($1::text[]) on conflict do nothing",
         wanted

@@ -78,16 +78,17 @@ pub(crate) async fn park_in_tx(
     Ok(())
 }
 
-/// Adds events behind their keys, in order. The keys must be locked. An event that is there already is not added again.
+/// Adds events behind their keys, in order, under these ids. The keys must be locked. An event that is there already is
+/// not added again.
 pub(crate) async fn append_in_tx(
     connection: &mut PgConnection,
     subscription: &str,
     events: &[&Incoming],
+    event_ids: &[Uuid],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
     let keys: Vec<Uuid> = events.iter().map(|event| event.envelope.partition_key).collect();
-    let event_ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
     let types: Vec<String> = events.iter().map(|event| event.envelope.event_type.to_string()).collect();
     let bodies: Vec<Vec<u8>> = events.iter().map(|event| wire::alone(event).body).collect();
     let added = sqlx::query!(
@@ -100,7 +101,7 @@ pub(crate) async fn append_in_tx(
         subscription,
         &ids,
         &keys,
-        &event_ids,
+        event_ids,
         &types,
         &bodies,
         wire::STRUCTURED,

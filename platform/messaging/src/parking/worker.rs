@@ -205,16 +205,18 @@ impl RetryWorker {
         Ok(finished)
     }
 
+    /// The events of a message, in the versions that this release takes: it may have been parked by another one.
     fn read(&self, head: &Head) -> Result<Vec<Incoming>, Failure> {
-        let events =
+        let mut events =
             decode(&head.message).map_err(|reason| Failure::Because(ReasonCode::Undecodable, reason.to_string()))?;
-        let Intake { subscription, group, .. } = &*self.intake;
-        match events.iter().find(|event| !subscription.takes(event.envelope.event_type.as_str())) {
+        let Intake { reader, group, .. } = &*self.intake;
+        reader.leave_other_versions(&mut events);
+        match events.iter().find(|event| !reader.takes(event.envelope.event_type.as_str())) {
             Some(event) => {
                 let reason = format!("{group} does not take {}", event.envelope.event_type);
                 Err(Failure::Because(ReasonCode::UnknownEvent, reason))
             }
-            None => Ok(events),
+            None => Ok(reader.read(&events)?.into_owned()),
         }
     }
 }

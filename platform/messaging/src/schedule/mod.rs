@@ -59,9 +59,10 @@ impl Schedule {
     /// become due already is not recalled.
     ///
     /// # Errors
-    /// Database faults.
+    /// As [`crate::Outbox::append_in_tx`].
     pub async fn add_in_tx(connection: &mut PgConnection, scheduled: ScheduledEvent) -> sqlx::Result<()> {
         let ScheduledEvent { appointment, due_at, event } = scheduled;
+        event.check_size()?;
         let envelope = event.envelope();
         sqlx::query!(
             "insert into scheduled_event (purpose, subject, due_at, event_id, event_type, slot, aggregate_id, event)

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ pub struct Instance {
     pool: PgPool,
     stop: CancellationToken,
     running: JoinHandle<()>,
+    /// Whether it reaches the broker.
+    able: Arc<AtomicBool>,
+    /// What it has begun is finished only then.
+    finish: CancellationToken,
 }
 
 impl Instance {
@@ -35,7 +40,19 @@ impl Instance {
         let (id, foundation, stop) = (Uuid::now_v7(), database.foundation(), CancellationToken::new());
         let keeper = LeaseKeeper::new("account", &foundation, id, name, times);
         let running = tokio::spawn(keeper.clone().run(stop.clone()));
-        Self { keeper, outbox: foundation.outbox, id, pool: database.pool().clone(), stop, running }
+        let (able, finish) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+        finish.cancel();
+        Self { keeper, outbox: foundation.outbox, id, pool: database.pool().clone(), stop, running, able, finish }
+    }
+
+    pub fn reaches_the_broker(&self, able: bool) {
+        self.able.store(able, Ordering::Relaxed);
+    }
+
+    /// What it works on from now on is not finished before the token is cancelled.
+    pub fn is_slow(&mut self) -> CancellationToken {
+        self.finish = CancellationToken::new();
+        self.finish.clone()
     }
 
     pub fn id(&self) -> Uuid {
@@ -84,7 +101,7 @@ impl Instance {
                 }
                 std::future::pending()
             };
-            keeper.whenever_held(what, CancellationToken::new(), work, std::future::pending).await;
+            keeper.whenever_held(what, CancellationToken::new(), || true, work, std::future::pending).await;
         });
         tokio::time::timeout(Duration::from_secs(30), receiver).await.expect("within half a minute").expect("sent")
     }
@@ -96,16 +113,17 @@ impl Instance {
     /// Works on it whenever it may, until it is told to stop.
     pub fn works_on(&self, what: What, holders: &Holders) -> Work {
         let (keeper, id, holders, stop) = (self.keeper.clone(), self.id, holders.clone(), CancellationToken::new());
-        let stopped = stop.clone();
+        let (stopped, able, finish) = (stop.clone(), Arc::clone(&self.able), self.finish.clone());
         let task = tokio::spawn(async move {
             let work = |lease: Lease| {
-                let entered = holders.enter(id, &lease);
+                let (entered, finish) = (holders.enter(id, &lease), finish.clone());
                 async move {
                     lease.wind_down().cancelled().await;
+                    finish.cancelled().await;
                     drop(entered);
                 }
             };
-            keeper.whenever_held(what, stopped, work, std::future::pending).await;
+            keeper.whenever_held(what, stopped, || able.load(Ordering::Relaxed), work, std::future::pending).await;
         });
         Work { task: Some(task), stop }
     }
@@ -146,6 +164,10 @@ pub struct Work {
 }
 
 impl Work {
+    pub fn begins_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(task) = self.task.take() {

@@ -1,0 +1,219 @@
+//! Whether commands are let in: not while a module's outbox is beyond its bound.
+//!
+//! Without the broker a bank accepts commands, and their events wait in the outbox. That cannot go on for ever: the table
+//! grows, and what is accepted is promised. Beyond a bound it is more honest to say "not now" at the door, before anything
+//! is begun. Every instance looks at the same table, so all of them close and open at nearly the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use sqlx::PgPool;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// From where on a module's commands are turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionBounds {
+    /// Rows in the outbox. Commands are let in again at half of it.
+    pub rows: i64,
+    /// For how long nothing has left an outbox that is not empty.
+    pub stalled: Duration,
+}
+
+impl Default for AdmissionBounds {
+    fn default() -> Self {
+        Self { rows: 200_000, stalled: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// What whoever lets commands in asks, for each: one look at a number in memory. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct AdmissionGate {
+    /// After how many milliseconds to try again; 0 while the gate is open.
+    closed_for: Arc<AtomicU64>,
+}
+
+impl AdmissionGate {
+    /// `None` while commands are let in, else after which time it is worth trying again.
+    pub fn refuses(&self) -> Option<Duration> {
+        match self.closed_for.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
+    /// Notes that a command of `module` was turned away.
+    pub fn count_refusal(module: &str) {
+        counter!("vostro_commands_turned_away_total", "module" => module.to_owned()).increment(1);
+    }
+
+    fn set(&self, decision: Option<Duration>) {
+        let millis = decision.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.closed_for.store(millis, Ordering::Relaxed);
+    }
+}
+
+/// Looks at a module's outbox every second and opens or closes its gate.
+pub struct AdmissionWatch {
+    module: &'static str,
+    pool: PgPool,
+    bounds: AdmissionBounds,
+    gate: AdmissionGate,
+}
+
+impl AdmissionWatch {
+    const EVERY: Duration = Duration::from_secs(1);
+    /// Looking at a long outbox takes a while: at most this share of the time is spent on it.
+    const SHARE: u32 = 20;
+
+    pub fn new(module: &'static str, pool: PgPool, bounds: AdmissionBounds, gate: AdmissionGate) -> Self {
+        Self { module, pool, bounds, gate }
+    }
+
+    /// Watches until `stop` is cancelled. While the database is away nothing is decided anew: commands fail by themselves.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut judge = Judge::new(self.bounds);
+        loop {
+            let began = Instant::now();
+            if let Ok(sample) = self.look().await {
+                self.apply(judge.decide(sample, Instant::now()), sample);
+            }
+            tokio::select! {
+                () = tokio::time::sleep((began.elapsed() * Self::SHARE).max(Self::EVERY)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn apply(&self, decision: Option<Duration>, sample: Sample) {
+        let (was_open, is_open) = (self.gate.refuses().is_none(), decision.is_none());
+        self.gate.set(decision);
+        gauge!("vostro_admission_closed", "module" => self.module).set(if is_open { 0.0 } else { 1.0 });
+        if was_open && !is_open {
+            let (module, rows) = (self.module, sample.rows);
+            warn!(module, rows, "the outbox is beyond its bound: commands are turned away");
+        } else if is_open && !was_open {
+            info!(module = self.module, rows = sample.rows, "the outbox has drained: commands are let in again");
+        }
+    }
+
+    /// Counts no further than twice the bound: how much more there is changes nothing.
+    async fn look(&self) -> sqlx::Result<Sample> {
+        sqlx::query_as!(
+            Sample,
+            r#"select (select id from outbox order by id limit 1) as head,
+                   (select count(*) from (select from outbox limit $1) as counted) as "rows!""#,
+            self.bounds.rows.saturating_mul(2)
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+}
+
+/// What is in the outbox at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// The row that is to leave next.
+    head: Option<i64>,
+    rows: i64,
+}
+
+/// Decides from one look after another, without looking itself.
+struct Judge {
+    bounds: AdmissionBounds,
+    closed: bool,
+    /// The head, and since when it has been the same. Not the time an event happened: what is published again after years is
+    /// no sign of anything.
+    head: Option<(i64, Instant)>,
+    last: Option<(i64, Instant)>,
+}
+
+impl Judge {
+    /// What callers are told while the outbox does not shrink.
+    const WAIT: Duration = Duration::from_secs(10);
+    const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+    fn new(bounds: AdmissionBounds) -> Self {
+        Self { bounds, closed: false, head: None, last: None }
+    }
+
+    /// `None` to let commands in, else when to come again.
+    fn decide(&mut self, sample: Sample, now: Instant) -> Option<Duration> {
+        self.head = sample.head.map(|id| match self.head {
+            Some((same, since)) if same == id => (id, since),
+            _ => (id, now),
+        });
+        let stalled = self.head.is_some_and(|(_, since)| now - since >= self.bounds.stalled);
+        // Opening at a lower mark than closing: otherwise the first commands let in would close it again.
+        let most = if self.closed { self.bounds.rows / 2 } else { self.bounds.rows };
+        self.closed = stalled || sample.rows > most;
+        let wait = self.until_drained(sample.rows, now);
+        self.last = Some((sample.rows, now));
+        self.closed.then_some(wait)
+    }
+
+    /// When half of the bound is reached at the pace since the last look.
+    fn until_drained(&self, rows: i64, now: Instant) -> Duration {
+        let Some((before, at)) = self.last.filter(|(before, _)| *before > rows) else { return Self::WAIT };
+        let left = u128::try_from((rows - self.bounds.rows / 2).max(0)).unwrap_or_default();
+        let gone = u128::try_from(before - rows).unwrap_or(1).max(1);
+        let millis = left * (now - at).as_millis() / gone;
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+            .clamp(AdmissionWatch::EVERY, Self::LONGEST_WAIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: AdmissionBounds = AdmissionBounds { rows: 100, stalled: Duration::from_secs(60) };
+
+    /// What the judge says to these looks, a second apart.
+    fn decisions(looks: &[(i64, i64)]) -> Vec<Option<u64>> {
+        let (mut judge, start) = (Judge::new(BOUNDS), Instant::now());
+        let decide = |(nth, (head, rows)): (usize, &(i64, i64))| {
+            let sample = Sample { head: (*rows > 0).then_some(*head), rows: *rows };
+            let now = start + Duration::from_secs(u64::try_from(nth).expect("few"));
+            judge.decide(sample, now).map(|wait| wait.as_secs())
+        };
+        looks.iter().enumerate().map(decide).collect()
+    }
+
+    #[test]
+    fn it_closes_beyond_the_bound_and_opens_at_half_of_it() {
+        let looks = [(1, 100), (1, 101), (2, 100), (3, 51), (4, 50), (5, 100)];
+        let closed: Vec<bool> = decisions(&looks).iter().map(Option::is_some).collect();
+        assert_eq!(closed, [false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn it_tells_when_to_come_again_by_the_pace_of_draining() {
+        assert_eq!(decisions(&[(1, 110), (2, 110), (3, 100), (4, 99)]), [Some(10), Some(10), Some(5), Some(49)]);
+    }
+
+    #[test]
+    fn an_outbox_that_nothing_leaves_closes_it_however_short() {
+        let mut looks = vec![(7, 1); 61];
+        assert_eq!(decisions(&looks)[59], None);
+        assert_eq!(decisions(&looks)[60], Some(10));
+        looks.push((8, 1));
+        assert_eq!(decisions(&looks)[61], None, "something left");
+    }
+
+    #[test]
+    fn an_outbox_that_is_empty_in_between_is_not_stalled() {
+        let mut looks = vec![(7, 1); 40];
+        looks.push((0, 0));
+        looks.extend(vec![(7, 1); 40]);
+        assert!(decisions(&looks).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn a_gate_that_was_never_judged_is_open() {
+        assert_eq!(AdmissionGate::default().refuses(), None);
+    }
+}
