@@ -198,7 +198,8 @@ mod tests {
     fn links_are_chained_from_the_old_to_the_new() {
         let upcasters = marking();
         let data = RawValue::from_string("{\"seen\":\"\"}".to_owned()).expect("JSON");
-        let read = |from, to| upcasters.chain(from, to).expect("a chain").apply(&data).expect("upcast").get().to_owned();
+        let read =
+            |from, to| upcasters.chain(from, to).expect("a chain").apply(&data).expect("upcast").get().to_owned();
         assert_eq!(read(ONE, THREE), r#"{"seen":"ab"}"#);
         assert_eq!(read(ONE, TWO), r#"{"seen":"a"}"#);
         assert_eq!(upcasters.history_of(THREE), [ONE, TWO]);
