@@ -51,27 +51,7 @@ enum Failure {
 enum Ended {
     /// The consumer is gone, or is to pause: a new one has to be made.
     Stream,
-    /// The first message was handled, and was none that may have ended the process.
-    Unsuspicious,
     LeaseLost,
-}
-
-/// How many messages are asked for at a time. Each that is with a consumer when its process ends is counted by the broker
-/// as having come once more, and after some times it is a dead letter. So that one message that ends the process does not
-/// take its neighbours with it, a new consumer has one at a time until it has handled one without suspicion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
-    One,
-    Many,
-}
-
-impl Care {
-    fn prefetch(self, batch: usize) -> u16 {
-        match self {
-            Self::One => 1,
-            Self::Many => u16::try_from(batch.clamp(32, 512)).unwrap_or(512),
-        }
-    }
 }
 
 impl From<LeaseLost> for Ended {
@@ -107,8 +87,8 @@ impl Consumer {
 
     /// Consumes until `stop` is cancelled, when a batch in progress is finished first, or until the lease is lost.
     pub async fn run(self, stop: CancellationToken) {
-        let batch = self.intake.subscription.batch;
-        let mut care = Care::One;
+        let subscription = &self.intake.subscription;
+        let prefetch = u16::try_from(subscription.batch.clamp(32, 512)).unwrap_or(512);
         let mut pause = Duration::from_millis(100);
         while !stop.is_cancelled() {
             if self.intake.switch.is_paused() {
@@ -117,17 +97,13 @@ impl Consumer {
                     () = stop.cancelled() => return,
                 }
             }
-            match self.broker.consume(&self.queue, care.prefetch(batch)).await {
+            match self.broker.consume(&self.queue, prefetch).await {
                 Ok(deliveries) => {
                     pause = Duration::from_millis(100);
-                    care = match self.take_from(deliveries, care, &stop).await {
-                        Ended::Unsuspicious => Care::Many,
-                        Ended::Stream => Care::One,
-                        Ended::LeaseLost => {
-                            warn!(queue = self.queue, "another instance has the queue; what came is returned");
-                            return;
-                        }
-                    };
+                    if matches!(self.take_from(deliveries, &stop).await, Ended::LeaseLost) {
+                        warn!(queue = self.queue, "another instance has the queue; what came is returned");
+                        return;
+                    }
                 }
                 Err(error) => {
                     debug!(subscription = self.intake.group, %error, "waiting for the broker");
@@ -141,7 +117,7 @@ impl Consumer {
         }
     }
 
-    async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, care: Care, stop: &CancellationToken) -> Ended {
+    async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) -> Ended {
         let mut is_first = true;
         loop {
             let first = tokio::select! {
@@ -151,7 +127,6 @@ impl Consumer {
                 () = self.intake.switch.paused() => None,
             };
             let Some(first) = first else { return Ended::Stream };
-            let suspicious = is_suspicious(&first);
             if std::mem::take(&mut is_first) {
                 // Whoever had the queue before has it no more, and may have parked some of its keys.
                 self.intake.parked.forget();
@@ -163,9 +138,6 @@ impl Consumer {
             };
             if let Err(ended) = settled {
                 return ended;
-            }
-            if care == Care::One && !suspicious {
-                return Ended::Unsuspicious;
             }
         }
     }
@@ -179,13 +151,13 @@ impl Consumer {
     async fn take_batch(&self, first: Delivery, deliveries: &mut dyn Deliveries) -> Result<(), Ended> {
         let mut last = first.tag;
         // After a crash the culprit is unknown: events that were delivered before are handled one by one.
-        let mut suspicious = is_suspicious(&first);
+        let mut suspicious = first.delivery_count >= 2;
         let mut events = self.read(first, deliveries).await?;
         let full_by = Instant::now() + self.intake.subscription.linger;
         while events.len() < self.intake.subscription.batch {
             let Some(delivery) = next_until(deliveries, full_by).await else { break };
             last = delivery.tag;
-            suspicious |= is_suspicious(&delivery);
+            suspicious |= delivery.delivery_count >= 2;
             events.extend(self.read(delivery, deliveries).await?);
         }
         crash::point(crash::DELIVERED, &self.intake.group);
@@ -374,11 +346,6 @@ impl Consumer {
             latencies[event_type].record((now - event.envelope.occurred_at).to_std().unwrap_or_default());
         }
     }
-}
-
-/// Whether handling it may have ended the process before.
-const fn is_suspicious(delivery: &Delivery) -> bool {
-    delivery.delivery_count >= 2
 }
 
 /// A message that is there, or comes before `deadline`.
