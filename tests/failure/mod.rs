@@ -1,9 +1,12 @@
 mod admission;
 mod crash_points;
 mod decisions;
+mod handlers;
 pub mod instances;
 mod load;
 pub mod messages;
+mod network;
 pub mod parking;
 pub mod projections;
 mod servers;
+mod topology;
