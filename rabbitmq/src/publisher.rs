@@ -10,7 +10,7 @@ use metrics::counter;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::error;
 use uuid::Uuid;
-use vostro_messaging::{Confirms, Frame, PublishError, Publisher};
+use vostro_messaging::{Confirms, Frame, PublishError, Publisher, crash};
 
 use crate::confirms::{Verdict, Window, collect, verdict};
 use crate::message::{Outgoing, outgoing, short};
@@ -147,6 +147,7 @@ impl Open {
             // The body is freed as soon as it is written.
             let written = {
                 let Outgoing { exchange, routing_key, properties, body } = message;
+                crash::point(crash::SENDING, exchange.as_str().trim_start_matches("ev."));
                 channel.basic_publish(exchange, routing_key, options, &body, properties).await
             };
             match written {

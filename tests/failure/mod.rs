@@ -1,10 +1,13 @@
 mod admission;
 mod crash_points;
 mod decisions;
-mod instances;
+mod handlers;
+pub mod instances;
 mod load;
-mod messages;
-mod parking;
-mod projections;
+pub mod messages;
+mod network;
+pub mod parking;
+pub mod projections;
 mod servers;
-mod statements;
+pub mod statements;
+mod topology;

@@ -19,7 +19,7 @@ const MEND: &str = "drop trigger broken on account.entry";
 const PARKED: &str = "select count(*) from account.parked_message where subscription = 'account.postings'";
 const BOOKED: &str = "select count(*) from account.entry where abs(amount) = 666";
 
-pub(super) async fn statement(world: &World, sql: &str) {
+pub async fn statement(world: &World, sql: &str) {
     let pool = world.pool().await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.expect("the owner may do this");
     pool.close().await;
@@ -39,7 +39,7 @@ async fn until_parked(world: &World, messages: i64) {
 }
 
 /// Runs an operator's command that prints JSON.
-pub(super) async fn as_operator(world: &World, arguments: &[&str], who: &str) -> Result<Value, String> {
+pub async fn as_operator(world: &World, arguments: &[&str], who: &str) -> Result<Value, String> {
     let mut command = world.command(arguments);
     command.args(["--json", "--operator", who]).env("VOSTRO_OPERATOR_PASSWORD", PASSWORD);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");

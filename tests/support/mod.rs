@@ -1,6 +1,7 @@
 //! A bank of one's own for each test.
 
 pub mod people;
+mod port;
 mod servers;
 mod world;
 

@@ -99,7 +99,7 @@ impl Relay {
     async fn publish_until(&self, stop: &CancellationToken, read: &mut ReadIds) -> Result<(), RelayError> {
         let mut confirmed = Vec::new();
         let ended = self.publish_windows(stop, read, &mut confirmed).await;
-        let deleted = Outbox::delete(&self.pool, &confirmed).await;
+        let deleted = self.delete(&confirmed).await;
         ended?;
         Ok(deleted?)
     }
@@ -120,7 +120,7 @@ impl Relay {
                 Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
             } else {
                 swept = Instant::now();
-                Outbox::delete(&self.pool, &std::mem::take(confirmed)).await?;
+                self.delete(&std::mem::take(confirmed)).await?;
                 Outbox::waiting(&self.pool, 0, &[], Self::ROWS).await?
             };
             read.note(rows.iter().map(|row| row.id));
@@ -135,7 +135,7 @@ impl Relay {
                 tidied = Instant::now();
                 gone = std::mem::take(confirmed);
             }
-            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), Outbox::delete(&self.pool, &gone));
+            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), self.delete(&gone));
             published?;
             deleted?;
             let left = confirmed.iter().min().copied();
@@ -174,6 +174,14 @@ impl Relay {
         for (result, rows) in results.into_iter().zip(windows) {
             result?;
             confirmed.extend(rows);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, confirmed: &[i64]) -> sqlx::Result<()> {
+        Outbox::delete(&self.pool, confirmed).await?;
+        if !confirmed.is_empty() {
+            crash::point(crash::DELETED, self.module);
         }
         Ok(())
     }

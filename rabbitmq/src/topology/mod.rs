@@ -91,7 +91,8 @@ pub struct InvalidManifest {
 }
 
 const UNROUTED: &str = "ev.unrouted";
-const UNROUTED_QUEUE: &str = "q.ev.unrouted";
+/// Where events wait that no queue takes.
+pub const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 
 /// `q.<module>.rpc` is no subscription's queue.
