@@ -7,3 +7,4 @@ mod messages;
 mod parking;
 mod projections;
 mod servers;
+mod traces;

@@ -53,6 +53,7 @@ pub mod rpc;
 pub mod schedule;
 mod seal;
 mod switch;
+pub mod trace;
 mod transport;
 mod wire;
 

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{PostingAppliedV1, PostingRejectedV1};
+use vostro_messaging::trace::{self, KeyValue};
 use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 
 use super::on_posting_applied::on_posting_applied;
@@ -69,11 +70,16 @@ impl Handler for PostingsHandler {
         let open = settle_in_tx(connection, said.iter().map(|(id, (outcome, _))| (*id, outcome))).await?;
         let foundation = &self.shared.foundation;
         let now = foundation.clock.now();
+        // What traces show as completion: from the acceptance to the outcome.
+        let mut completions = Vec::new();
         let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
         for transaction in open {
             let (outcome, event) = &said[&transaction.id];
             let transaction = transaction.settle(outcome).map_err(|refusal| event.invalid(refusal.to_string()))?;
             let cause = Cause::event(&event.envelope);
+            if trace::is_on() {
+                completions.push((cause.traceparent.clone(), transaction.initiated_at, transaction.status));
+            }
             events.push(publish::ended(foundation.ids.next(), now, cause, &transaction));
             ended.push(transaction);
         }
@@ -82,6 +88,10 @@ impl Handler for PostingsHandler {
 
         let shared = Arc::clone(&self.shared);
         Ok(Some(Box::new(move || {
+            for (traceparent, accepted_at, status) in completions {
+                let notes = vec![KeyValue::new("vostro.transaction.status", status.as_str())];
+                trace::past("completion", traceparent.as_deref(), accepted_at, notes);
+            }
             for transaction in ended {
                 let (kind, status) = (transaction.kind.as_str(), transaction.status.as_str());
                 counter!("vostro_transactions_ended_total", "kind" => kind, "status" => status).increment(1);
