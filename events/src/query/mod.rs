@@ -8,6 +8,9 @@
 
 pub mod account;
 pub mod auth;
+mod catalog;
+
+pub use catalog::{QueryDescription, queries};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
