@@ -126,7 +126,7 @@ async fn on_record(
     let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Rebuild, "projectionRebuild");
     operation.subscription = Some(arguments.name.clone());
     operation.reason.clone_from(&arguments.reason);
-    let mut transaction = foundation.pool.begin().await?;
+    let mut transaction = foundation.begin().await?;
     operation.tell_in_tx(foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
     transaction.commit().await?;
     Ok(())

@@ -11,6 +11,7 @@ mod config;
 mod consume;
 mod decisions;
 pub mod domain;
+mod ending;
 mod error;
 mod facade;
 mod manifest;

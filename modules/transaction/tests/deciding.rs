@@ -143,6 +143,9 @@ async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_se
     let events = watched.bank.database.outbox_events().await;
     let said = |index: usize| (&events[index].1, events[index].0.sequence, events[index].0.occurred_at);
     assert_eq!(said(0), said(1), "it says the same");
+    let (first, again) = (&events[0].0.cause, &events[1].0.cause);
+    assert_eq!((again.actor_kind, again.actor_id), (first.actor_kind, first.actor_id), "it is the payer's order still");
+    assert_eq!((again.actor_id, again.command.as_deref()), (Some(watched.bank.payer.id), Some("decisionInquiry")));
 }
 
 #[tokio::test]
@@ -288,4 +291,38 @@ async fn what_is_stuck_for_long_does_not_hide_what_is_new() {
         assert_eq!(turn().await, 1_000, "something is wrong in general");
     }
     assert_eq!(turn().await, 1_001);
+}
+
+#[tokio::test]
+async fn the_ledgers_events_and_its_answers_do_not_lock_each_other_out() {
+    let watched = Watched::open().await;
+    // In any other order than the same one the two would be stuck in most of the rounds.
+    for round in 0..6 {
+        let from_the_start =
+            "update transaction.decision_watch set seen_through = '00000000-0000-0000-0000-000000000000'";
+        watched.bank.database.tamper(from_the_start).await;
+        let mut transactions = Vec::new();
+        for number in 0..20 {
+            let transaction = watched.bank.pay(&format!("{round}-{number}"), "1").await;
+            watched.ledger.decides(&transaction, None);
+            transactions.push(transaction);
+        }
+        let pool = watched.bank.database.pool();
+        let mut held = vostro_messaging::begin(pool).await.expect("a transaction");
+        let one = "select 1 from transaction.transaction where id = $1 for update";
+        sqlx::query(one).bind(transactions[10].id).execute(&mut *held).await.expect("a lock");
+        let outcomes: Vec<_> = transactions.iter().rev().map(|transaction| applied(transaction.id)).collect();
+        let release = async {
+            let waiting = "select count(distinct pid) from pg_locks
+                           where not granted and pid in (select pid from pg_stat_activity where datname = current_database())";
+            while watched.bank.count(waiting).await < 2 {
+                tokio::task::yield_now().await;
+            }
+            held.rollback().await.expect("released");
+        };
+        tokio::join!(watched.turn_after(3_600), watched.bank.hear_of_postings(&outcomes), release);
+        for transaction in &transactions {
+            assert_eq!((watched.status(transaction).await, watched.ends(transaction).await), (Status::Completed, 1));
+        }
+    }
 }

@@ -52,7 +52,7 @@ impl ConsumptionDesk {
         let (action, command) =
             if paused { (OperatorAction::Pause, "modulePause") } else { (OperatorAction::Resume, "moduleResume") };
         let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
-        let mut transaction = pool.begin().await?;
+        let mut transaction = crate::begin(pool).await?;
         let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, clock.now()).await?;
         if changed {
             let mut operation = Operation::new(ids.next(), self.module, action, command);

@@ -54,6 +54,7 @@ pub mod schedule;
 mod seal;
 mod switch;
 pub mod trace;
+mod transaction;
 mod transport;
 mod wire;
 
@@ -79,6 +80,7 @@ pub use relay::Relay;
 pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};
+pub use transaction::{begin, begin_with};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
 pub use wire::{CONTENT_ENCODING, InboundMessage, OutboundMessage, SENDER, decode, encode};
 

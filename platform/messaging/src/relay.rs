@@ -71,9 +71,11 @@ impl Relay {
         let sampling = self.sample_until(stop.clone());
         let publishing = async {
             let mut pause = Duration::from_millis(100);
+            let mut read = ReadIds::default();
             loop {
                 let started = Instant::now();
-                match self.publish_until(&stop).await {
+                read.start_again();
+                match self.publish_until(&stop, &mut read).await {
                     Ok(()) => return,
                     Err(error) if stop.is_cancelled() => {
                         warn!(module = self.module, %error, "stopped with events left in the outbox");
@@ -95,9 +97,9 @@ impl Relay {
     }
 
     /// Whatever ends it, what the broker has confirmed is deleted.
-    async fn publish_until(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+    async fn publish_until(&self, stop: &CancellationToken, read: &mut ReadIds) -> Result<(), RelayError> {
         let mut confirmed = Vec::new();
-        let ended = self.publish_windows(stop, &mut confirmed).await;
+        let ended = self.publish_windows(stop, read, &mut confirmed).await;
         let deleted = Outbox::delete(&self.pool, &confirmed).await;
         ended?;
         Ok(deleted?)
@@ -105,8 +107,12 @@ impl Relay {
 
     /// Reads and publishes windows; `confirmed` are the rows that the broker has confirmed and that are still there. They
     /// are deleted while a later window is on its way.
-    async fn publish_windows(&self, stop: &CancellationToken, confirmed: &mut Vec<i64>) -> Result<(), RelayError> {
-        let mut read = ReadIds::default();
+    async fn publish_windows(
+        &self,
+        stop: &CancellationToken,
+        read: &mut ReadIds,
+        confirmed: &mut Vec<i64>,
+    ) -> Result<(), RelayError> {
         let mut tidied = Instant::now();
         let mut swept = Instant::now();
         self.cleared.store(0, Ordering::Relaxed);

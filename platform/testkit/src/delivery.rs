@@ -41,7 +41,7 @@ pub fn incoming_caused_by<E: DomainEvent>(event: &E, sequence: i64, cause: Cause
 /// # Errors
 /// What the handler answered; the transaction is rolled back then.
 pub async fn deliver(pool: &PgPool, handler: &Arc<dyn Handler>, batch: &[Incoming]) -> Result<(), HandlerError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = vostro_messaging::begin(pool).await?;
     let after_commit = handler.handle_in_tx(&mut transaction, batch).await?;
     transaction.commit().await?;
     if let Some(effect) = after_commit {

@@ -103,7 +103,7 @@ fn data(bytes: usize) -> Box<RawValue> {
 pub async fn fill(meter: &Foundation, events: &mut Events, mut count: u64, progress: impl Fn(u64)) -> sqlx::Result<()> {
     while count > 0 {
         let part = count.min(1000);
-        let mut transaction = meter.pool.begin().await?;
+        let mut transaction = vostro_messaging::begin(&meter.pool).await?;
         meter.outbox.append_in_tx(&mut transaction, events.take(part)).await?;
         transaction.commit().await?;
         progress(part);

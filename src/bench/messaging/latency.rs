@@ -121,7 +121,7 @@ pub async fn at_load(
 }
 
 async fn commit(meter: &Foundation, events: Vec<NewEvent>) -> sqlx::Result<()> {
-    let mut transaction = meter.pool.begin().await?;
+    let mut transaction = vostro_messaging::begin(&meter.pool).await?;
     meter.outbox.append_in_tx(&mut transaction, events).await?;
     transaction.commit().await?;
     meter.outbox.committed();

@@ -137,7 +137,7 @@ async fn command(
             return Ok([before, during, draining]);
         }
         let event = events.lock().await.take(1);
-        let mut transaction = meter.pool.begin().await?;
+        let mut transaction = vostro_messaging::begin(&meter.pool).await?;
         // Not checked when this is compiled: the table is in the benchmark's own database only.
         sqlx::query("insert into command (id, amount, made_at) values ($1, 1, $2)")
             .bind(Uuid::now_v7())

@@ -60,7 +60,7 @@ impl Accounts {
             name,
             account_id: self.inner.foundation.ids.next(),
         };
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         if store::openings::claim_in_tx(&mut transaction, std::slice::from_ref(&opening)).await?.is_empty() {
             return self.opened_before(&mut transaction, context, opening).await;
         }
@@ -161,7 +161,7 @@ impl Accounts {
         id: Uuid,
         change: Change,
     ) -> Result<Account, AccountError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         let account = store::accounts::lock_in_tx(&mut transaction, viewer(context), id).await?;
         let mut account = account.ok_or(AccountErrorCode::NotFound)?;
         let (kind, reason) = match change {

@@ -68,7 +68,7 @@ impl Inner {
             })
         });
         let wanted: Vec<Account> = wanted.collect();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let created = store::accounts::insert_in_tx(&mut transaction, &wanted).await?;
         let context = RequestContext::system(self.foundation.ids.as_ref());
         let events = wanted

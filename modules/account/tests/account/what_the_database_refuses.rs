@@ -23,7 +23,7 @@ impl Vault {
     /// Runs the statements in one transaction (`:one` and `:two` are the accounts) and says why they were refused.
     async fn refusal(&self, statements: &str) -> String {
         let sql = statements.replace(":one", &format!("'{}'", self.one)).replace(":two", &format!("'{}'", self.two));
-        let mut transaction = self.bank.database.pool().begin().await.expect("begun");
+        let mut transaction = vostro_messaging::begin(self.bank.database.pool()).await.expect("begun");
         let outcome = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await;
         transaction.rollback().await.expect("rolled back");
         match outcome {

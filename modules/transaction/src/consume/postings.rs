@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use metrics::counter;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
@@ -14,9 +14,9 @@ use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 use super::on_posting_applied::on_posting_applied;
 use super::on_posting_rejected::on_posting_rejected;
 use crate::domain::{Outcome, Status, Transaction};
+use crate::ending::{end_in_tx, tell_ended};
 use crate::facade::Shared;
-use crate::publish;
-use crate::store::outcomes::{settle_in_tx, statuses_in_tx};
+use crate::store::outcomes::statuses_in_tx;
 
 /// Ends transactions the way the ledger decided. Only transactions without an outcome are changed, so an event that
 /// comes again changes nothing and tells nobody anything.
@@ -67,37 +67,40 @@ impl Handler for PostingsHandler {
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
         let said = outcomes(batch)?;
-        let open = settle_in_tx(connection, said.iter().map(|(id, (outcome, _))| (*id, outcome))).await?;
-        let foundation = &self.shared.foundation;
-        let now = foundation.clock.now();
-        // What traces show as completion: from the acceptance to the outcome.
-        let mut completions = Vec::new();
-        let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-        for transaction in open {
-            let (outcome, event) = &said[&transaction.id];
-            let transaction = transaction.settle(outcome).map_err(|refusal| event.invalid(refusal.to_string()))?;
-            let cause = Cause::event(&event.envelope);
-            if trace::is_on() {
-                completions.push((cause.traceparent.clone(), transaction.initiated_at, transaction.status));
-            }
-            events.push(publish::ended(foundation.ids.next(), now, cause, &transaction));
-            ended.push(transaction);
-        }
+        let outcomes = said.iter().map(|(id, (outcome, _))| (*id, outcome)).collect();
+        let ended = end_in_tx(&self.shared, connection, &outcomes, |id| Cause::event(&said[&id].1.envelope)).await?;
         Self::check_the_others(connection, &said, &ended).await?;
-        foundation.outbox.append_in_tx(connection, events).await?;
-
         let shared = Arc::clone(&self.shared);
+        let completions = completions(&said, &ended);
         Ok(Some(Box::new(move || {
-            for (traceparent, accepted_at, status) in completions {
-                let notes = vec![KeyValue::new("vostro.transaction.status", status.as_str())];
-                trace::past("completion", traceparent.as_deref(), accepted_at, notes);
-            }
-            for transaction in ended {
-                let (kind, status) = (transaction.kind.as_str(), transaction.status.as_str());
-                counter!("vostro_transactions_ended_total", "kind" => kind, "status" => status).increment(1);
-                shared.tell(transaction);
-            }
+            trace_completions(completions);
+            tell_ended(&shared, ended);
         })))
+    }
+}
+
+/// What traces show as completion: from the acceptance to the outcome.
+struct Completion {
+    traceparent: Option<String>,
+    accepted_at: DateTime<Utc>,
+    status: Status,
+}
+
+/// None while nothing is traced.
+fn completions(said: &Said<'_>, ended: &[Transaction]) -> Vec<Completion> {
+    let traced = if trace::is_on() { ended } else { &[] };
+    let completion = |transaction: &Transaction| Completion {
+        traceparent: said[&transaction.id].1.envelope.cause.traceparent.clone(),
+        accepted_at: transaction.initiated_at,
+        status: transaction.status,
+    };
+    traced.iter().map(completion).collect()
+}
+
+fn trace_completions(completions: Vec<Completion>) {
+    for Completion { traceparent, accepted_at, status } in completions {
+        let notes = vec![KeyValue::new("vostro.transaction.status", status.as_str())];
+        trace::past("completion", traceparent.as_deref(), accepted_at, notes);
     }
 }
 

@@ -8,9 +8,10 @@ use vostro_kernel::RequestContext;
 
 use super::DecisionWatch;
 use crate::domain::{Outcome, Transaction};
+use crate::ending::{end_in_tx, tell_ended};
 use crate::publish;
 use crate::store::history;
-use crate::store::outcomes::{settle_in_tx, statuses_in_tx};
+use crate::store::outcomes::statuses_in_tx;
 
 /// What the audit log names as the reason for what a repair does.
 const COMMAND: &str = "decisionInquiry";
@@ -24,19 +25,9 @@ impl DecisionWatch {
         }
         let foundation = &self.shared.foundation;
         let context = RequestContext::system(foundation.ids.as_ref());
-        let mut database = foundation.pool.begin().await?;
-        let open = settle_in_tx(&mut database, decided.iter().map(|(id, outcome)| (*id, outcome))).await?;
-        let now = foundation.clock.now();
-        let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
-        for transaction in open {
-            let outcome = &decided[&transaction.id];
-            // The update has just found it open.
-            let Ok(transaction) = transaction.settle(outcome) else { continue };
-            let cause = Cause::command(&context, COMMAND);
-            events.push(publish::ended(foundation.ids.next(), now, cause, &transaction));
-            ended.push(transaction);
-        }
-        foundation.outbox.append_in_tx(&mut database, events).await?;
+        let mut database = foundation.begin().await?;
+        let outcomes = decided.iter().map(|(id, outcome)| (*id, outcome)).collect();
+        let ended = end_in_tx(&self.shared, &mut database, &outcomes, |_| Cause::command(&context, COMMAND)).await?;
         let repaired: HashSet<Uuid> = ended.iter().map(|transaction| transaction.id).collect();
         let others: Vec<Uuid> = decided.keys().copied().filter(|id| !repaired.contains(id)).collect();
         for (id, status) in statuses_in_tx(&mut database, &others).await? {
@@ -51,13 +42,12 @@ impl DecisionWatch {
     }
 
     fn tell(&self, ended: Vec<Transaction>) {
-        for transaction in ended {
-            let (kind, status) = (transaction.kind.as_str(), transaction.status.as_str());
+        for transaction in &ended {
+            let status = transaction.status.as_str();
             warn!(transaction = %transaction.id, status, "ended by an inquiry: the ledger's event did not come");
-            counter!("vostro_transactions_ended_total", "kind" => kind, "status" => status).increment(1);
             counter!("vostro_transactions_repaired_total", "status" => status).increment(1);
-            self.shared.tell(transaction);
         }
+        tell_ended(&self.shared, ended);
     }
 
     /// Sends what the ledger has not decided to it once more: the same event, under the same id. A ledger that has it
@@ -65,19 +55,25 @@ impl DecisionWatch {
     pub(super) async fn send_again(&self, unseen: &[Uuid]) -> sqlx::Result<()> {
         let foundation = &self.shared.foundation;
         let transactions = history::by_ids(&foundation.pool, unseen).await?;
-        let context = RequestContext::system(foundation.ids.as_ref());
         let under_way = transactions.iter().filter(|transaction| !transaction.status.has_ended());
-        let events: Vec<_> =
-            under_way.map(|transaction| publish::initiated(Cause::command(&context, COMMAND), transaction)).collect();
+        let said_again =
+            |transaction: &Transaction| publish::initiated(self.ordered_by_initiator(transaction), transaction);
+        let events: Vec<_> = under_way.map(said_again).collect();
         if events.is_empty() {
             return Ok(());
         }
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        let mut database = foundation.pool.begin().await?;
+        let mut database = foundation.begin().await?;
         foundation.outbox.append_in_tx(&mut database, events).await?;
         database.commit().await?;
         foundation.outbox.committed();
         counter!("vostro_transactions_resent_total").increment(count);
         Ok(())
+    }
+
+    /// It is the initiator's payment still: whoever reads the archive must not believe that the bank ordered it.
+    fn ordered_by_initiator(&self, transaction: &Transaction) -> Cause {
+        let actor = transaction.initiator();
+        Cause::command(&RequestContext::of(actor, self.shared.foundation.ids.as_ref()), COMMAND)
     }
 }

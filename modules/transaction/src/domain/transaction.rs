@@ -4,7 +4,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::transaction::{RouteV1, TransactionKind};
-use vostro_kernel::{Actor, Money, Refusal};
+use vostro_kernel::{Actor, ActorKind, Money, Refusal, Roles};
 
 use super::Channel;
 use crate::error::TransactionErrorCode;
@@ -144,6 +144,14 @@ impl Transaction {
     pub fn is_visible_to(&self, actor: &Actor) -> bool {
         let involved = [Some(self.initiator_id), self.source_owner_id, self.destination_owner_id];
         actor.roles.is_staff() || actor.id.is_some_and(|actor| involved.contains(&Some(actor)))
+    }
+
+    /// Who gave the command, as far as the transaction remembers: its id and whether it paid from an account of its own. Staff
+    /// does everything else.
+    pub(crate) fn initiator(&self) -> Actor {
+        let own = self.source_owner_id == Some(self.initiator_id);
+        let kind = if own { ActorKind::User } else { ActorKind::Staff };
+        Actor { kind, id: Some(self.initiator_id), roles: Roles::NONE, session: None }
     }
 
     pub(crate) fn touches(&self, account: Uuid) -> bool {

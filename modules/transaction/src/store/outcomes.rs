@@ -7,12 +7,17 @@ use crate::domain::{Outcome, Status, Transaction};
 
 /// Writes the outcomes of transactions that have none yet, and returns these transactions as they were before. The
 /// others have ended already, or do not exist. Each transaction may be named once.
+///
+/// Rows are locked in the order of their ids, as the ledger's events and its answers may name the same ones at the same
+/// time: in whatever order they were given, the two would wait for each other.
 pub(crate) async fn settle_in_tx<'a>(
     connection: &mut PgConnection,
     outcomes: impl IntoIterator<Item = (Uuid, &'a Outcome)>,
 ) -> sqlx::Result<Vec<Transaction>> {
     let (mut ids, mut statuses) = (Vec::<Uuid>::new(), Vec::<&str>::new());
     let (mut codes, mut times) = (Vec::<Option<&str>>::new(), Vec::<DateTime<Utc>>::new());
+    let mut outcomes: Vec<_> = outcomes.into_iter().collect();
+    outcomes.sort_unstable_by_key(|(id, _)| *id);
     for (id, outcome) in outcomes {
         ids.push(id);
         statuses.push(outcome.status().as_str());

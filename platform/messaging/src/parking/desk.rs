@@ -209,7 +209,7 @@ impl ParkingDesk {
         let (subscription, messages) = self.selected(action, selection).await?;
         let now = self.foundation.clock.now();
         let id = self.foundation.ids.next();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let mut operation = Operation::new(id, self.module, action.into(), action.command());
         operation.subscription = Some(subscription.clone());
         operation.reason = Some(reason.trim().to_owned()).filter(|reason| !reason.is_empty());
@@ -261,7 +261,7 @@ impl ParkingDesk {
     async fn try_decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
         let operator = authorised(context)?;
         let now = self.foundation.clock.now();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let request = request::lock_in_tx(&mut transaction, id).await?.ok_or(DeskError::RequestUnknown(id))?;
         if request.state != RequestState::Open {
             return Err(DeskError::RequestDecided(request.state));
@@ -310,7 +310,7 @@ impl ParkingDesk {
             subject_id,
         };
         let event = NewEvent::new(ids.next(), clock.now(), 1, Cause::command(context, command), &refused);
-        let mut transaction = pool.begin().await?;
+        let mut transaction = crate::begin(pool).await?;
         outbox.append_in_tx(&mut transaction, vec![event]).await?;
         transaction.commit().await?;
         outbox.committed();

@@ -140,7 +140,7 @@ impl RetryWorker {
 
     /// A key that has lost its last message holds nothing up.
     async fn release(&self, key: Uuid) -> sqlx::Result<()> {
-        let mut transaction = self.intake.pool.begin().await?;
+        let mut transaction = crate::begin(&self.intake.pool).await?;
         store::lock_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
         store::release_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
         transaction.commit().await
@@ -181,7 +181,7 @@ impl RetryWorker {
     async fn apply(&self, key: Uuid, head: &Head, next_claim: DateTime<Utc>) -> Result<Finished, Failure> {
         let intake = &*self.intake;
         let events = self.read(head)?;
-        let mut transaction = intake.pool.begin().await?;
+        let mut transaction = crate::begin(&intake.pool).await?;
         let events = if head.event_id.is_none() && intake.subscription.inbox == InboxMode::Rows {
             // It could not be read when it was parked, so its events have no inbox rows yet.
             let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();

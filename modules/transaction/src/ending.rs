@@ -1,0 +1,49 @@
+//! How a transaction ends. The ledger says so in an event or in an answer; what follows is the same.
+
+use std::collections::HashMap;
+
+use metrics::counter;
+use sqlx::PgConnection;
+use uuid::Uuid;
+use vostro_events::Cause;
+
+use crate::domain::{Outcome, Transaction};
+use crate::facade::Shared;
+use crate::publish;
+use crate::store::outcomes::settle_in_tx;
+
+/// Ends those of the transactions that are under way, says so in the outbox, and returns them as they are now. The others
+/// have ended before, or do not exist. `cause` names what the outcome of a transaction was learnt from.
+///
+/// # Errors
+/// Database faults.
+pub(crate) async fn end_in_tx(
+    shared: &Shared,
+    connection: &mut PgConnection,
+    outcomes: &HashMap<Uuid, &Outcome>,
+    cause: impl Fn(Uuid) -> Cause,
+) -> sqlx::Result<Vec<Transaction>> {
+    let foundation = &shared.foundation;
+    let open = settle_in_tx(connection, outcomes.iter().map(|(id, outcome)| (*id, *outcome))).await?;
+    let now = foundation.clock.now();
+    let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
+    for transaction in open {
+        let id = transaction.id;
+        // The update has just found it open; should the two disagree, neither is to be believed.
+        let transaction =
+            transaction.settle(outcomes[&id]).map_err(|refusal| sqlx::Error::Protocol(refusal.to_string()))?;
+        events.push(publish::ended(foundation.ids.next(), now, cause(id), &transaction));
+        ended.push(transaction);
+    }
+    foundation.outbox.append_in_tx(connection, events).await?;
+    Ok(ended)
+}
+
+/// Tells those who count, wait or listen in this process. After the commit only.
+pub(crate) fn tell_ended(shared: &Shared, ended: Vec<Transaction>) {
+    for transaction in ended {
+        let (kind, status) = (transaction.kind.as_str(), transaction.status.as_str());
+        counter!("vostro_transactions_ended_total", "kind" => kind, "status" => status).increment(1);
+        shared.tell(transaction);
+    }
+}
