@@ -11,3 +11,4 @@ pub mod projections;
 mod servers;
 pub mod statements;
 mod topology;
+mod traces;

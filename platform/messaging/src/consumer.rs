@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::fault::{Fault, classify, jitter, until_database_answers};
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::{ReasonCode, reason_of};
+use crate::trace::Handling;
 use crate::{
     Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Intake, TransportError, crash, decode,
     inbox,
@@ -46,6 +47,22 @@ enum Failure {
     /// It took too long; a second try would too.
     DeadlineExceeded,
     Handler(HandlerError),
+}
+
+impl Failure {
+    /// For traces: the text of a refusal may hold data of customers.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded => "the handler exceeded its deadline",
+            Self::Handler(error) => error.kind(),
+        }
+    }
+}
+
+impl<E: Into<HandlerError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Handler(error.into())
+    }
 }
 
 /// Why deliveries are not taken any more.
@@ -92,6 +109,7 @@ impl Consumer {
 
     /// Consumes until `stop` is cancelled, when a batch in progress is finished first, or until the lease is lost.
     pub async fn run(self, stop: CancellationToken) {
+        self.begin_counting();
         let subscription = &self.intake.subscription;
         // The same for every consumer of a queue, whatever happened before: what is returned goes behind what was returned
         // earlier, so one that took less than all of it and ended would leave it in another order.
@@ -122,6 +140,19 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// A counter that appears with its first event has not increased, as Prometheus sees it.
+    fn begin_counting(&self) {
+        for outcome in ["applied", "duplicate", "undecodable", "parked"] {
+            counter!("vostro_consumed_total", "subscription" => self.intake.group.clone(), "outcome" => outcome)
+                .increment(0);
+        }
+        self.count_redelivered(0);
+    }
+
+    fn count_redelivered(&self, messages: u64) {
+        counter!("vostro_redelivered_total", "subscription" => self.intake.group.clone()).increment(messages);
     }
 
     async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) -> Ended {
@@ -210,6 +241,9 @@ impl Consumer {
 
     /// The events of a delivery; an unreadable one is sent to the dead-letter queue and has none.
     async fn read(&self, delivery: Delivery, deliveries: &mut dyn Deliveries) -> Result<Vec<Incoming>, Ended> {
+        if delivery.delivery_count > 0 {
+            self.count_redelivered(1);
+        }
         match decode(&delivery.message) {
             Ok(events) => Ok(events),
             Err(reason) => {
@@ -301,13 +335,17 @@ impl Consumer {
     /// One transaction: claim, apply, commit.
     async fn apply(&self, events: &[Incoming]) -> Result<(), Failure> {
         let deadline = if events.len() == 1 { Self::DEADLINE_ALONE } else { Self::DEADLINE };
-        match tokio::time::timeout(deadline, self.apply_unbounded(events)).await {
-            Ok(result) => result.map_err(Failure::Handler),
-            Err(_) => Err(Failure::DeadlineExceeded),
+        let handling = Handling::begin(&self.intake.group, events);
+        let events = handling.as_ref().map_or(events, Handling::events);
+        let applied = tokio::time::timeout(deadline, self.apply_unbounded(events)).await;
+        let result = applied.unwrap_or(Err(Failure::DeadlineExceeded));
+        if let (Some(handling), Err(failure)) = (handling, &result) {
+            handling.fail(failure.kind());
         }
+        result
     }
 
-    async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), HandlerError> {
+    async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), Failure> {
         let read = self.intake.reader.read(events)?;
         let events = read.as_ref();
         let mut transaction = self.fence.begin(&self.intake.pool).await?;

@@ -56,6 +56,7 @@ pub mod rpc;
 pub mod schedule;
 mod seal;
 mod switch;
+pub mod trace;
 mod transaction;
 mod transport;
 pub mod versions;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::fault::jitter;
 use crate::read_ids::ReadIds;
+use crate::trace::Publishing;
 use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
@@ -167,10 +168,12 @@ impl Relay {
         let frames = frames(self.module, self.lanes, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
+        let mut steps = Publishing::begin(&frames);
         let sent = Instant::now();
         let results = self.publisher.send(frames).await?.await;
         crash::point(crash::CONFIRMED, self.module);
         histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(sent.elapsed());
+        results.iter().enumerate().for_each(|(nth, result)| steps.end(nth, result));
         for (result, rows) in results.into_iter().zip(windows) {
             result?;
             confirmed.extend(rows);
