@@ -22,7 +22,7 @@ async fn a_handler_that_hangs_holds_up_nobody_and_what_it_had_is_handled_later_o
     let before = world.count(TOLD).await;
 
     let pool = world.pool().await;
-    let mut holding = pool.begin().await.expect("the database answers");
+    let mut holding = vostro_messaging::begin(&pool).await.expect("the database answers");
     holding.execute("lock table notification.notification in access exclusive mode").await.expect("locked");
     let paid = ada.transfer("while-it-hangs", &bob.account, "1.00").await;
     assert_eq!(paid["transaction"]["status"], "COMPLETED", "the others go on");

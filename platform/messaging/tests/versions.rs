@@ -209,7 +209,7 @@ async fn an_old_consumer_notices_nothing_of_a_new_producer() {
         let [one, two] = told_in_both(Uuid::now_v7(), 2);
         let consuming = bank.consumer(OLD);
         // Not bound to the newer copies by itself; it gets them from a queue that it shares with a new consumer.
-        consuming.take(&[two.clone()]).await;
+        consuming.take(std::slice::from_ref(&two)).await;
         assert_eq!(bank.count("select count(*) from inbox").await, 0, "{mode:?}: the newer copy leaves no trace");
         consuming.take(&[one.clone(), two]).await;
         assert_eq!(bank.effects().await, [read_as(ONE, json!("STATUS"), &one)], "{mode:?}");
@@ -310,7 +310,7 @@ async fn a_quarantined_event_of_the_first_version_is_redriven_after_the_upgrade(
         let [one, copy] = told_in_both(Uuid::now_v7(), 2);
         bank.handler.invalid.lock().unwrap().insert(one.envelope.id);
         let old = bank.consumer(OLD);
-        old.take(&[one.clone()]).await;
+        old.take(std::slice::from_ref(&one)).await;
         old.leaves_parked(0, 1).await;
 
         bank.handler.invalid.lock().unwrap().clear();
