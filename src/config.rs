@@ -27,6 +27,8 @@ pub struct Config {
     #[serde(default)]
     pub log: LogConfig,
     #[serde(default)]
+    pub tracing: TracingConfig,
+    #[serde(default)]
     pub messaging: MessagingConfig,
     #[serde(default)]
     pub auth: vostro_auth::Config,
@@ -116,6 +118,35 @@ pub enum LogFormat {
 impl Default for LogConfig {
     fn default() -> Self {
         Self { format: LogFormat::Json, filter: "info,lapin=off".to_owned() }
+    }
+}
+
+/// Traces of requests through commits, messages and modules, for an OpenTelemetry collector.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TracingConfig {
+    /// Base URL of the collector (OTLP over HTTP, protobuf), such as `http://127.0.0.1:4318`. Nothing is traced without it.
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests that are traced, from 0 to 1, whether or not the caller asks for it.
+    pub ratio: f64,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, ratio: 0.1 }
+    }
+}
+
+impl TracingConfig {
+    fn validate(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.ratio) {
+            return Err("ratio: between 0 and 1".to_owned());
+        }
+        // Collectors run beside the bank; the way further is theirs to protect.
+        match &self.otlp_endpoint {
+            Some(url) if !url.starts_with("http://") => Err("otlp_endpoint: has to begin with http://".to_owned()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -267,6 +298,7 @@ impl Config {
             ("notification", self.notification.validate()),
             ("compliance", self.compliance.validate()),
             ("messaging", self.messaging.validate()),
+            ("tracing", self.tracing.validate()),
         ];
         for (section, check) in checks {
             check.map_err(|problem| ConfigError(format!("{section}: {problem}")))?;

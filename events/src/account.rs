@@ -2,13 +2,18 @@
 //!
 //! Amounts are minor units of the event's currency. Positive means credit: the bank owes the holder more.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use schemars::JsonSchema;
+use schemars::generate::Contract;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 use vostro_kernel::Currency;
 
 use crate::domain_event::domain_events;
+use crate::{NextVersionOf, NotUpcast};
 
 /// What an account may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +64,7 @@ pub struct AccountCreatedV1 {
     pub name: String,
 }
 
+// What AccountUpdatedV2 says better; kept for what was written while this was the newest.
 /// An account's terms changed. Carries the state after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +87,71 @@ pub struct AccountUpdatedV1 {
 pub enum AccountChange {
     Status,
     Overdraft,
+}
+
+/// An account's terms changed, one or several at once. Carries the state after the change.
+///
+/// The version before named one change of a closed list: that closing an account also ends its credit line could not be
+/// said, and a further kind of change would have stopped every reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountUpdatedV2 {
+    pub account_id: Uuid,
+    /// Which terms are not what they were, each once. At least one.
+    pub changed: Vec<AccountTerm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<Uuid>,
+    pub currency: Currency,
+    pub status: AccountStatus,
+    /// How far the balance may go below zero.
+    pub overdraft_limit_minor: i64,
+    /// Why, in the words of whoever decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Something that can change about an account. The list is open: readers pass over what they do not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AccountTerm {
+    Status,
+    OverdraftLimit,
+    /// Something a later release knows.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl JsonSchema for AccountTerm {
+    fn schema_name() -> Cow<'static, str> {
+        "AccountTerm".into()
+    }
+
+    /// This release writes what it knows, and reads any word.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if *generator.contract() == Contract::Deserialize {
+            return json_schema!({ "type": "string" });
+        }
+        json_schema!({
+            "type": "string",
+            "enum": ["STATUS", "OVERDRAFT_LIMIT"],
+            "description": "Something that can change about an account. Later minor versions may know more of it.",
+        })
+    }
+}
+
+impl NextVersionOf<AccountUpdatedV1> for AccountUpdatedV2 {
+    /// One change becomes a list of one. That a closed account had lost its credit line is not known of old events.
+    fn upcast(mut before: Value) -> Result<Value, NotUpcast> {
+        let not = |reason: &str| NotUpcast::new(Self::TYPE, reason);
+        let fields = before.as_object_mut().ok_or_else(|| not("the data are no object"))?;
+        let changed = match fields.remove("change").as_ref().and_then(Value::as_str) {
+            Some("STATUS") => "STATUS",
+            Some("OVERDRAFT") => "OVERDRAFT_LIMIT",
+            _ => return Err(not("change is neither STATUS nor OVERDRAFT")),
+        };
+        fields.insert("changed".to_owned(), json!([changed]));
+        Ok(before)
+    }
 }
 
 /// The balance of an account after one posting. Its sequence is the ledger's, without gaps per account.
@@ -225,6 +296,7 @@ pub struct StatementTermEndedV1 {
 domain_events! {
     AccountCreatedV1 => "account.account-created.v1", "account", account_id;
     AccountUpdatedV1 => "account.account-updated.v1", "account", account_id;
+    AccountUpdatedV2 => "account.account-updated.v2", "account", account_id, after AccountUpdatedV1;
     BalanceChangedV1 => "account.balance-changed.v1", "balance", account_id;
     PostingAppliedV1 => "account.posting-applied.v1", "posting", transaction_id;
     PostingRejectedV1 => "account.posting-rejected.v1", "posting", transaction_id;

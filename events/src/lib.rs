@@ -33,5 +33,7 @@ pub use dataref::DataRef;
 pub use domain_event::{DomainEvent, NextVersionOf};
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};
-pub use upcast::{BrokenChain, Chain, MissingLink, NotUpcast, Upcaster, Upcasters, reads_all_history, upcasters};
+pub use upcast::{
+    BrokenChain, Chain, MissingLink, NotUpcast, Upcaster, Upcasters, read_data, reads_all_history, upcasters,
+};
 pub use versions::{copy_of, identity_of, is_copy};

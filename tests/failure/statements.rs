@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::parking::statement;
 use crate::support::{Person, Staff, World, eventually};
 
-const GENERATE: &str = "mutation ($input: StatementGenerateInput!) { statementGenerate(input: $input) {
+pub const GENERATE: &str = "mutation ($input: StatementGenerateInput!) { statementGenerate(input: $input) {
     statement { id status progress { total } } userErrors { code } } }";
 const READ: &str = "query ($id: ID!) { statement(id: $id) {
     status parts progress { done total } closingBalance { amount }

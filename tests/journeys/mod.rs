@@ -6,3 +6,4 @@ mod operations;
 mod payee;
 mod refusals;
 mod subscriptions;
+mod traces;

@@ -56,8 +56,10 @@ pub mod rpc;
 pub mod schedule;
 mod seal;
 mod switch;
+pub mod trace;
 mod transaction;
 mod transport;
+pub mod versions;
 mod wire;
 
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};

@@ -13,6 +13,8 @@ use vostro_events::{
 use crate::claim::{self, CLAIMED_BYTES};
 use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
 
+use crate::crash;
+
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -152,9 +154,8 @@ impl Outbox {
     /// # Errors
     /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = events.first() else { return Ok(()) };
+        crash::point(crash::WRITTEN, first.envelope.event_type.module());
         let count = events.len();
         let (mut ids, mut types, mut slots) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));

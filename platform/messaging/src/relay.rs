@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::fault::jitter;
 use crate::read_ids::ReadIds;
+use crate::trace::Publishing;
 use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
@@ -99,7 +100,7 @@ impl Relay {
     async fn publish_until(&self, stop: &CancellationToken, read: &mut ReadIds) -> Result<(), RelayError> {
         let mut confirmed = Vec::new();
         let ended = self.publish_windows(stop, read, &mut confirmed).await;
-        let deleted = Outbox::delete(&self.pool, &confirmed).await;
+        let deleted = self.delete(&confirmed).await;
         ended?;
         Ok(deleted?)
     }
@@ -120,7 +121,7 @@ impl Relay {
                 Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
             } else {
                 swept = Instant::now();
-                Outbox::delete(&self.pool, &std::mem::take(confirmed)).await?;
+                self.delete(&std::mem::take(confirmed)).await?;
                 Outbox::waiting(&self.pool, 0, &[], Self::ROWS).await?
             };
             read.note(rows.iter().map(|row| row.id));
@@ -135,7 +136,7 @@ impl Relay {
                 tidied = Instant::now();
                 gone = std::mem::take(confirmed);
             }
-            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), Outbox::delete(&self.pool, &gone));
+            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), self.delete(&gone));
             published?;
             deleted?;
             let left = confirmed.iter().min().copied();
@@ -167,13 +168,23 @@ impl Relay {
         let frames = frames(self.module, self.lanes, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
+        let mut steps = Publishing::begin(&frames);
         let sent = Instant::now();
         let results = self.publisher.send(frames).await?.await;
         crash::point(crash::CONFIRMED, self.module);
         histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(sent.elapsed());
+        results.iter().enumerate().for_each(|(nth, result)| steps.end(nth, result));
         for (result, rows) in results.into_iter().zip(windows) {
             result?;
             confirmed.extend(rows);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, confirmed: &[i64]) -> sqlx::Result<()> {
+        Outbox::delete(&self.pool, confirmed).await?;
+        if !confirmed.is_empty() {
+            crash::point(crash::DELETED, self.module);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use vostro_kernel::{RequestContext, Role};
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
 use super::{DeskError, redacted, select, store};
 use crate::operation::Operation;
-use crate::{Foundation, InboundMessage, NewEvent, decode};
+use crate::{Foundation, InboundMessage, NewEvent, crash, decode};
 
 /// Which actions need a second person, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +243,7 @@ impl ParkingDesk {
             operation.messages = decided;
             operation.tell_in_tx(&self.foundation, &mut transaction, context, OperatorStep::Done, 1).await?;
         }
+        crash::point(crash::DECIDED, self.module);
         transaction.commit().await?;
         self.foundation.outbox.committed();
         Ok(Decision::Done(done))
@@ -287,6 +288,7 @@ impl ParkingDesk {
         operation.messages = decided;
         let told = Operation::events_for(messages.len());
         operation.tell_in_tx(&self.foundation, &mut transaction, context, step, 1 + told).await?;
+        crash::point(crash::DECIDED, self.module);
         transaction.commit().await?;
         self.foundation.outbox.committed();
         Ok(Decision::Done(done))

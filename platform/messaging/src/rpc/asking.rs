@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use opentelemetry::trace::SpanKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
@@ -10,6 +11,7 @@ use vostro_events::query::{Query, callee_of};
 use vostro_kernel::{Clock, Ids, SystemClock, SystemIds};
 
 use super::{Breaker, BreakerState, CallError, Caller, Reply, Request};
+use crate::trace::{self, Step};
 
 /// How a module asks others. Cheap to clone: clones share the breakers and the wire.
 #[derive(Clone)]
@@ -140,11 +142,17 @@ impl Asking {
         let Inner { wire, clock, ids, .. } = &*self.inner;
         let wire = wire.get().ok_or_else(|| CallError::Unavailable("not connected yet".to_owned()))?;
         let body = serde_json::to_vec(question).expect("questions are plain data and always serialise");
-        let request = Request { id: ids.next(), query, callee, deadline: clock.now() + budget, body };
+        let mut step = trace::step_here(format_args!("ask {query}"), SpanKind::Client);
+        let traceparent = step.as_ref().map(Step::traceparent).or_else(trace::current);
+        let deadline = clock.now() + budget;
+        let request = Request { id: ids.next(), query, callee, deadline, body, traceparent };
         // The wire keeps the deadline itself; this is for the case that it hangs.
-        let reply =
-            tokio::time::timeout(budget, wire.call(request)).await.map_err(|_| CallError::DeadlineExceeded)??;
-        match reply {
+        let replied =
+            tokio::time::timeout(budget, wire.call(request)).await.unwrap_or(Err(CallError::DeadlineExceeded));
+        if let (Some(step), Err(error)) = (&mut step, &replied) {
+            step.fail(error.to_string());
+        }
+        match replied? {
             Reply::Answered(body) => {
                 serde_json::from_slice(&body).map_err(|error| AskError::Unreadable(error.to_string()))
             }

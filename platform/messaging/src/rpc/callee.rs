@@ -5,11 +5,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::{counter, histogram};
+use opentelemetry::trace::SpanKind;
 use tracing::{error, warn};
 use vostro_events::query::Query;
 
 use super::Reply;
 use crate::Manifest;
+use crate::trace::{self, Step};
 
 /// A question as it reaches the callee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Asked {
     pub deadline: DateTime<Utc>,
     /// JSON.
     pub body: Vec<u8>,
+    /// W3C trace context of what it is asked for.
+    pub traceparent: Option<String>,
 }
 
 /// Why a question is not answered.
@@ -129,7 +133,12 @@ impl Callee {
             return None;
         };
         let started = Instant::now();
-        let result = tokio::time::timeout(left, responder.respond(&asked.body)).await;
+        let mut step = trace::step(format_args!("answer {query}"), SpanKind::Server, asked.traceparent.as_deref());
+        let traceparent = step.as_ref().map(Step::traceparent).or(asked.traceparent.clone());
+        let result = tokio::time::timeout(left, trace::within(traceparent, responder.respond(&asked.body))).await;
+        if let (Some(step), Err(_) | Ok(Err(RespondError::Fault(_)))) = (&mut step, &result) {
+            step.fail("no answer");
+        }
         histogram!("vostro_rpc_answer_seconds", "callee" => self.module, "query" => query).record(started.elapsed());
         match result {
             Err(_) => {
