@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use vostro_events::account::{
-    AccountCreatedV1, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1, StatementEndedV1,
-    StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
+    AccountCreatedV1, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
+    StatementEndedV1, StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::query::Query as _;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{
-    AccountChange, AccountCreatedV1, AccountTerm, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostedEntryV1, PostingAppliedV1,
-    PostingRejectedV1, StatementEndedV1, StatementOutcome, StatementPartWrittenV1, StatementReadyV1,
+    AccountChange, AccountCreatedV1, AccountTerm, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostedEntryV1,
+    PostingAppliedV1, PostingRejectedV1, StatementEndedV1, StatementOutcome, StatementPartWrittenV1, StatementReadyV1,
     StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_events::command::CommandRefusedV1;

@@ -45,11 +45,8 @@ impl Queue {
     /// The same as if so many consumers had had it and gone without acknowledging it.
     pub fn publish_returned(&self, event: &Incoming, delivery_count: u64) {
         let body = vostro_events::write_structured(&event.envelope, &event.data);
-        let message = InboundMessage {
-            content_type: "application/cloudevents+json".to_owned(),
-            headers: BTreeMap::new(),
-            body,
-        };
+        let message =
+            InboundMessage { content_type: "application/cloudevents+json".to_owned(), headers: BTreeMap::new(), body };
         self.push(Waiting { delivery_count, message });
     }
 

@@ -70,6 +70,7 @@ impl Events {
                 actor_id: None,
                 traceparent: None,
             },
+            dataref: None,
         };
         NewEvent::again(envelope, &data(self.bytes))
     }
