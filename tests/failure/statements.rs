@@ -98,3 +98,32 @@ async fn a_crash_between_writing_and_committing_a_part_of_a_statement() {
 async fn a_crash_between_committing_a_part_of_a_statement_and_saying_so() {
     survives_a_crash("job.part-committed@account.statements:1").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_the_term_of_a_statement_ends_ends_it_once() {
+    let world = World::create().await;
+    let mut bank = world.spawn_bank(&[("VOSTRO_CRASH_AT", "schedule.due@account:1")]).await;
+    let ada = Person::join(&world, "ada").await;
+    let input = json!({"input": {
+        "idempotencyKey": "january", "accountId": ada.account, "from": "2024-01-01", "to": "2024-01-31"}});
+    let answer = ada.connection().await.data(GENERATE, input).await.expect("an answer");
+    let id = answer["statementGenerate"]["statement"]["id"].clone();
+    let status = async || {
+        let read = ada.connection().await.data(READ, json!({"id": id})).await.ok()?;
+        read["statement"]["status"].as_str().map(str::to_owned)
+    };
+    eventually("it is ready", || async { (status().await? == "READY").then_some(()) }).await;
+    statement(&world, "update account.scheduled_event set due_at = now()").await;
+    assert!(!bank.ended().await.success(), "the bank ended by itself instead of crashing");
+    assert_eq!(world.count("select count(*) from account.scheduled_event").await, 1, "it is still due");
+
+    let bank = world.spawn_bank(&[]).await;
+    eventually("it has expired", || async { (status().await? == "EXPIRED").then_some(()) }).await;
+    assert_eq!(world.count("select count(*) from account.statement_part").await, 0);
+    world.leaves_nothing_behind().await;
+    let ended = "select count(*) from compliance.event e join compliance.event_type t on t.code = e.type
+        where t.name in ('account.statement-term-ended.v1', 'account.statement-ended.v1')";
+    assert_eq!(world.count(ended).await, 2, "one term, one end");
+    world.proofs_hold().await;
+    assert!(bank.terminate().await.success());
+}

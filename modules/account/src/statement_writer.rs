@@ -128,6 +128,7 @@ impl StatementWriter {
     }
 
     async fn put_off(&self, id: Uuid, error: &WriteError) {
+        counter!("vostro_statement_part_failures_total").increment(1);
         match statements::put_off(&self.inner.foundation.pool, id, Self::PAUSE).await {
             Ok(attempts) => {
                 let cause = std::error::Error::source(error);
