@@ -70,8 +70,9 @@ impl Breakable {
         statement(world, &sql).await;
     }
 
+    /// What is mended already stays so.
     pub async fn mend(&self, world: &World) {
-        statement(world, &format!("drop trigger broken on {}.{}", self.module(), self.table)).await;
+        statement(world, &format!("drop trigger if exists broken on {}.{}", self.module(), self.table)).await;
     }
 
     /// Waits until something is parked.

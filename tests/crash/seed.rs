@@ -163,15 +163,35 @@ impl Scene {
         let breakable = Breakable::called(&aim.scope);
         breakable.break_down(&self.world).await;
         let mut bank = self.spawn(aim);
-        self.pay_poison().await;
-        if aim.place == crash::PARKED {
-            self.crashes(&mut bank, aim).await;
+        let key = format!("poison-{}", self.own.accepted.len());
+        let set_up = async {
+            let id = pay_poison(&self.people[0], &self.people[1], &key).await;
+            if aim.place != crash::PARKED {
+                breakable.has_parked(&self.world).await;
+            }
+            id
+        };
+        // What earlier blows interrupted is parked as well, and the bank may have ended there.
+        let id = tokio::select! {
+            id = set_up => Some(id),
+            () = until_ended(&mut bank) => None,
+        };
+        if aim.place != crash::PARKED && id.is_some() {
             breakable.mend(&self.world).await;
-        } else {
-            breakable.has_parked(&self.world).await;
-            breakable.mend(&self.world).await;
-            self.crashes(&mut bank, aim).await;
         }
+        self.crashes(&mut bank, aim).await;
+        let id = match id {
+            Some(id) => id,
+            None => {
+                let bank = self.world.spawn_bank(&[]).await;
+                let id = pay_poison(&self.people[0], &self.people[1], &key).await;
+                breakable.has_parked(&self.world).await;
+                bank.kill();
+                id
+            }
+        };
+        self.own.accepted.insert(key, id);
+        breakable.mend(&self.world).await;
     }
 
     async fn pay_poison(&mut self) {
@@ -229,5 +249,11 @@ impl Scene {
         eventually("a commit is lost", || async { self.proxy.has_cut().then_some(()) }).await;
         bank.kill();
         format!("commit:{moment:?}:{passing}")
+    }
+}
+
+async fn until_ended(bank: &mut BankProcess) {
+    while !bank.has_ended() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
