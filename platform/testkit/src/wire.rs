@@ -59,7 +59,8 @@ impl Caller for Wire {
         let callee = self.inner.callees.iter().find(|callee| callee.module() == request.callee);
         let callee = callee.ok_or(CallError::Unroutable)?;
         let (query, caller) = (request.query.to_owned(), self.inner.caller.to_owned());
-        let asked = Asked { query, caller, deadline: request.deadline, body: request.body };
+        let asked =
+            Asked { query, caller, deadline: request.deadline, body: request.body, traceparent: request.traceparent };
         callee.answer(asked, Utc::now()).await.ok_or(CallError::DeadlineExceeded)
     }
 }
