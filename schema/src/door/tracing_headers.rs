@@ -18,7 +18,7 @@ pub const CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlatio
 #[derive(Debug, Clone, Copy)]
 pub struct Correlation(pub Uuid);
 
-/// The trace context of a request, put into its extensions: what it leads to belongs to it.
+/// The trace context of a request, put into its extensions while traces are recorded: what it leads to belongs to it.
 #[derive(Debug, Clone)]
 pub struct Traced(pub Option<String>);
 
@@ -27,8 +27,7 @@ pub struct Traced(pub Option<String>);
 pub async fn correlate(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
     let id = wanted(request.headers()).unwrap_or_else(|| door.ids.next());
     request.extensions_mut().insert(Correlation(id));
-    let (step, traceparent) = begin(&request);
-    request.extensions_mut().insert(Traced(traceparent));
+    let step = if trace::is_on() { begin(&mut request) } else { None };
     let mut response = next.run(request).await;
     if let Some(mut step) = step {
         step.note("http.response.status_code", i64::from(response.status().as_u16()));
@@ -44,14 +43,13 @@ pub async fn correlate(State(door): State<Arc<Door>>, mut request: Request, next
     response
 }
 
-fn begin(request: &Request) -> (Option<Step>, Option<String>) {
-    let outside = traceparent(request.headers());
-    if !trace::is_on() {
-        return (None, outside);
-    }
+fn begin(request: &mut Request) -> Option<Step> {
     // The route and not the path: a name must not have as many values as somebody can invent.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
-    trace::enter(format_args!("{} {route}", request.method()), outside)
+    let (step, traceparent) =
+        trace::enter(format_args!("{} {route}", request.method()), traceparent(request.headers()));
+    request.extensions_mut().insert(Traced(traceparent));
+    step
 }
 
 /// The caller's own id. Anything but a UUID is ignored: the id goes into logs and database columns.
