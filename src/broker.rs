@@ -1,6 +1,6 @@
 //! The one broker: a user per module, who may do what the module's manifest says and nothing else.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -103,18 +103,21 @@ impl BrokerEyes {
 
 #[async_trait]
 impl BrokerView for BrokerEyes {
-    async fn queues_of(&self, module: &str) -> Result<QueueTotals, BrokerAway> {
+    async fn queues(&self) -> Result<HashMap<String, QueueTotals>, BrokerAway> {
         // The subscriptions' alone: questions are answered while events are not taken.
-        let manifest = app::manifests().into_iter().find(|manifest| manifest.module == module);
-        let subscriptions = manifest.map(|manifest| manifest.subscribes).unwrap_or_default();
-        let ours: HashSet<String> = subscriptions.iter().flat_map(|it| it.queues(self.partitions)).collect();
-        let queues = self.management.queues(&self.vhost).await.map_err(away)?;
-        let queues = queues.into_iter().filter(|queue| ours.contains(&queue.name));
-        Ok(queues.fold(QueueTotals::default(), |totals, queue| QueueTotals {
-            ready: totals.ready + queue.ready,
-            unacknowledged: totals.unacknowledged + queue.unacknowledged,
-            consumers: totals.consumers + queue.consumers,
-        }))
+        let mut modules = HashMap::new();
+        for subscription in app::manifests().iter().flat_map(|manifest| &manifest.subscribes) {
+            modules.extend(subscription.queues(self.partitions).into_iter().map(|queue| (queue, subscription.module)));
+        }
+        let mut totals = HashMap::<String, QueueTotals>::new();
+        for queue in self.management.queues(&self.vhost).await.map_err(away)? {
+            let Some(module) = modules.get(&queue.name) else { continue };
+            let total = totals.entry((*module).to_owned()).or_default();
+            total.ready += queue.ready;
+            total.unacknowledged += queue.unacknowledged;
+            total.consumers += queue.consumers;
+        }
+        Ok(totals)
     }
 
     async fn topology_differences(&self) -> Result<Vec<Difference>, BrokerAway> {

@@ -197,15 +197,16 @@ impl Bank {
     /// Drains and stops: no new requests, batches finished, outboxes published, connections closed. Each step has a share
     /// of the drain limit; what a step does not finish is finished after the next start.
     pub async fn stop(mut self) {
+        let [serving, consuming, publishing, keeping] = shares_of(self.drain);
         self.health.draining();
         self.stop_serving.cancel();
-        finish(&mut self.serving, self.drain / 5, "requests").await;
+        finish(&mut self.serving, serving, "requests").await;
         self.stop_consuming.cancel();
-        finish(&mut self.consuming, self.drain * 2 / 5, "batches").await;
+        finish(&mut self.consuming, consuming, "batches").await;
         self.stop_publishing.cancel();
-        finish(&mut self.publishing, self.drain * 2 / 5, "the outbox").await;
+        finish(&mut self.publishing, publishing, "the outbox").await;
         self.stop_keeping.cancel();
-        finish(&mut self.keeping, self.drain / 5, "giving leases back").await;
+        finish(&mut self.keeping, keeping, "giving leases back").await;
         for connection in &self.connections {
             connection.close().await;
         }
@@ -325,10 +326,28 @@ fn not_connected(connection: &Supervisor) -> Option<String> {
     }
 }
 
+/// How the drain limit is divided: requests, batches, the outbox, leases. Whoever stops the bank kills it after the limit.
+fn shares_of(drain: Duration) -> [Duration; 4] {
+    [2, 4, 4, 1].map(|share| drain * share / 11)
+}
+
 async fn finish(tasks: &mut JoinSet<()>, within: Duration, what: &str) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(within, all).await.is_err() {
         warn!(what, "not finished within the drain limit");
         tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_stopping_fit_into_the_drain_limit() {
+        for drain in [Duration::from_secs(25), Duration::from_millis(1), Duration::ZERO] {
+            assert!(shares_of(drain).iter().sum::<Duration>() <= drain, "{drain:?}");
+        }
+        assert!(shares_of(Duration::from_secs(25)).iter().all(|share| *share >= Duration::from_secs(2)));
     }
 }

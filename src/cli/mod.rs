@@ -20,6 +20,7 @@ mod schema;
 mod serve;
 pub mod staff;
 mod topology;
+mod unrouted;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ enum Command {
     /// A module's consumers: pause, resume, drain.
     #[command(subcommand)]
     Module(module::ModuleCommand),
+    /// Events that reached the broker and no queue: look, publish once more.
+    #[command(subcommand)]
+    Unrouted(unrouted::UnroutedCommand),
     /// Events that wait to be published, and publishing once more.
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
@@ -141,6 +145,7 @@ pub async fn run() -> ExitCode {
         Command::Audit(command) => audit::run(&config, &command).await,
         Command::Parked(command) => parked::run(&config, &command).await,
         Command::Module(command) => module::run(&config, &command).await,
+        Command::Unrouted(command) => unrouted::run(&config, &command).await,
         Command::Outbox(command) => outbox::run(&config, &command).await,
         Command::Projection(command) => projection::run(&config, &command).await,
         Command::Staff(command) => staff::run(&config, &command).await,

@@ -83,7 +83,8 @@ async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Res
     let progress = crate::demo::bar("Deliveries are finished", 0);
     let waiting = async {
         loop {
-            let QueueTotals { unacknowledged, consumers, .. } = broker.queues_of(module).await?;
+            let QueueTotals { unacknowledged, consumers, .. } =
+                broker.queues().await?.remove(module).unwrap_or_default();
             progress.set_length(unacknowledged);
             if consumption.is_drained(foundation.clock.now(), unacknowledged, consumers) {
                 return anyhow::Ok(());
@@ -103,13 +104,14 @@ async fn drained(config: &Config, module: &str, within: Duration) -> anyhow::Res
 
 async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let broker = BrokerEyes::open(config)?;
+    let queues = broker.queues().await?;
     let (mut rows, mut held_rows, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for manifest in app::manifests() {
         let (module, foundation) = app::foundation_for_commands(config, manifest.module)?;
         let consumption = ConsumptionSwitch::read(&foundation.pool).await?;
-        let QueueTotals { ready, unacknowledged, consumers } = broker.queues_of(module).await?;
+        let QueueTotals { ready, unacknowledged, consumers } = queues.get(module).copied().unwrap_or_default();
         let state = if consumption.paused { "paused" } else { "consuming" };
-        let since = consumption.changed_at.format("%Y-%m-%d %H:%M:%SZ").to_string();
+        let since = output::time(consumption.changed_at);
         rows.push([
             module.to_owned(),
             state.to_owned(),
@@ -120,7 +122,7 @@ async fn status(config: &Config, as_json: bool) -> anyhow::Result<bool> {
         ]);
         let leases = leases(&foundation.pool).await?;
         held_rows.extend(leases.iter().map(|lease| {
-            let since = lease.since.format("%Y-%m-%d %H:%M:%SZ").to_string();
+            let since = output::time(lease.since);
             [module.to_owned(), lease.what.clone(), holder(lease), since]
         }));
         let leases: Vec<_> = leases

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// 0 when the command did its work and found everything in order, 1 when not.
@@ -23,6 +24,11 @@ pub fn text(text: &str) {
 
 pub fn json(value: &Value) {
     text(&serde_json::to_string_pretty(value).expect("a JSON value always serialises"));
+}
+
+/// An instant in a table, to the second.
+pub fn time(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Lines up columns: each as wide as its widest cell, headings underlined.

@@ -133,13 +133,18 @@ impl SelectionArgs {
 
     /// The desks that may hold such messages.
     fn desks(&self, config: &Config) -> anyhow::Result<ParkingDesks> {
+        self.refuse_unknown()?;
+        Ok(app::parking_desks(config)?.about(self.module.as_deref(), &self.selection())?)
+    }
+
+    fn refuse_unknown(&self) -> anyhow::Result<()> {
         let manifests = app::manifests();
         if let Some(name) = &self.subscription
             && !manifests.iter().flat_map(|manifest| &manifest.subscribes).any(|known| known.group() == *name)
         {
             bail!("no subscription is called {name}");
         }
-        Ok(app::parking_desks(config)?.about(self.module.as_deref(), &self.selection())?)
+        Ok(())
     }
 }
 
@@ -191,7 +196,7 @@ fn message_row(message: &ParkedMessage) -> [String; 9] {
         message.event_type.clone().unwrap_or_else(|| "-".to_owned()),
         if message.is_first { message.state.clone() } else { "BEHIND".to_owned() },
         own(&message.attempts.to_string()),
-        message.parked_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        output::time(message.parked_at),
         own(&message.reason_code),
         own(&message.reason),
     ]
@@ -221,9 +226,10 @@ async fn show(config: &Config, id: Uuid, as_json: bool) -> anyhow::Result<bool> 
 
 async fn give(config: &Config, action: ParkingAction, order: &OrderArgs) -> anyhow::Result<bool> {
     let selection = order.selection.selection();
-    let desks = order.selection.desks(config)?;
+    order.selection.refuse_unknown()?;
+    let desks = app::parking_desks(config)?;
     let context = order.operator.sign_in(config).await?;
-    match desks.order(&context, action, &selection, &order.reason).await {
+    match desks.order(&context, action, order.selection.module.as_deref(), &selection, &order.reason).await {
         Ok(decision) => report(decision, action, order.json),
         Err(DeskError::NothingSelected) => {
             say(order.json, "nothing", 0, None, "No parked message is selected; nothing was done.");
@@ -299,7 +305,7 @@ fn request_row(request: &ParkingRequest) -> [String; 7] {
         request.subscription.clone(),
         request.messages.len().to_string(),
         request.state.as_str().to_owned(),
-        request.requested_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+        output::time(request.requested_at),
         request.reason.clone(),
     ]
 }

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::json;
-use vostro_events::operator::{OperatorAction, OperatorStep};
+use vostro_events::operator::OperatorAction;
 use vostro_kernel::{Ids as _, SystemIds};
-use vostro_messaging::{Foundation, Operation, Rebuild, RebuildOptions, RebuildReport};
+use vostro_messaging::{Operation, Rebuild, RebuildOptions, RebuildReport};
 
 use super::operator::OperatorArgs;
 use super::output;
@@ -91,16 +91,24 @@ async fn rebuild(config: &Config, arguments: &RebuildArgs) -> anyhow::Result<boo
         bail!("no projection is called {}; see vostro projection list", arguments.name);
     };
     let KnownProjection { module, foundation, projection } = known;
-    if !arguments.dry_run {
-        on_record(config, arguments, module, &foundation).await?;
-    }
+    let operator = match (&arguments.operator, arguments.dry_run) {
+        (Some(operator), false) => Some(OperatorArgs::of(operator.clone()).sign_in(config).await?),
+        (None, false) => bail!("say who you are with --operator"),
+        (_, true) => None,
+    };
     let options = RebuildOptions {
         compare_only: arguments.dry_run,
         patience: Duration::from_secs(arguments.wait),
         trust_event_store: arguments.trust_event_store,
     };
     let source = Arc::new(Archive(app::compliance_for_proof(config)?));
-    let rebuild = Rebuild::new(module, foundation.pool, projection, source, options);
+    let mut rebuild = Rebuild::new(module, foundation.pool.clone(), projection, source, options);
+    if let Some(context) = operator {
+        let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Rebuild, "projectionRebuild");
+        operation.subscription = Some(arguments.name.clone());
+        operation.reason.clone_from(&arguments.reason);
+        rebuild = rebuild.recorded(foundation, context, operation);
+    }
     let bar = crate::demo::bar("Events are applied", 0);
     let report = rebuild
         .run(&|position, head| {
@@ -112,24 +120,6 @@ async fn rebuild(config: &Config, arguments: &RebuildArgs) -> anyhow::Result<boo
     let report = report?;
     tell(&arguments.name, &report, arguments.json);
     Ok(report.changed.is_some() || report.comparison.is_equal())
-}
-
-/// Who wants it, and why, is on record before anything is swapped.
-async fn on_record(
-    config: &Config,
-    arguments: &RebuildArgs,
-    module: &'static str,
-    foundation: &Foundation,
-) -> anyhow::Result<()> {
-    let operator = arguments.operator.clone().context("say who you are with --operator")?;
-    let context = OperatorArgs::of(operator).sign_in(config).await?;
-    let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Rebuild, "projectionRebuild");
-    operation.subscription = Some(arguments.name.clone());
-    operation.reason.clone_from(&arguments.reason);
-    let mut transaction = foundation.begin().await?;
-    operation.tell_in_tx(foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
-    transaction.commit().await?;
-    Ok(())
 }
 
 fn tell(name: &str, report: &RebuildReport, as_json: bool) {

@@ -16,6 +16,9 @@ pub(super) const BREAK: &str = "
     create trigger broken before insert on account.entry for each row execute function account.break_down();";
 pub(super) const MEND: &str = "drop trigger broken on account.entry";
 
+/// An event that nobody but the archive takes.
+const CHANGED: &str = "notification.preference-changed.v1";
+
 const PARKED: &str = "select count(*) from account.parked_message where subscription = 'account.postings'";
 pub(super) const BOOKED: &str = "select count(*) from account.entry where abs(amount) = 666";
 
@@ -189,6 +192,53 @@ async fn events_the_broker_lost_are_published_once_more_and_take_effect_once() {
     ada.transfer("after-it", &bob.account, "1.00").await;
     eventually("the later one too", || async { (world.count(told).await == before + 4).then_some(()) }).await;
     assert_eq!(world.count("select count(*) from account.entry").await, 6, "nothing was booked twice");
+    world.proofs_hold().await;
+    bank.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_no_queue_took_are_published_once_more_when_the_topology_is_right_again() {
+    let world = World::create().await;
+    let bank = world.open_bank().await;
+    let _staff = Staff::hire(&world).await;
+    let ada = Person::join(&world, "ada").await;
+    world.proofs_hold().await;
+    world.leaves_nothing_behind().await;
+    // Other events that only the archive takes may be unrouted as well.
+    let prefer = "mutation { preferencesUpdate(input: {topic: PAYMENT_SENT, channel: IN_APP, enabled: false}) {
+        userErrors { code } } }";
+    world.management().delete_queue(world.vhost(), "q.compliance.archive").await.expect("deleted");
+    ada.connection().await.data(prefer, json!({})).await.expect("an answer");
+    eventually("the event is unrouted", || async {
+        let (status, found) = world.json_command(&["unrouted", "list", "--json"]).await;
+        assert_eq!(status.code(), Some(i32::from(found["messages"] != 0)), "{found}");
+        (found["types"][CHANGED] == 1).then_some(())
+    })
+    .await;
+
+    let redrive = ["unrouted", "redrive", "--count", "2", "--reason", "the archive's queue was deleted"];
+    let too_early = as_operator(&world, &redrive, "operator@bank.example").await.expect_err("it would come back");
+    assert!(too_early.contains("run vostro topology apply first"), "{too_early}");
+    world.provision_broker().await;
+    let (status, counted) = world.json_command(&["unrouted", "redrive", "--dry-run", "--json"]).await;
+    assert!(status.success());
+    assert_eq!(counted["types"][CHANGED], 1, "{counted}");
+    let archived = "select count(*) from compliance.event e join compliance.event_type t on t.code = e.type
+                    where t.name = 'notification.preference-changed.v1'";
+    assert_eq!(world.count(archived).await, 0, "a dry run publishes nothing");
+    let messages = counted["messages"].to_string();
+    let redrive = ["unrouted", "redrive", "--count", &messages, "--reason", "the archive's queue was deleted"];
+    let done = as_operator(&world, &redrive, "operator@bank.example").await.expect("published");
+    assert_eq!(done, counted);
+    eventually("the archive has it", || async { (world.count(archived).await == 1).then_some(()) }).await;
+    eventually("nothing is left, and doing it again does nothing", || async {
+        let again = as_operator(&world, &redrive, "operator@bank.example").await.expect("as good as once");
+        (again["messages"] == 0).then_some(())
+    })
+    .await;
+    let on_record = "select count(*) from compliance.event where command = 'unroutedRedrive' and actor_id is not null";
+    eventually("who did it is on record", || async { (world.count(on_record).await > 0).then_some(()) }).await;
+    assert_eq!(world.count(archived).await, 1);
     world.proofs_hold().await;
     bank.stop().await;
 }

@@ -15,6 +15,11 @@ pub struct NameCheckV1 {
     pub name: String,
 }
 
+impl NameCheckV1 {
+    /// Characters of the longest name there can be in a payment (EPC). A longer one is refused.
+    pub const LONGEST_NAME: usize = 140;
+}
+
 impl Query for NameCheckV1 {
     const TYPE: &'static str = "auth.name-check.v1";
     type Answer = NameCheckAnswerV1;

@@ -9,9 +9,6 @@ use crate::domain::{NameMatch, compare, masked};
 use crate::facade::Inner;
 use crate::store;
 
-/// The longest name there can be in a payment (EPC: 140 characters). Comparing costs the square of a word's length.
-const LONGEST_NAME: usize = 140;
-
 /// One for each question in the manifest.
 pub(crate) fn responders(inner: &Arc<Inner>) -> Vec<Arc<dyn Responder>> {
     let inner = Arc::clone(inner);
@@ -25,8 +22,9 @@ async fn name_check(
     inner: &Inner,
     NameCheckV1 { user_id, name }: NameCheckV1,
 ) -> Result<NameCheckAnswerV1, RespondError> {
-    if name.chars().nth(LONGEST_NAME).is_some() {
-        return Err(RespondError::Refused(format!("a name has at most {LONGEST_NAME} characters")));
+    // Comparing costs the square of a word's length.
+    if name.chars().nth(NameCheckV1::LONGEST_NAME).is_some() {
+        return Err(RespondError::Refused(format!("a name has at most {} characters", NameCheckV1::LONGEST_NAME)));
     }
     let rows = store::users(&inner.foundation.pool, &[user_id]).await?;
     // Whoever does not exist has another name.

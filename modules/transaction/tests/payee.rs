@@ -8,9 +8,10 @@ use common::{Bank, created, updated};
 use uuid::Uuid;
 use vostro_events::account::{AccountCreatedV1, AccountStatus};
 use vostro_events::query::auth::{NameCheckAnswerV1, NameCheckResult, NameCheckV1};
+use vostro_kernel::Iban;
 use vostro_messaging::rpc::{Asking, Callee, respond_to};
 use vostro_testkit::{Wire, WireMood, incoming};
-use vostro_transaction::domain::{Iban, PayeeCheck};
+use vostro_transaction::domain::PayeeCheck;
 use vostro_transaction::{Config, Transactions};
 
 const IBAN: &str = "LT12 1000 0111 0100 1000";

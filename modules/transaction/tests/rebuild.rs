@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ struct Store {
     /// These arrive when somebody has asked for the head so often.
     late: Mutex<Option<(usize, Vec<Incoming>)>>,
     asked: AtomicUsize,
+    /// How far apart the positions of two events are, for those of other types in between; one when nothing is said.
+    apart: Option<i64>,
+    /// The most positions that were looked through at once.
+    longest: AtomicI64,
     /// With a gate, whoever asks waits for it.
     gate: Option<Semaphore>,
 }
@@ -45,7 +49,7 @@ impl EventSource for Store {
         if let Some((_, arrived)) = late.take_if(|(at, _)| asked >= *at) {
             events.extend(arrived);
         }
-        Ok(i64::try_from(events.len()).expect("few"))
+        Ok(i64::try_from(events.len()).expect("few") * self.apart.unwrap_or(1))
     }
 
     async fn events(
@@ -56,7 +60,9 @@ impl EventSource for Store {
         limit: i64,
     ) -> Result<Vec<(i64, Incoming)>, SourceError> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = (1..).zip(events.iter()).filter(|(position, event)| {
+        self.longest.fetch_max(until - after, Ordering::SeqCst);
+        let apart = self.apart.unwrap_or(1);
+        let wanted = (1..).map(|nth: i64| nth * apart).zip(events.iter()).filter(|(position, event)| {
             *position > after && *position <= until && types.contains(&event.envelope.event_type.as_str())
         });
         let limit = usize::try_from(limit).expect("positive");
@@ -223,6 +229,17 @@ async fn an_archive_of_several_releases_leads_to_the_view_that_the_events_led_to
         .await
         .expect("a row");
     assert_eq!(status, "FROZEN");
+}
+
+#[tokio::test]
+async fn where_its_events_are_rare_the_event_store_is_not_looked_through_at_once() {
+    let (bank, _, events) = one_account().await;
+    let store = Arc::new(Store { apart: Some(1_700_000), ..Store::of(&events) });
+    let report = rebuild(&bank, &store, PATIENT).run(&|_, _| ()).await.expect("swapped");
+    assert!(report.comparison.is_equal(), "{:?}", report.comparison);
+    assert_eq!(report.events, 4);
+    let longest = store.longest.load(Ordering::SeqCst);
+    assert!((1..=500_000).contains(&longest), "{longest} positions in one question");
 }
 
 #[tokio::test]

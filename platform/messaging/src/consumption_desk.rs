@@ -1,7 +1,7 @@
 use vostro_events::operator::{OperatorAction, OperatorStep};
 use vostro_kernel::RequestContext;
 
-use crate::parking::{DeskError, authorised};
+use crate::parking::{DeskError, authorised, recorded};
 use crate::{Consumption, ConsumptionSwitch, Foundation, Operation, Outbox, OutboxStatus};
 
 /// Where operators look at a module's coming and going, stop its consumers and let them go on. Cheap to clone.
@@ -41,16 +41,39 @@ impl ConsumptionDesk {
     /// changed anything. A change is an event of the module, committed with it.
     ///
     /// # Errors
-    /// [`DeskError::Forbidden`], and database faults.
+    /// [`DeskError::Forbidden`], which is on record under the id of the command, and database faults.
     pub async fn switch(
         &self,
         context: &RequestContext,
         paused: bool,
         reason: Option<&str>,
     ) -> Result<bool, DeskError> {
+        let switched = self.try_switch(context, paused, reason).await;
+        self.refused(context, paused, switched).await
+    }
+
+    /// Tells the audit log when switching was refused, here or by whoever asked in the operator's name; passes anything
+    /// else on.
+    ///
+    /// # Errors
+    /// The refusal itself, and database faults.
+    pub async fn refused<T>(
+        &self,
+        context: &RequestContext,
+        paused: bool,
+        result: Result<T, DeskError>,
+    ) -> Result<T, DeskError> {
+        recorded(&self.foundation, self.module, context, action(paused).1, None, result).await
+    }
+
+    async fn try_switch(
+        &self,
+        context: &RequestContext,
+        paused: bool,
+        reason: Option<&str>,
+    ) -> Result<bool, DeskError> {
         authorised(context)?;
-        let (action, command) =
-            if paused { (OperatorAction::Pause, "modulePause") } else { (OperatorAction::Resume, "moduleResume") };
+        let (action, command) = action(paused);
         let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
         let mut transaction = crate::begin(pool).await?;
         let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, clock.now()).await?;
@@ -63,4 +86,9 @@ impl ConsumptionDesk {
         outbox.committed();
         Ok(changed)
     }
+}
+
+/// What switching is, and its name in the audit log.
+const fn action(paused: bool) -> (OperatorAction, &'static str) {
+    if paused { (OperatorAction::Pause, "modulePause") } else { (OperatorAction::Resume, "moduleResume") }
 }

@@ -56,7 +56,11 @@ fn by_sqlstate(code: &str) -> Fault {
 }
 
 /// Waits until the database answers again, asking less and less often, up to every two seconds.
+///
+/// Never returns at once: a database that answers and still refuses what the caller wants (read-only after a failover, out
+/// of disk) would otherwise be asked as fast as it can refuse.
 pub(crate) async fn until_database_answers(pool: &PgPool) {
+    tokio::time::sleep(jitter(Duration::from_millis(200))).await;
     let mut pause = Duration::from_millis(50);
     while sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(pool).await.is_err() {
         tokio::time::sleep(jitter(pause)).await;

@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 use vostro_kernel::Clock;
 
-use crate::fault::{Fault, classify, jitter, until_database_answers};
+use crate::fault::{Fault, classify, until_database_answers};
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::store::{self, Verdict};
 use crate::parking::{KnownParked, ParkedCounts, ParkedState, ReasonCode, RetrySchedule};
@@ -242,7 +242,6 @@ impl Intake {
             _ => error!(subscription = self.group, %error, "the database refuses to park what came; holding it"),
         }
         until_database_answers(&self.pool).await;
-        tokio::time::sleep(jitter(std::time::Duration::from_millis(200))).await;
         Ok(())
     }
 

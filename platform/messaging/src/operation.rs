@@ -7,6 +7,7 @@ use vostro_kernel::RequestContext;
 use crate::{Foundation, NewEvent};
 
 /// Something an operator does to a module's messaging, and how it is told to the audit log.
+#[derive(Clone)]
 pub struct Operation {
     id: Uuid,
     module: &'static str,

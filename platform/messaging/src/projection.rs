@@ -75,3 +75,32 @@ impl Comparison {
         self.checksum_live == self.checksum_rebuilt && (self.different, self.behind, self.ahead) == (0, 0, 0)
     }
 }
+
+/// Compares the live table with the one beside it in one statement, so at one instant, and gives a [`Comparison`]. `$pairs`
+/// selects from both, joined by their key: the key as `id`, either row as text in `live` and `rebuilt`, and whether either has
+/// taken later events, as `ahead` and `behind`. The checksums are sums of two 64-bit hashes of the rows: they do not depend on
+/// an order, so nothing is sorted.
+#[macro_export]
+macro_rules! compare_pairs {
+    ($connection:expr, $pairs:literal) => {
+        sqlx::query_as!(
+            $crate::Comparison,
+            "with pair as ("
+                + $pairs
+                + r#")
+               select count(*) filter (where live is not distinct from rebuilt) as "same!",
+                      count(*) filter (where live is distinct from rebuilt and not ahead and not behind) as "different!",
+                      count(*) filter (where behind and not ahead) as "behind!",
+                      count(*) filter (where ahead) as "ahead!",
+                      md5(concat_ws('/', count(live), sum(hashtextextended(live, 0)), sum(hashtextextended(live, 1))))
+                          as "checksum_live!",
+                      md5(concat_ws('/', count(rebuilt), sum(hashtextextended(rebuilt, 0)),
+                          sum(hashtextextended(rebuilt, 1)))) as "checksum_rebuilt!",
+                      coalesce((array_agg(id order by id) filter (where live is distinct from rebuilt))[1:5], '{}')
+                          as "examples!"
+               from pair"#
+        )
+        .fetch_one($connection)
+        .await
+    };
+}

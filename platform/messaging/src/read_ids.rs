@@ -56,7 +56,7 @@ impl ReadIds {
                 let first = if self.newest == 0 { self.lowest_before(id) } else { self.newest + 1 };
                 self.remember(first, id - 1, now);
                 self.newest = id;
-            } else if let Some((first, gap)) = self.gap_around(id) {
+            } else if let Some((first, gap)) = self.gap_of(id) {
                 self.gaps.remove(&first);
                 self.remember(first, id - 1, gap.passed_at);
                 self.remember(id + 1, gap.last, gap.passed_at);
@@ -70,9 +70,9 @@ impl ReadIds {
         self.known_from.take().map_or(guessed, |known| known.min(guessed))
     }
 
-    fn gap_around(&self, id: i64) -> Option<(i64, Gap)> {
-        let (first, gap) = self.gaps.range(..=id).next_back()?;
-        (id <= gap.last).then_some((*first, *gap))
+    /// The gap the id is in: not one that merely begins below it, which would grow to reach it.
+    fn gap_of(&self, id: i64) -> Option<(i64, Gap)> {
+        self.gaps.range(..=id).next_back().map(|(first, gap)| (*first, *gap)).filter(|(_, gap)| id <= gap.last)
     }
 
     fn remember(&mut self, first: i64, last: i64, passed_at: Instant) {
@@ -104,6 +104,13 @@ mod tests {
         assert_eq!(read(&[&[10], &[5]]).gaps(), [2..=4, 6..=9]);
         assert_eq!(read(&[&[10], &[2, 3, 9, 12]]).gaps(), [4..=8, 11..=11]);
         assert_eq!(read(&[&[4], &[2, 3]]).gaps(), []);
+    }
+
+    #[test]
+    fn an_id_that_was_read_before_and_is_in_no_gap_changes_none() {
+        assert_eq!(read(&[&[5, 9], &[9]]).gaps(), [2..=4, 6..=8]);
+        assert_eq!(read(&[&[5, 9], &[5]]).gaps(), [2..=4, 6..=8]);
+        assert_eq!(read(&[&[5], &[4], &[4]]).gaps(), [2..=3]);
     }
 
     #[test]

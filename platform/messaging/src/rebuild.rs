@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tracing::info;
 use uuid::Uuid;
+use vostro_events::operator::OperatorStep;
+use vostro_kernel::RequestContext;
 
-use crate::{Comparison, EventReader, HandlerError, InboxMode, Incoming, Projection, crash};
+use crate::{Comparison, EventReader, Foundation, HandlerError, InboxMode, Incoming, Operation, Projection, crash};
 
 /// Where every event of the bank is kept in the order of its arrival.
 #[async_trait]
@@ -95,6 +97,14 @@ pub struct Rebuild {
     projection: Arc<dyn Projection>,
     source: Arc<dyn EventSource>,
     options: RebuildOptions,
+    record: Option<Record>,
+}
+
+/// Who has it done, for the audit log.
+struct Record {
+    foundation: Foundation,
+    context: RequestContext,
+    operation: Operation,
 }
 
 /// How far the table beside the live one has come.
@@ -107,6 +117,8 @@ struct Filled {
 impl Rebuild {
     /// Events applied per transaction: a long transaction would keep the outboxes from being vacuumed.
     const PAGE: i64 = 1_000;
+    /// Positions of the event store that are looked through at once: some seconds on a slow disk.
+    const SPAN: i64 = 500_000;
     /// Writers wait no longer than this at a time for the event store to catch up.
     const LONGEST_WAIT_LOCKED: Duration = Duration::from_secs(2);
     const PAUSE: Duration = Duration::from_millis(100);
@@ -118,7 +130,14 @@ impl Rebuild {
         source: Arc<dyn EventSource>,
         options: RebuildOptions,
     ) -> Self {
-        Self { module, pool, projection, source, options }
+        Self { module, pool, projection, source, options, record: None }
+    }
+
+    /// Tells the audit log of the swap, in its transaction: what is on record as done is done, and the other way round.
+    /// `foundation` is the module's.
+    #[must_use]
+    pub fn recorded(self, foundation: Foundation, context: RequestContext, operation: Operation) -> Self {
+        Self { record: Some(Record { foundation, context, operation }), ..self }
     }
 
     /// `<module>.<projection>`.
@@ -157,7 +176,8 @@ impl Rebuild {
         if free { Ok(()) } else { Err(RebuildError::Running(name)) }
     }
 
-    /// Applies what the event store has by now, page by page.
+    /// Applies what the event store has by now, page by page. A page is of a span of positions: where the wanted types are
+    /// rare, one question would otherwise have the event store read itself whole, for longer than a statement may take.
     async fn fill(
         &self,
         connection: &mut PgConnection,
@@ -168,9 +188,10 @@ impl Rebuild {
         let types = reader.types().unwrap_or_default();
         let head = self.source.head().await?;
         while filled.position < head {
-            let events = self.source.events(&types, filled.position, head, Self::PAGE).await?;
+            let until = head.min(filled.position.saturating_add(Self::SPAN));
+            let events = self.source.events(&types, filled.position, until, Self::PAGE).await?;
             let is_last = i64::try_from(events.len()).is_ok_and(|count| count < Self::PAGE);
-            let reached = events.last().filter(|_| !is_last).map_or(head, |(position, _)| *position);
+            let reached = events.last().filter(|_| !is_last).map_or(until, |(position, _)| *position);
             let events: Vec<Incoming> = events.into_iter().map(|(_, event)| event).collect();
             filled.events += u64::try_from(events.len()).unwrap_or_default();
             let refused = |error| match error {
@@ -259,6 +280,10 @@ impl Rebuild {
                     let changed = self.projection.adopt_in_tx(&mut transaction).await?;
                     if !self.projection.compare_in_tx(&mut transaction).await?.is_equal() {
                         return Err(RebuildError::NotEqual);
+                    }
+                    if let Some(Record { foundation, context, operation }) = &self.record {
+                        let (operation, done) = (operation.clone(), OperatorStep::Done);
+                        operation.tell_in_tx(foundation, &mut transaction, context, done, 1).await?;
                     }
                     crash::point(crash::ADOPTED, &self.name());
                     transaction.commit().await?;

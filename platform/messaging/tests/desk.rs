@@ -5,10 +5,13 @@ mod rig;
 use chrono::TimeDelta;
 use rig::{Mood, Rig};
 use uuid::Uuid;
+use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{OperatorActedV1, OperatorAction, OperatorStep};
 use vostro_kernel::{Actor, RequestContext, Role, Roles, SystemIds};
-use vostro_messaging::parking::{ApprovalPolicy, Decision, DeskError, ParkingAction, ParkingDesk, Selection};
-use vostro_messaging::{InboxMode, Incoming};
+use vostro_messaging::parking::{
+    ApprovalPolicy, Decision, DeskError, ParkingAction, ParkingDesk, ParkingDesks, Selection,
+};
+use vostro_messaging::{ConsumptionDesk, InboxMode, Incoming};
 use vostro_testkit::Consuming;
 
 struct Scene {
@@ -51,6 +54,15 @@ impl Scene {
         let events = self.rig.database.published(OperatorActedV1::TYPES[1]).await;
         let read = |event| serde_json::from_value::<OperatorActedV1>(event).expect("it fits");
         events.into_iter().map(read).map(|event| (event.action, event.step, event.messages.len())).collect()
+    }
+}
+
+impl Scene {
+    /// Command and code of every refusal on record.
+    async fn refusals(&self) -> Vec<(String, String)> {
+        let events = self.rig.database.published(CommandRefusedV1::TYPES[1]).await;
+        let read = |event| serde_json::from_value::<CommandRefusedV1>(event).expect("it fits");
+        events.into_iter().map(read).map(|event| (event.command, event.code)).collect()
     }
 }
 
@@ -223,9 +235,13 @@ async fn a_message_is_shown_without_what_is_personal() {
     assert!(shown.message.is_first);
     assert_eq!(shown.message.reason_code, "INVALID");
     assert_eq!(shown.data[0]["name"], "[redacted]");
+    let discarded = scene.desk.order(&operator(), ParkingAction::Discard, &scene.whole_key(), "all of it").await;
+    assert_eq!(discarded.expect("discarded"), Decision::Done(3));
+    let events = scene.rig.database.published(OperatorActedV1::TYPES[1]).await;
+    assert_eq!(events[0]["messages"][0]["digest"], shown.digest, "the record names what was shown");
     assert_eq!(shown.data[0]["accountId"], scene.key[0].envelope.aggregate_id.to_string());
     assert_eq!(scene.desk.show(Uuid::now_v7()).await.expect("readable"), None);
-    scene.consuming.leaves_parked(0, 1).await;
+    scene.consuming.leaves_parked(0, 0).await;
 }
 
 #[tokio::test]
@@ -240,5 +256,46 @@ async fn a_decision_about_many_messages_is_on_record_in_parts() {
     let named: Vec<usize> = scene.record().await.into_iter().map(|(_, _, messages)| messages).collect();
     assert_eq!(named, [100, 100, 50]);
     scene.rig.clock.advance(TimeDelta::days(1));
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_before_a_desk_is_found_is_on_record_too() {
+    let scene = Scene::of_one_person().await;
+    let desks = ParkingDesks::new(vec![scene.desk.clone()]);
+    let order = async |context: &RequestContext, module: Option<&str>, selection: &Selection| {
+        desks
+            .order(context, ParkingAction::Discard, module, selection, "because")
+            .await
+            .expect_err("refused")
+            .to_string()
+    };
+    let (nothing, missing) = (Selection::default(), Selection { key: Some(Uuid::now_v7()), ..Selection::default() });
+    let refused = [
+        order(&person(&[Role::Customer]), None, &scene.whole_key()).await,
+        order(&operator(), None, &nothing).await,
+        order(&operator(), None, &missing).await,
+        order(&operator(), Some("nowhere"), &scene.whole_key()).await,
+        desks.decide(&operator(), Uuid::now_v7(), true).await.expect_err("refused").to_string(),
+    ];
+    let code = |text: &String| text.split_once(':').expect("a code").0.to_owned();
+    let expected: Vec<(String, String)> =
+        ["parkedDiscard", "parkedDiscard", "parkedDiscard", "parkedDiscard", "parkingRequestApprove"]
+            .into_iter()
+            .map(ToOwned::to_owned)
+            .zip(refused.iter().map(code))
+            .collect();
+    assert_eq!(scene.refusals().await, expected);
+    assert_eq!(scene.record().await, [], "nothing was done");
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_stop_consumers_is_on_record() {
+    let scene = Scene::of_one_person().await;
+    let desk = ConsumptionDesk::new("account", scene.rig.database.foundation());
+    let refused = desk.switch(&person(&[Role::Customer]), true, Some("mischief")).await;
+    assert!(matches!(refused, Err(DeskError::Forbidden)), "{refused:?}");
+    assert_eq!(scene.refusals().await, [("modulePause".to_owned(), "PARKING_FORBIDDEN".to_owned())]);
     scene.consuming.leaves_parked(0, 1).await;
 }

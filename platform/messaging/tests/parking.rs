@@ -3,11 +3,12 @@
 mod rig;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use rig::{Mood, Rig};
 use uuid::Uuid;
-use vostro_messaging::{InboundMessage, InboxMode, RetrySchedule};
+use vostro_messaging::{InboundMessage, InboxMode, RetrySchedule, SENDER};
 use vostro_testkit::{Consuming, Queue};
 
 #[tokio::test]
@@ -55,6 +56,19 @@ async fn a_failure_that_passes_soon_parks_nothing() {
     let consuming = rig.start();
     consuming.take(&a).await;
     assert_eq!(rig.effects().await, Rig::ids(&a));
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
+async fn a_database_that_answers_and_takes_nothing_is_not_asked_as_fast_as_it_refuses() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(1);
+    rig.handler.set(&a[0], Mood::FindsItReadOnlyTimes(10));
+    let consuming = rig.start();
+    let started = Instant::now();
+    consuming.take(&a).await;
+    assert_eq!(rig.effects().await, Rig::ids(&a), "it is held, however often it is refused");
+    assert!(started.elapsed() >= Duration::from_secs(1), "ten refusals, and a pause after each");
     consuming.leaves_nothing_behind(&rig.database).await;
 }
 
@@ -264,6 +278,25 @@ async fn dead_letters_are_quarantined_in_the_same_place_once() {
     consuming.take(&a[1..]).await;
     assert_eq!(rig.effects().await, Vec::<Uuid>::new(), "it waits behind the event that ends the process");
     consuming.leaves_parked(0, 2).await;
+}
+
+#[tokio::test]
+async fn a_message_of_a_foreign_sender_is_still_one_after_it_was_tried_again() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let event = &rig.key(1)[0];
+    let consuming = rig.start();
+    let dead_letters = Queue::default();
+    dead_letters.publish_message(InboundMessage {
+        content_type: "application/cloudevents+json".into(),
+        headers: [(SENDER.to_owned(), "auth".to_owned())].into(),
+        body: vostro_events::write_structured(&event.envelope, &event.data),
+    });
+    consuming.drain(&dead_letters).await;
+    assert_eq!(rig.reasons().await, ["FOREIGN_SENDER"]);
+    rig.database.tamper("update parked_key set state = 'WAITING', attempts = 0, next_attempt_at = '-infinity'").await;
+    assert_eq!(consuming.retry_due().await, 1);
+    assert_eq!(rig.reasons().await, ["FOREIGN_SENDER"], "an alert, a runbook and a person go by this");
+    consuming.leaves_parked(0, 1).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use vostro_events::query::Query;
 use vostro_messaging::Manifest;
@@ -35,7 +34,7 @@ impl Query for Unserved {
     type Answer = ();
 }
 
-/// Refuses negative numbers, and 13 is its bad luck.
+/// Refuses negative numbers, 13 is its bad luck, and 666 its end.
 fn responder(answered: &Arc<AtomicU32>) -> Arc<dyn Responder> {
     let answered = Arc::clone(answered);
     respond_to(move |Double { number }| {
@@ -44,6 +43,7 @@ fn responder(answered: &Arc<AtomicU32>) -> Arc<dyn Responder> {
             answered.fetch_add(1, Ordering::SeqCst);
             match number {
                 13 => Err(RespondError::Fault("a fault of its own".into())),
+                666 => panic!("of the test's making"),
                 ..0 => Err(RespondError::Refused("only what is not negative".to_owned())),
                 _ => Ok(number * 2),
             }
@@ -121,6 +121,13 @@ async fn what_goes_wrong_at_the_callee_stays_there() {
 }
 
 #[tokio::test]
+async fn a_responder_that_panics_has_failed_and_answers_the_next() {
+    let rig = rig();
+    assert_eq!(rig.double(666, PATIENCE).await, Err(AskError::Failed));
+    assert_eq!(rig.double(2, PATIENCE).await, Ok(4));
+}
+
+#[tokio::test]
 async fn who_does_not_say_so_in_its_manifest_may_not_ask() {
     let rig = rig_of("notification");
     let error = rig.double(1, PATIENCE).await.expect_err("not in its manifest");
@@ -138,17 +145,16 @@ async fn a_question_this_release_does_not_know_is_refused() {
 async fn a_question_that_nobody_waits_for_any_more_is_not_answered() {
     let answered = Arc::new(AtomicU32::new(0));
     let callee = callee(&answered);
-    let now = Utc::now();
-    let asked = |deadline| Asked {
+    let asked = |patience| Asked {
         query: Double::TYPE.to_owned(),
         caller: "transaction".to_owned(),
-        deadline,
+        patience,
         body: br#"{"number":1}"#.to_vec(),
         traceparent: None,
     };
-    assert_eq!(callee.answer(asked(now - TimeDelta::milliseconds(1)), now).await, None);
+    assert_eq!(callee.answer(asked(Duration::ZERO)).await, None);
     assert_eq!(answered.load(Ordering::SeqCst), 0);
-    let reply = callee.answer(asked(now + TimeDelta::minutes(1)), now).await;
+    let reply = callee.answer(asked(PATIENCE)).await;
     assert_eq!(reply, Some(Reply::Answered(b"2".to_vec())));
 }
 

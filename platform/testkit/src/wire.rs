@@ -59,8 +59,8 @@ impl Caller for Wire {
         let callee = self.inner.callees.iter().find(|callee| callee.module() == request.callee);
         let callee = callee.ok_or(CallError::Unroutable)?;
         let (query, caller) = (request.query.to_owned(), self.inner.caller.to_owned());
-        let asked =
-            Asked { query, caller, deadline: request.deadline, body: request.body, traceparent: request.traceparent };
-        callee.answer(asked, Utc::now()).await.ok_or(CallError::DeadlineExceeded)
+        let patience = (request.deadline - Utc::now()).to_std().unwrap_or_default();
+        let asked = Asked { query, caller, patience, body: request.body, traceparent: request.traceparent };
+        callee.answer(asked).await.ok_or(CallError::DeadlineExceeded)
     }
 }

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, BasicRejectOptions};
@@ -20,8 +19,11 @@ use crate::session::Session;
 /// Questions that are worked on at the same time; the others wait in the queue, where they expire.
 const CONCURRENT: u16 = 16;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long answers that were begun are waited for when the bank stops: a question may have hours.
+const FINISH: Duration = Duration::from_secs(5);
 
-/// Answers the questions in a module's queue until `stop` is cancelled; those that were begun are answered first.
+/// Answers the questions in a module's queue until `stop` is cancelled; those that were begun are answered first, if that
+/// takes no longer than five seconds. The others go back to the queue.
 ///
 /// Replies travel on another connection than the questions, so that a broker that takes no messages does not keep
 /// acknowledgements from it.
@@ -45,7 +47,6 @@ pub async fn serve(callee: Arc<Callee>, questions: Supervisor, replies: Supervis
 /// One consumer with a way to send replies.
 struct Desk {
     callee: Arc<Callee>,
-    questions: Arc<Session>,
     consumer: Consumer,
     line: Arc<Line>,
 }
@@ -56,6 +57,7 @@ struct Line {
     user: String,
     asking: Channel,
     replying: Channel,
+    questions: Arc<Session>,
     replies: Arc<Session>,
 }
 
@@ -72,8 +74,8 @@ impl Desk {
         let consume = asking.basic_consume(queue.clone(), queue, BasicConsumeOptions::default(), FieldTable::default());
         // A missing or forbidden queue ends this channel alone.
         let consumer = session.attempt(consume).await?.map_err(|error| error.to_string())?;
-        let line = Arc::new(Line { vhost, user, asking, replying, replies });
-        Ok(Self { callee: Arc::clone(callee), questions: session, consumer, line })
+        let line = Arc::new(Line { vhost, user, asking, replying, questions: session, replies });
+        Ok(Self { callee: Arc::clone(callee), consumer, line })
     }
 
     async fn run(mut self, stop: &CancellationToken) {
@@ -81,7 +83,7 @@ impl Desk {
         loop {
             let item = tokio::select! {
                 item = self.consumer.next() => item,
-                () = self.questions.over() => None,
+                () = self.line.questions.over() => None,
                 () = self.line.replies.over() => None,
                 () = stop.cancelled() => None,
                 Some(_) = answering.join_next(), if !answering.is_empty() => continue,
@@ -90,10 +92,19 @@ impl Desk {
             let (callee, line) = (Arc::clone(&self.callee), Arc::clone(&self.line));
             answering.spawn(async move { line.answer(&callee, delivery).await });
         }
-        while answering.join_next().await.is_some() {}
+        let line = &self.line;
+        let begun = async { while answering.join_next().await.is_some() {} };
+        // Over a broken connection nothing can be replied or acknowledged: those questions come again.
+        tokio::select! {
+            () = begun => {}
+            () = tokio::time::sleep(FINISH) => warn!(callee = self.callee.module(), "answers that take too long are given up"),
+            () = line.questions.over() => {}
+            () = line.replies.over() => {}
+        }
+        answering.shutdown().await;
         // Unused questions go back to the queue with the channel, for another instance or the next connection.
-        let _ = self.line.asking.close(200, "done".into()).await;
-        let _ = self.line.replying.close(200, "done".into()).await;
+        let _ = line.questions.attempt(line.asking.close(200, "done".into())).await;
+        let _ = line.replies.attempt(line.replying.close(200, "done".into())).await;
     }
 }
 
@@ -103,16 +114,18 @@ impl Line {
             wire::received(&delivery.properties, delivery.data, &self.vhost)
         else {
             warn!(callee = callee.module(), "a message that is no question");
-            let _ = self.asking.basic_reject(delivery.delivery_tag, BasicRejectOptions { requeue: false }).await;
+            let reject = self.asking.basic_reject(delivery.delivery_tag, BasicRejectOptions { requeue: false });
+            let _ = self.questions.attempt(reject).await;
             return;
         };
-        if let Some(reply) = callee.answer(asked, Utc::now()).await
+        if let Some(reply) = callee.answer(asked).await
             && let Err(reason) = self.reply(reply, correlation_id, reply_to).await
         {
             debug!(callee = callee.module(), reason, "a reply was not sent");
         }
         // Also without a reply: nobody waits for a second one. A crash before this has the question answered again.
-        let _ = self.asking.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await;
+        let ack = self.asking.basic_ack(delivery.delivery_tag, BasicAckOptions::default());
+        let _ = self.questions.attempt(ack).await;
     }
 
     /// Not confirmed and not mandatory: a caller who is gone needs no reply, one who is there asks again.

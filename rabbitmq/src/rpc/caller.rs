@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Confirmation, Consumer};
 use metrics::counter;
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 use uuid::Uuid;
 use vostro_messaging::rpc::{CallError, Caller, Reply, Request};
@@ -39,6 +40,9 @@ struct Line {
     channel: Channel,
     reply_queue: String,
     waiting: Arc<Waiting>,
+    /// Ends the listening, and with it the reply queue and its channel, when the line is given up because its other half is
+    /// broken.
+    _listening: DropGuard,
 }
 
 /// Questions without a reply yet.
@@ -103,9 +107,11 @@ impl AmqpCaller {
         questions.demand("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let waiting = Arc::new(Waiting::default());
         let vhost = self.replies.endpoint().vhost().to_owned();
-        let listening = listen(self.module.clone(), vhost, consumer, Arc::clone(&replies), Arc::clone(&waiting));
-        tokio::spawn(listening);
-        Ok(Line { questions, replies, channel, reply_queue, waiting })
+        let unused = CancellationToken::new();
+        let ear =
+            Ear { module: self.module.clone(), vhost, session: Arc::clone(&replies), waiting: Arc::clone(&waiting) };
+        tokio::spawn(ear.listen(consumer, unused.clone()));
+        Ok(Line { questions, replies, channel, reply_queue, waiting, _listening: unused.drop_guard() })
     }
 
     async fn open_reply_queue(&self, session: &Session) -> Result<(String, Consumer), String> {
@@ -204,18 +210,30 @@ impl Caller for AmqpCaller {
     }
 }
 
-/// Hands replies to those who wait for them until the connection ends; then nobody needs to wait any longer.
-async fn listen(module: String, vhost: String, mut consumer: Consumer, session: Arc<Session>, waiting: Arc<Waiting>) {
-    loop {
-        let item = tokio::select! {
-            item = consumer.next() => item,
-            () = session.over() => None,
-        };
-        let Some(Ok(delivery)) = item else { break };
-        take_in(&module, &vhost, delivery, &waiting);
+/// Takes in what comes to a reply queue.
+struct Ear {
+    module: String,
+    vhost: String,
+    session: Arc<Session>,
+    waiting: Arc<Waiting>,
+}
+
+impl Ear {
+    /// Hands replies to those who wait for them until the connection ends, when nobody needs to wait any longer, or until the
+    /// line is not used any more. The queue goes with its consumer.
+    async fn listen(self, mut consumer: Consumer, unused: CancellationToken) {
+        loop {
+            let item = tokio::select! {
+                item = consumer.next() => item,
+                () = self.session.over() => None,
+                () = unused.cancelled() => return,
+            };
+            let Some(Ok(delivery)) = item else { break };
+            take_in(&self.module, &self.vhost, delivery, &self.waiting);
+        }
+        self.session.end("the reply queue is gone");
+        self.waiting.forget_all();
     }
-    session.end("the reply queue is gone");
-    waiting.forget_all();
 }
 
 fn take_in(module: &str, vhost: &str, delivery: Delivery, waiting: &Waiting) {

@@ -1,5 +1,7 @@
 //! Questions and replies as AMQP properties, headers and bodies.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -20,7 +22,8 @@ const TEXT: &str = "text/plain";
 const NOTHING: &str = "application/octet-stream";
 /// Lost with the broker, like the caller's patience.
 const TRANSIENT: u8 = 1;
-/// When the caller stops waiting: milliseconds since 1970, UTC.
+/// When the caller stops waiting, by its clock: milliseconds since 1970, UTC. For people; callees go by the expiration, which
+/// needs no two clocks to agree.
 const DEADLINE: &str = "vostro-deadline";
 /// W3C trace context.
 const TRACEPARENT: &str = "traceparent";
@@ -87,12 +90,9 @@ pub(super) fn received(properties: &BasicProperties, body: Vec<u8>, vhost: &str)
         _ => None,
     };
     let traceparent = traceparent.filter(|text| trace::is_valid(text)).map(ToOwned::to_owned);
-    let deadline = match headers.get(DEADLINE)? {
-        AMQPValue::LongLongInt(millis) => DateTime::from_timestamp_millis(*millis)?,
-        _ => return None,
-    };
+    let patience = Duration::from_millis(properties.expiration().as_ref()?.as_str().parse().ok()?);
     let query = properties.kind().as_ref()?.to_string();
-    let asked = Asked { query, caller: caller.to_owned(), deadline, body, traceparent };
+    let asked = Asked { query, caller: caller.to_owned(), patience, body, traceparent };
     Some(Received { asked, correlation_id: properties.correlation_id().clone()?, reply_to })
 }
 
@@ -161,8 +161,9 @@ mod tests {
         let properties = sent("reply.account.1", "vostro.account");
         assert_eq!(properties.expiration().as_ref().map(ShortString::as_str), Some("400"));
         let received = received(&properties, b"{}".to_vec(), "vostro").expect("complete");
-        let Request { query, deadline, body, traceparent, .. } = request();
-        let asked = Asked { query: query.to_owned(), caller: "account".to_owned(), deadline, body, traceparent };
+        let Request { query, body, traceparent, .. } = request();
+        let patience = Duration::from_millis(400);
+        let asked = Asked { query: query.to_owned(), caller: "account".to_owned(), patience, body, traceparent };
         assert_eq!(received.asked, asked);
         assert_eq!(received.correlation_id.as_str(), Uuid::from_u128(7).to_string());
     }
@@ -189,15 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn a_callee_whose_clock_is_wrong_knows_how_long_the_caller_waits() {
+        let question = |deadline| {
+            let request = Request { deadline, ..request() };
+            let asked_at = deadline - TimeDelta::milliseconds(400);
+            let properties = question(&request, asked_at, "reply.account.1", "vostro.account").expect("short texts");
+            received(&properties, Vec::new(), "vostro").expect("complete").asked.patience
+        };
+        for deadline in [DateTime::UNIX_EPOCH + TimeDelta::days(1), request().deadline] {
+            assert_eq!(question(deadline), Duration::from_millis(400));
+        }
+    }
+
+    #[test]
     fn what_lacks_a_deadline_or_the_way_back_is_no_question() {
         let whole = sent("reply.account.1", "vostro.account");
         let bare = BasicProperties::default().with_user_id("vostro.account".into());
         assert_eq!(received(&bare, Vec::new(), "vostro"), None);
-        let without_deadline = whole.clone().with_headers(FieldTable::default());
-        assert_eq!(received(&without_deadline, Vec::new(), "vostro"), None);
-        let mut text = FieldTable::default();
-        text.insert(DEADLINE.into(), AMQPValue::LongString("soon".into()));
-        assert_eq!(received(&whole.with_headers(text), Vec::new(), "vostro"), None);
+        assert_eq!(received(&whole.with_expiration("soon".into()), Vec::new(), "vostro"), None);
     }
 
     #[test]

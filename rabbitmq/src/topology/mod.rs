@@ -33,7 +33,7 @@ pub use apply::apply;
 pub use diff::{Difference, diff};
 pub use event_flow::event_flow;
 pub use live::{LiveTopology, read_live};
-pub use users::{Permissions, User, role, user_name};
+pub use users::{OPERATOR, Permissions, User, role, user_name};
 
 /// What is given to a queue when it is declared, or what a policy sets, by name.
 pub type Arguments = BTreeMap<String, Value>;
@@ -91,7 +91,7 @@ pub struct InvalidManifest {
 }
 
 const UNROUTED: &str = "ev.unrouted";
-/// Where events wait that no queue takes.
+/// Where events wait that no queue took.
 pub const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 

@@ -11,7 +11,7 @@ use crate::rpc::{REPLIES, REPLY_QUEUES, exchange_of};
 /// Looks at queues, connections and nodes; reads no message.
 pub(super) const MONITOR: &str = "monitor";
 /// Looks into the queues of what went astray.
-pub(super) const OPERATOR: &str = "operator";
+pub const OPERATOR: &str = "operator";
 
 /// A user and what they may do in the virtual host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

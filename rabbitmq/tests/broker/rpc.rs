@@ -1,5 +1,6 @@
 //! Questions and replies on a real broker, each module logged in as its own user.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -28,11 +29,13 @@ use crate::support::{eventually, within};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers with the text, once its turn has come.
+/// Answers with the text, once its turn has come; with [`PANIC`] it panics.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Echo {
     text: String,
 }
+
+const PANIC: &str = "of the test's making";
 
 impl Query for Echo {
     const TYPE: &'static str = "account.echo.v1";
@@ -86,6 +89,7 @@ impl Desk {
                 let (turns, begun) = (Arc::clone(&turns), Arc::clone(&begun));
                 async move {
                     begun.fetch_add(1, Ordering::SeqCst);
+                    assert_ne!(text, PANIC);
                     turns.acquire().await.expect("never closed").forget();
                     Ok(text)
                 }
@@ -238,6 +242,67 @@ async fn both_sides_go_on_after_the_broker_has_closed_their_connections() {
         eventually("an answer after it", async || caller.call(request("after", TimeDelta::seconds(2))).await.ok())
             .await;
     assert_eq!(answer, Reply::Answered(b"\"after\"".to_vec()));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_responder_that_panics_keeps_no_place_from_the_questions_after_it() {
+    let broker = TestBroker::with_topology("rpc-panic", &manifests()).await;
+    let (desk, caller) = (Desk::open(&broker), caller(&broker, "transaction"));
+    // More than are worked on at the same time.
+    for _ in 0..40 {
+        let answer = within("its failure", caller.call(request(PANIC, TimeDelta::seconds(30)))).await;
+        assert_eq!(answer, Ok(Reply::Failed));
+    }
+    let answer = within("an answer", caller.call(request("alive?", TimeDelta::seconds(30)))).await;
+    assert_eq!(answer, Ok(Reply::Answered(b"\"alive?\"".to_vec())));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_hangs_does_not_keep_the_bank_from_stopping_and_its_question_comes_again() {
+    let broker = TestBroker::with_topology("rpc-hangs", &manifests()).await;
+    let (hanging, caller) = (Desk::open_with(&broker, 0), caller(&broker, "transaction"));
+    let call = caller.call(request("patiently", TimeDelta::hours(1)));
+    let stopped = async {
+        let begun = async || (hanging.begun.load(Ordering::SeqCst) == 1).then_some(());
+        eventually("the callee to begin", begun).await;
+        hanging.close().await;
+        Desk::open(&broker)
+    };
+    let (answer, desk) = within("an answer", async { tokio::join!(call, stopped) }).await;
+    assert_eq!(answer, Ok(Reply::Answered(b"\"patiently\"".to_vec())));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_loses_one_of_its_connections_leaves_no_reply_queue_behind() {
+    let broker = TestBroker::with_topology("rpc-half", &manifests()).await;
+    let desk = Desk::open(&broker);
+    let connections = async || {
+        let connections = broker.management.connections(&broker.vhost).await.expect("answered");
+        connections.into_iter().map(|connection| connection.name).collect::<BTreeSet<_>>()
+    };
+    let started = async |count: usize| {
+        eventually("the connections", async || Some(connections().await).filter(|names| names.len() == count)).await
+    };
+    let supervisor = |what: &str| Supervisor::start(broker.endpoint_of("transaction"), what);
+    let hears = supervisor("hears");
+    let before = started(3).await;
+    let asks = supervisor("asks");
+    let asking = started(4).await.difference(&before).next().expect("the new one").clone();
+    let caller = AmqpCaller::new("transaction", asks, hears);
+    within("an answer", caller.call(request("before", TimeDelta::seconds(30)))).await.expect("answered");
+
+    broker.management.close_connection(&asking).await.expect("the broker closes it");
+    eventually("the broker to forget it", async || (!connections().await.contains(&asking)).then_some(())).await;
+    eventually("an answer after it", async || caller.call(request("after", TimeDelta::seconds(2))).await.ok()).await;
+    eventually("the first reply queue to go", async || {
+        let live = vostro_rabbitmq::topology::read_live(&broker.management, &broker.vhost).await.expect("answered");
+        let queues = live.queues.keys().filter(|name| name.starts_with("reply.transaction.")).count();
+        (queues == 1).then_some(())
+    })
+    .await;
     desk.close().await;
 }
 

@@ -36,12 +36,12 @@ use vostro_messaging::trace::{self, SpanKind, Step};
 
 pub use auth::{AuthFault, Authenticator, Principal};
 pub use budget::Budget;
+pub(crate) use budget::{Budgets, Spender};
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
 pub use graphiql::EXAMPLES;
 pub use negotiation::status_of;
 pub use tracing_headers::CORRELATION_HEADER;
 
-use budget::{Budgets, Spender};
 use caller::Caller;
 use envelope::Envelope;
 

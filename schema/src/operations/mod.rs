@@ -8,6 +8,7 @@ mod query;
 mod tests;
 mod types;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, EmptySubscription, Error, Result, Schema, SchemaBuilder};
@@ -38,11 +39,11 @@ pub struct Operations {
 /// What the broker says. This crate knows no broker; whoever wires the bank does.
 #[async_trait]
 pub trait BrokerView: Send + Sync {
-    /// What the module's queues hold, together.
+    /// What each module's queues hold, together, by module. One that has none is missing.
     ///
     /// # Errors
     /// When the broker does not answer.
-    async fn queues_of(&self, module: &str) -> Result<QueueTotals, BrokerAway>;
+    async fn queues(&self) -> Result<HashMap<String, QueueTotals>, BrokerAway>;
 
     /// How the broker's topology differs from what the manifests say.
     ///

@@ -1,8 +1,9 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use tracing::warn;
 use vostro_messaging::parking::{self, Decision, DeskError};
 
-use super::types::{ModuleConsumption, ParkedMessageFilter, ParkingRequest, uuid};
-use super::{OPERATORS, desks, failure, fault};
+use super::types::{ModuleConsumption, ParkedMessageFilter, ParkingRequest, QueueLook, uuid};
+use super::{OPERATORS, desks, failure};
 use crate::access::{Access, only};
 use crate::faults::internal;
 use crate::guards;
@@ -81,7 +82,7 @@ pub struct ParkingOrderPayload {
     outcome: Option<ParkingOutcome>,
     /// To how many keys (redrive) or messages it was done; 0 when there was nothing left to do.
     count: i64,
-    /// What a second person has to decide, or has decided.
+    /// What a second person has to decide, or has decided. `null` too when it cannot be shown just now; see `parkingRequests`.
     request: Option<ParkingRequest>,
     user_errors: Vec<OperationsUserError>,
 }
@@ -103,7 +104,7 @@ pub struct ConsumptionResumeInput {
 /// What became of stopping consumers or letting them go on.
 #[derive(Default, SimpleObject)]
 pub struct ConsumptionPayload {
-    /// `null` when it was refused.
+    /// `null` when it was refused, or when it cannot be shown just now; see `consumptions`.
     consumption: Option<ModuleConsumption>,
     /// Whether it was different before.
     changed: bool,
@@ -171,7 +172,7 @@ impl Mutation {
         input: ConsumptionPauseInput,
     ) -> Result<Option<ConsumptionPayload>> {
         if input.reason.trim().is_empty() {
-            return Ok(Some(ConsumptionPayload::refused(DeskError::ReasonMissing)?));
+            return refuse_switch(ctx, &input.module, true, DeskError::ReasonMissing).await.map(Some);
         }
         switch(ctx, &input.module, true, Some(&input.reason)).await.map(Some)
     }
@@ -195,14 +196,14 @@ async fn order(
 ) -> Result<ParkingOrderPayload> {
     let (module, selection) = selection.read()?;
     let parking = &desks(ctx)?.parking;
-    let ordered = match parking.about(module.as_deref(), &selection) {
-        Ok(wanted) => wanted.order(&guards::command(ctx)?, action, &selection, reason).await,
-        Err(unknown) => Err(unknown),
-    };
-    match ordered {
+    match parking.order(&guards::command(ctx)?, action, module.as_deref(), &selection, reason).await {
         Ok(Decision::Done(count)) => Ok(ParkingOrderPayload::done(ParkingOutcome::Done, count, None)),
         Ok(Decision::Requested(id)) => {
-            let request = parking.request(id).await.map_err(fault)?;
+            // It is asked for and committed: an error here would have whoever asked ask again.
+            let request = parking.request(id).await.unwrap_or_else(|error| {
+                warn!(%id, %error, "a request that was just made cannot be shown");
+                None
+            });
             Ok(ParkingOrderPayload::done(ParkingOutcome::Requested, 0, request))
         }
         Err(error) => Ok(ParkingOrderPayload { user_errors: vec![refusal(error)?], ..ParkingOrderPayload::default() }),
@@ -223,13 +224,29 @@ async fn decide(ctx: &Context<'_>, id: &ID, agree: bool) -> Result<ParkingOrderP
 
 async fn switch(ctx: &Context<'_>, module: &str, paused: bool, reason: Option<&str>) -> Result<ConsumptionPayload> {
     let Some(desk) = desks(ctx)?.consumption.iter().find(|desk| desk.module() == module) else {
-        return ConsumptionPayload::refused(DeskError::ModuleUnknown(module.to_owned()));
+        return refuse_switch(ctx, module, paused, DeskError::ModuleUnknown(module.to_owned())).await;
     };
     match desk.switch(&guards::command(ctx)?, paused, reason).await {
         Ok(changed) => {
-            let consumption = Some(ModuleConsumption::of(desk).await?);
+            // It is switched and committed, whatever the broker says about its queues.
+            let consumption = ModuleConsumption::of(desk, QueueLook::default()).await.inspect_err(|error| {
+                warn!(module, ?error, "a module that was just switched cannot be shown");
+            });
+            let consumption = consumption.ok();
             Ok(ConsumptionPayload { consumption, changed, user_errors: Vec::new() })
         }
+        Err(error) => ConsumptionPayload::refused(error),
+    }
+}
+
+/// A refusal before the desk was asked is on record too: at the module's desk, or at the first one when there is none.
+async fn refuse_switch(ctx: &Context<'_>, module: &str, paused: bool, why: DeskError) -> Result<ConsumptionPayload> {
+    let all = &desks(ctx)?.consumption;
+    let Some(desk) = all.iter().find(|desk| desk.module() == module).or(all.first()) else {
+        return ConsumptionPayload::refused(why);
+    };
+    match desk.refused(&guards::command(ctx)?, paused, Err(why)).await {
+        Ok(()) => Err(internal("a refusal was not passed on")),
         Err(error) => ConsumptionPayload::refused(error),
     }
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::types::{
     ModuleConsumption, OutboxStatus, ParkedMessage, ParkedMessageContent, ParkedMessageFilter, ParkingRequest,
-    TopologyDifference, uuid,
+    QueueLook, TopologyDifference, uuid,
 };
 use super::{OPERATORS, broker_away, desks, failure, fault};
 use crate::access::{Access, only};
@@ -73,9 +73,9 @@ impl Query {
     /// Whether each module's consumers run, and what its queues hold.
     #[graphql(directive = Access::apply(only(OPERATORS).cost(5).about(5)))]
     async fn consumptions(&self, ctx: &Context<'_>) -> Result<Option<Vec<ModuleConsumption>>> {
-        let mut all = Vec::new();
+        let (look, mut all) = (QueueLook::default(), Vec::new());
         for desk in &desks(ctx)?.consumption {
-            all.push(ModuleConsumption::of(desk).await?);
+            all.push(ModuleConsumption::of(desk, look.clone()).await?);
         }
         Ok(Some(all))
     }

@@ -1,9 +1,13 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 use vostro_messaging::parking::{self, ParkedPayload, RequestState, Selection};
 use vostro_messaging::{Consumption, ConsumptionDesk};
 
-use super::{Difference, QueueTotals, broker_away, desks, fault};
+use super::{BrokerAway, Difference, QueueTotals, broker_away, desks, fault};
 use crate::faults::bad_user_input;
 use crate::ids::{self, IdKind};
 use crate::scalars::DateTime;
@@ -305,19 +309,34 @@ pub struct OutboxStatus {
     pub oldest_age_millis: Option<i64>,
 }
 
+/// What the broker says of the queues, asked once for everything one answer is about, and only when something needs it.
+#[derive(Clone, Default)]
+pub(super) struct QueueLook(Arc<OnceCell<Result<HashMap<String, QueueTotals>, BrokerAway>>>);
+
+impl QueueLook {
+    async fn of(&self, ctx: &Context<'_>, module: &str) -> Result<QueueTotals> {
+        let broker = &desks(ctx)?.broker;
+        match self.0.get_or_init(|| broker.queues()).await {
+            Ok(queues) => Ok(queues.get(module).copied().unwrap_or_default()),
+            Err(away) => Err(broker_away(away.clone())),
+        }
+    }
+}
+
 /// Whether a module's consumers run.
 pub struct ModuleConsumption {
-    pub(super) module: &'static str,
-    pub(super) consumption: Consumption,
+    module: &'static str,
+    consumption: Consumption,
+    look: QueueLook,
 }
 
 impl ModuleConsumption {
-    pub(super) async fn of(desk: &ConsumptionDesk) -> Result<Self> {
-        Ok(Self { module: desk.module(), consumption: desk.consumption().await.map_err(fault)? })
+    pub(super) async fn of(desk: &ConsumptionDesk, look: QueueLook) -> Result<Self> {
+        Ok(Self { module: desk.module(), consumption: desk.consumption().await.map_err(fault)?, look })
     }
 
     async fn totals(&self, ctx: &Context<'_>) -> Result<QueueTotals> {
-        desks(ctx)?.broker.queues_of(self.module).await.map_err(broker_away)
+        self.look.of(ctx, self.module).await
     }
 }
 

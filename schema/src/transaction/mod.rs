@@ -1,6 +1,7 @@
 //! The sub-schema of payments.
 
 mod mutation;
+mod payee_budget;
 mod query;
 mod subscription;
 #[cfg(test)]
@@ -12,6 +13,8 @@ use vostro_transaction::{TransactionError, Transactions};
 
 use crate::faults::{internal, module_unavailable};
 
+use payee_budget::PayeeBudget;
+
 pub use mutation::{Mutation, TransactionErrorCode, TransactionUserError};
 pub use query::Query;
 pub use subscription::Subscription;
@@ -22,7 +25,7 @@ pub use types::{
 
 /// The module's subgraph; whoever wires the bank adds [`Transactions`] as data.
 pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription)
+    Schema::build(Query, Mutation, Subscription).data(PayeeBudget::new())
 }
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Transactions> {

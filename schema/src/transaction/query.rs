@@ -2,8 +2,11 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result};
 use uuid::Uuid;
+use vostro_events::query::auth::NameCheckV1;
+use vostro_kernel::Iban;
 use vostro_transaction::domain;
 
+use super::payee_budget::PayeeBudget;
 use super::types::{PayeeVerification, Transaction, TransactionFilter};
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
@@ -12,9 +15,6 @@ use crate::faults::bad_user_input;
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
-
-/// The longest name a payment can carry.
-const LONGEST_NAME: usize = 140;
 
 /// Reading payments.
 pub struct Query;
@@ -41,7 +41,7 @@ impl Query {
 
     /// Whether the account with this IBAN belongs to somebody of this name: ask before you pay. `null` without a login.
     ///
-    /// Dear, so that nobody asks for everybody's names.
+    /// Dear, and 20 at once and six a minute at most, so that nobody asks for everybody's names.
     #[graphql(directive = Access::apply(signed_in().cost(100)))]
     async fn payee_verification(
         &self,
@@ -49,10 +49,11 @@ impl Query {
         #[graphql(desc = "With or without blanks.")] iban: String,
         #[graphql(desc = "Of the payee, as you know it; at most 140 characters.")] name: String,
     ) -> Result<Option<PayeeVerification>> {
-        let iban = domain::Iban::parse(&iban).map_err(|error| bad_user_input(error.to_string()))?;
-        if name.trim().is_empty() || name.chars().nth(LONGEST_NAME).is_some() {
-            return Err(bad_user_input(format!("a name has 1 to {LONGEST_NAME} characters")));
+        let iban = Iban::parse(&iban).map_err(|error| bad_user_input(error.to_string()))?;
+        if name.trim().is_empty() || name.chars().nth(NameCheckV1::LONGEST_NAME).is_some() {
+            return Err(bad_user_input(format!("a name has 1 to {} characters", NameCheckV1::LONGEST_NAME)));
         }
+        ctx.data::<PayeeBudget>()?.spend(guards::user_id(ctx)?)?;
         let check = facade(ctx)?.payee_check(&iban, &name).await.map_err(failure)?;
         Ok(Some(check.into()))
     }

@@ -298,3 +298,19 @@ fn the_subgraph_owns_transactions_and_knows_accounts_by_key_only() {
         assert!(sdl.contains(line), "{line}\n{sdl}");
     }
 }
+
+#[tokio::test]
+async fn nobody_checks_payees_by_the_hundred() {
+    const CHECK: &str = "{ payeeVerification(iban: \"LT121000011101001000\", name: \"Ada Lovelace\") { result } }";
+    let bank = Bank::open().await;
+    for _ in 0..20 {
+        bank.answer(bank.me(), CHECK, json!({})).await;
+    }
+    let refused = bank.ask(Some(bank.me()), CHECK, json!({})).await;
+    assert_eq!(code(&refused), Some("RATE_LIMITED".into()));
+    let wait = refused.errors[0].extensions.as_ref().and_then(|extensions| extensions.get("retryAfterMs")).cloned();
+    let Some(Value::Number(wait)) = wait else { panic!("how long to wait: {wait:?}") };
+    assert!((1..=10_000).contains(&wait.as_u64().expect("milliseconds")), "{wait}");
+    let somebody_else = (Uuid::now_v7(), Role::Customer);
+    bank.answer(somebody_else, CHECK, json!({})).await;
+}

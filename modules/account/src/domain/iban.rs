@@ -1,45 +1,6 @@
-//! International bank account numbers (ISO 13616): country, two check digits (ISO 7064, mod 97-10), bank, account.
+//! How the bank numbers its accounts: International bank account numbers.
 
-/// Countries the bank can be in, with the length of their IBANs (SWIFT's IBAN registry).
-const COUNTRIES: [(&str, usize); 37] = [
-    ("AD", 24),
-    ("AT", 20),
-    ("BE", 16),
-    ("BG", 22),
-    ("CH", 21),
-    ("CY", 28),
-    ("CZ", 24),
-    ("DE", 22),
-    ("DK", 18),
-    ("EE", 20),
-    ("ES", 24),
-    ("FI", 18),
-    ("FR", 27),
-    ("GB", 22),
-    ("GI", 23),
-    ("GR", 27),
-    ("HR", 21),
-    ("HU", 28),
-    ("IE", 22),
-    ("IS", 26),
-    ("IT", 27),
-    ("LI", 21),
-    ("LT", 20),
-    ("LU", 20),
-    ("LV", 21),
-    ("MC", 27),
-    ("MT", 31),
-    ("NL", 18),
-    ("NO", 15),
-    ("PL", 28),
-    ("PT", 25),
-    ("RO", 24),
-    ("SE", 24),
-    ("SI", 19),
-    ("SK", 24),
-    ("SM", 27),
-    ("VA", 22),
-];
+use vostro_kernel::Iban;
 
 /// How this bank makes its account numbers: country, bank code and as many digits as the country's IBANs leave.
 ///
@@ -65,22 +26,19 @@ pub enum InvalidIbanScheme {
 }
 
 impl IbanScheme {
-    /// Country code and check digits.
-    const PREFIX: usize = 4;
     /// Enough for ten million accounts.
     const FEWEST_DIGITS: usize = 7;
 
     /// # Errors
     /// [`InvalidIbanScheme`].
     pub fn new(country: &str, bank_code: &str) -> Result<Self, InvalidIbanScheme> {
-        let known = COUNTRIES.iter().find(|(code, _)| *code == country);
-        let &(_, length) = known.ok_or_else(|| InvalidIbanScheme::Country(country.to_owned()))?;
+        let length = Iban::length_in(country).ok_or_else(|| InvalidIbanScheme::Country(country.to_owned()))?;
         let well_formed =
             !bank_code.is_empty() && bank_code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         if !well_formed {
             return Err(InvalidIbanScheme::BankCode(bank_code.to_owned()));
         }
-        let digits = length.saturating_sub(Self::PREFIX + bank_code.len());
+        let digits = length.saturating_sub(Iban::PREFIX + bank_code.len());
         if digits < Self::FEWEST_DIGITS {
             return Err(InvalidIbanScheme::TooLong {
                 bank_code: bank_code.to_owned(),
@@ -98,31 +56,8 @@ impl IbanScheme {
         if account.len() > self.digits {
             return None;
         }
-        let (country, bank_code) = (&self.country, &self.bank_code);
-        let check = 98 - remainder(&format!("{bank_code}{account}{country}00"))?;
-        Some(format!("{country}{check:02}{bank_code}{account}"))
+        Iban::compose(&self.country, &format!("{}{account}", self.bank_code)).map(|iban| iban.to_string())
     }
-}
-
-/// Whether the text is an IBAN: its characters, its country's length where that is known, its check digits.
-pub fn is_valid_iban(text: &str) -> bool {
-    let well_formed =
-        (15..=34).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    if !well_formed {
-        return false;
-    }
-    let (prefix, rest) = text.split_at(IbanScheme::PREFIX);
-    let length_fits =
-        COUNTRIES.iter().find(|(code, _)| prefix.starts_with(code)).is_none_or(|(_, length)| text.len() == *length);
-    length_fits && remainder(&format!("{rest}{prefix}")) == Some(1)
-}
-
-/// The number spelled by the text (letters count 10 to 35) modulo 97.
-fn remainder(text: &str) -> Option<u32> {
-    text.chars().try_fold(0, |remainder, character| {
-        let value = character.to_digit(36)?;
-        Some((remainder * if value < 10 { 10 } else { 100 } + value) % 97)
-    })
 }
 
 #[cfg(test)]
@@ -130,15 +65,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The registry's own examples.
-    #[test]
-    fn the_examples_of_the_registry_are_valid() {
-        for iban in
-            ["GB82WEST12345698765432", "DE89370400440532013000", "LT121000011101001000", "CZ6508000000192000145399"]
-        {
-            assert!(is_valid_iban(iban), "{iban}");
-        }
-    }
+    const COUNTRIES: [&str; 8] = ["BE", "CZ", "DE", "FR", "GB", "LT", "MT", "NO"];
 
     #[test]
     fn a_number_becomes_the_iban_the_registry_gives_for_it() {
@@ -146,14 +73,6 @@ mod tests {
         assert_eq!(scheme.iban(11_101_001_000).as_deref(), Some("LT121000011101001000"));
         let scheme = IbanScheme::new("GB", "WEST123456").expect("a scheme");
         assert_eq!(scheme.iban(98_765_432).as_deref(), Some("GB82WEST12345698765432"));
-    }
-
-    #[test]
-    fn what_is_not_an_iban_is_refused() {
-        for text in ["", "LT", "lt121000011101001000", "LT121000011101001001", "LT12100001110100100", "LT12 1000 0111"]
-        {
-            assert!(!is_valid_iban(text), "{text}");
-        }
     }
 
     #[test]
@@ -175,15 +94,15 @@ mod tests {
     proptest! {
         #[test]
         fn every_number_of_every_country_is_valid_and_one_wrong_character_is_noticed(
-            country in 0..COUNTRIES.len(), number in 0..10_000_000_u64, place in 4..15_usize, other in 1..10_u32,
+            country in prop::sample::select(COUNTRIES.to_vec()), number in 0..10_000_000_u64, place in 4..15_usize, other in 1..10_u32,
         ) {
-            let scheme = IbanScheme::new(COUNTRIES[country].0, "1234").expect("a scheme");
+            let scheme = IbanScheme::new(country, "1234").expect("a scheme");
             let iban = scheme.iban(number).expect("a number");
-            prop_assert!(is_valid_iban(&iban), "{}", iban);
+            prop_assert!(Iban::parse(&iban).is_ok(), "{}", iban);
             let mut wrong = iban.into_bytes();
             let digit = u32::from(wrong[place] - b'0');
             wrong[place] = char::from_digit((digit + other) % 10, 10).map_or(b'?', |digit| digit as u8);
-            prop_assert!(!is_valid_iban(&String::from_utf8(wrong).expect("ASCII")));
+            prop_assert!(Iban::parse(std::str::from_utf8(&wrong).expect("ASCII")).is_err());
         }
     }
 }

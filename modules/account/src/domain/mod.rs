@@ -13,7 +13,7 @@ mod text;
 pub use account::{Account, Lifecycle, MAX_OVERDRAFT_MINOR, transition};
 pub use balance::Balance;
 pub use chart::InternalRole;
-pub use iban::{IbanScheme, InvalidIbanScheme, is_valid_iban};
+pub use iban::{IbanScheme, InvalidIbanScheme};
 pub use ledger::{Booking, Decision, LedgerAccount, LedgerState, PostingRequest, decide};
 pub use posting_refusal::PostingRefusal;
 pub use product::{Product, Terms, UnknownProduct};

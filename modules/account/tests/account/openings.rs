@@ -2,10 +2,10 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use uuid::Uuid;
-use vostro_account::domain::{InternalRole, Product, is_valid_iban};
+use vostro_account::domain::{InternalRole, Product};
 use vostro_account::{Accounts, Config};
 use vostro_events::account::AccountStatus;
-use vostro_kernel::{ActorKind, RequestContext, Role, SystemIds};
+use vostro_kernel::{ActorKind, Iban, RequestContext, Role, SystemIds};
 use vostro_messaging::Module;
 use vostro_testkit::{Consuming, deliver, incoming, reason_for_refusing};
 
@@ -22,7 +22,7 @@ async fn a_registration_opens_one_current_account_and_says_so() {
     let [account] = <[_; 1]>::try_from(bank.accounts_of(user).await).expect("one account");
     assert_eq!((account.product, account.currency, account.version), (Product::Current, currency("EUR"), 1));
     assert_eq!((account.status, account.balance.posted), (AccountStatus::Active, 0));
-    assert!(is_valid_iban(&account.number), "{}", account.number);
+    assert!(Iban::parse(&account.number).is_ok(), "{}", account.number);
     let [(envelope, data)] = <[_; 1]>::try_from(bank.database.outbox_events().await).expect("one event");
     assert_eq!((envelope.event_type.as_str(), envelope.sequence), (CREATED, 1));
     assert_eq!((envelope.aggregate_type.as_ref(), envelope.aggregate_id), ("account", account.id));

@@ -169,7 +169,8 @@ pub async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<Sto
     .await
 }
 
-/// The rows of these types after one position and up to another, in order.
+/// The rows of these types after one position and up to another, in order. Reads every row between the two until it has
+/// `limit`: whoever asks for rare types keeps them near each other.
 ///
 /// # Errors
 /// Database faults.

@@ -1,9 +1,8 @@
-//! The projections and those that are built beside them. What is compared and how it is summed up is the same for each:
-//! a row's text and version, and two sums of hashes that do not depend on an order.
+//! The projections and those that are built beside them.
 
 pub(crate) mod recipient {
     use sqlx::PgConnection;
-    use vostro_messaging::Comparison;
+    use vostro_messaging::{Comparison, compare_pairs};
 
     pub(crate) async fn clear_in_tx(connection: &mut PgConnection) -> sqlx::Result<()> {
         sqlx::query!("delete from notification.recipient_rebuild").execute(connection).await?;
@@ -17,33 +16,16 @@ pub(crate) mod recipient {
 
     /// Compares contacts. Somebody who has preferences and no contact yet is nobody here.
     pub(crate) async fn compare_in_tx(connection: &mut PgConnection) -> sqlx::Result<Comparison> {
-        sqlx::query_as!(
-            Comparison,
-            r#"with known as (
-                   select user_id, contact_sequence, sealed_contact, locale
-                   from notification.recipient where contact_sequence > 0
-               ), pair as (
-                   select coalesce(l.user_id, r.user_id) as id, l::text as live, r::text as rebuilt,
-                          l.user_id is not null and (r.user_id is null or l.contact_sequence > r.contact_sequence) as ahead,
-                          r.user_id is not null and (l.user_id is null or l.contact_sequence < r.contact_sequence) as behind
-                   from known l full join (
-                       select user_id, contact_sequence, sealed_contact, locale from notification.recipient_rebuild
-                   ) r on r.user_id = l.user_id
-               )
-               select count(*) filter (where live is not distinct from rebuilt) as "same!",
-                      count(*) filter (where live is distinct from rebuilt and not ahead and not behind) as "different!",
-                      count(*) filter (where behind and not ahead) as "behind!",
-                      count(*) filter (where ahead) as "ahead!",
-                      md5(concat_ws('/', count(live), sum(hashtextextended(live, 0)), sum(hashtextextended(live, 1))))
-                          as "checksum_live!",
-                      md5(concat_ws('/', count(rebuilt), sum(hashtextextended(rebuilt, 0)),
-                          sum(hashtextextended(rebuilt, 1)))) as "checksum_rebuilt!",
-                      coalesce((array_agg(id order by id) filter (where live is distinct from rebuilt))[1:5], '{}')
-                          as "examples!"
-               from pair"#
+        compare_pairs!(
+            connection,
+            "select coalesce(l.user_id, r.user_id) as id, l::text as live, r::text as rebuilt,
+                    l.user_id is not null and (r.user_id is null or l.contact_sequence > r.contact_sequence) as ahead,
+                    r.user_id is not null and (l.user_id is null or l.contact_sequence < r.contact_sequence) as behind
+             from (select user_id, contact_sequence, sealed_contact, locale
+                   from notification.recipient where contact_sequence > 0) l
+             full join (select user_id, contact_sequence, sealed_contact, locale
+                        from notification.recipient_rebuild) r on r.user_id = l.user_id"
         )
-        .fetch_one(connection)
-        .await
     }
 
     /// Writes contacts that differ. What people prefer is this module's own and stays, also of those whose contact goes.
@@ -72,7 +54,7 @@ pub(crate) mod recipient {
 
 pub(crate) mod account {
     use sqlx::PgConnection;
-    use vostro_messaging::Comparison;
+    use vostro_messaging::{Comparison, compare_pairs};
 
     pub(crate) async fn clear_in_tx(connection: &mut PgConnection) -> sqlx::Result<()> {
         sqlx::query!("delete from notification.account_rebuild").execute(connection).await?;
@@ -86,28 +68,12 @@ pub(crate) mod account {
 
     /// Compares names of accounts. They never change, so a row has one version: it is there or it is not.
     pub(crate) async fn compare_in_tx(connection: &mut PgConnection) -> sqlx::Result<Comparison> {
-        sqlx::query_as!(
-            Comparison,
-            r#"with pair as (
-                   select coalesce(l.account_id, r.account_id) as id, l::text as live, r::text as rebuilt,
-                          r.account_id is null as ahead, l.account_id is null as behind
-                   from notification.account l
-                   full join notification.account_rebuild r on r.account_id = l.account_id
-               )
-               select count(*) filter (where live is not distinct from rebuilt) as "same!",
-                      count(*) filter (where live is distinct from rebuilt and not ahead and not behind) as "different!",
-                      count(*) filter (where behind and not ahead) as "behind!",
-                      count(*) filter (where ahead) as "ahead!",
-                      md5(concat_ws('/', count(live), sum(hashtextextended(live, 0)), sum(hashtextextended(live, 1))))
-                          as "checksum_live!",
-                      md5(concat_ws('/', count(rebuilt), sum(hashtextextended(rebuilt, 0)),
-                          sum(hashtextextended(rebuilt, 1)))) as "checksum_rebuilt!",
-                      coalesce((array_agg(id order by id) filter (where live is distinct from rebuilt))[1:5], '{}')
-                          as "examples!"
-               from pair"#
+        compare_pairs!(
+            connection,
+            "select coalesce(l.account_id, r.account_id) as id, l::text as live, r::text as rebuilt,
+                    r.account_id is null as ahead, l.account_id is null as behind
+             from notification.account l full join notification.account_rebuild r on r.account_id = l.account_id"
         )
-        .fetch_one(connection)
-        .await
     }
 
     pub(crate) async fn adopt_in_tx(connection: &mut PgConnection) -> sqlx::Result<u64> {

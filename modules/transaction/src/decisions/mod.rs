@@ -139,7 +139,7 @@ impl DecisionWatch {
 }
 
 /// The lowest UUIDv7 of an instant: every id made before it is smaller.
-fn first_id_at(instant: DateTime<Utc>) -> Uuid {
+pub(crate) fn first_id_at(instant: DateTime<Utc>) -> Uuid {
     let millis = u128::try_from(instant.timestamp_millis()).unwrap_or(0);
     Uuid::from_u128(millis << 80)
 }

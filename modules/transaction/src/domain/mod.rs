@@ -11,6 +11,6 @@ pub use account_view::AccountView;
 pub use command::{Channel, Command, Instruction, UnknownChannel};
 pub use initiate::{Draft, admit, decide_initiate};
 pub use keys::{Claim, Earlier, KeyScope, Verdict, first_accepted, needs_lookup, verdicts};
-pub use payee::{Iban, InvalidIban, PayeeCheck};
+pub use payee::PayeeCheck;
 pub use transaction::{Outcome, Status, Transaction, UnknownStatus};
 pub use vostro_events::transaction::TransactionKind;

@@ -3,9 +3,10 @@ use std::time::Duration;
 use metrics::counter;
 use uuid::Uuid;
 use vostro_events::query::auth::{NameCheckAnswerV1, NameCheckResult, NameCheckV1};
+use vostro_kernel::Iban;
 
 use super::Transactions;
-use crate::domain::{Iban, PayeeCheck};
+use crate::domain::PayeeCheck;
 use crate::error::TransactionError;
 use crate::store;
 

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::Listener;
 
 use super::{Filter, Shared, Transactions};
+use crate::decisions::first_id_at;
 use crate::domain::Transaction;
 use crate::error::{TransactionError, TransactionErrorCode};
 use crate::store;
@@ -39,14 +40,21 @@ impl Update {
     }
 }
 
-/// How many of an account's latest transactions its snapshot has.
+/// How many of an account's latest transactions a stream begins with.
 const SNAPSHOT: i64 = 20;
+/// Transactions that are read at once, and those that one look at an account is about at most. An account with more changes
+/// between two looks has its oldest left out: nobody watches that many go by.
+const PAGE: i64 = 100;
+const MOST: usize = 1_000;
+/// How far a look begins before the last one: a transaction is visible some time after its id and its time were taken, by
+/// another instance's clock.
+const OVERLAP: TimeDelta = TimeDelta::seconds(60);
 
 impl Transactions {
     /// The state now, and then every change. An account's snapshot is its 20 latest transactions, oldest
     /// first; the stream of a single transaction ends with its outcome. Only updates with a sequence above `after` are
-    /// told. A listener who was too slow gets a snapshot again in place of what it missed, and from time to time while there
-    /// are other instances, whose news are not told here.
+    /// told. Whoever was too slow, or may have missed what another instance told, gets what has changed since, up to 1,000
+    /// changes of an account.
     ///
     /// # Errors
     /// `TXN_NOT_FOUND` or `TXN_ACCOUNT_NOT_FOUND` when there is no such thing or the caller may not see it; database
@@ -67,9 +75,11 @@ impl Transactions {
             live,
             ready: VecDeque::new(),
             told: HashMap::new(),
+            heard_at: self.shared.foundation.clock.now(),
+            prune_at: MOST,
             over: false,
         };
-        following.take_snapshot().await?;
+        following.begin().await?;
         let updates = stream::unfold(following, |mut following| async move {
             let update = following.next().await?;
             Some((update, following))
@@ -103,10 +113,22 @@ struct Following {
     after: i64,
     live: Listener<Arc<Transaction>>,
     ready: VecDeque<Update>,
-    /// Sequences of the last snapshot and of what was told since: the live feed and the next snapshot may bring the same
-    /// changes once more.
-    told: HashMap<Uuid, i64>,
+    /// What was told: the live feed and the next look may bring the same changes once more. Without those that can come no
+    /// more, so that a stream may last for months.
+    told: HashMap<Uuid, Told>,
+    /// Until when nothing was missed.
+    heard_at: DateTime<Utc>,
+    /// How many `told` may hold before it is looked through.
+    prune_at: usize,
     over: bool,
+}
+
+/// The last change of a transaction that was told.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    sequence: i64,
+    has_ended: bool,
+    at: DateTime<Utc>,
 }
 
 impl Following {
@@ -121,11 +143,14 @@ impl Following {
                 return None;
             }
             match self.live.recv().await {
-                Ok(transaction) => self.take(transaction),
+                Ok(transaction) => {
+                    self.heard_at = self.now();
+                    self.take(transaction);
+                }
                 Err(RecvError::Lagged(_)) => {
-                    // What is still buffered is older than the snapshot that replaces it.
+                    // What is still buffered is older than what is looked at instead.
                     self.live = self.shared.feed.listen();
-                    if let Err(error) = self.take_snapshot().await {
+                    if let Err(error) = self.look().await {
                         self.over = true;
                         return Some(Err(error));
                     }
@@ -135,24 +160,78 @@ impl Following {
         }
     }
 
-    async fn take_snapshot(&mut self) -> Result<(), TransactionError> {
-        let pool = &self.shared.foundation.pool;
-        let mut transactions = match self.subject {
-            Subject::Transaction(id) => store::history::by_ids(pool, &[id]).await?,
-            Subject::Account(id) => {
-                store::history::of_accounts(pool, &[id], &Filter::default(), None, SNAPSHOT).await?
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.foundation.clock.now()
+    }
+
+    /// The state now. Of an account also what is not told because it is no part of the beginning, and may change.
+    async fn begin(&mut self) -> Result<(), TransactionError> {
+        let Subject::Account(account) = self.subject else { return self.look().await };
+        let now = self.now();
+        let mut newest = self.history(account, None, SNAPSHOT).await?;
+        let older = match newest.last() {
+            Some(oldest) => self.since(account, now - OVERLAP, Some(oldest.id)).await?,
+            None => Vec::new(),
+        };
+        for transaction in older {
+            self.remember(&transaction);
+        }
+        newest.reverse();
+        newest.into_iter().for_each(|transaction| self.take(Arc::new(transaction)));
+        self.heard_at = now;
+        Ok(())
+    }
+
+    /// Asks the database what has changed since nothing was missed.
+    async fn look(&mut self) -> Result<(), TransactionError> {
+        let now = self.now();
+        let mut changed = match self.subject {
+            Subject::Transaction(id) => store::history::by_ids(&self.shared.foundation.pool, &[id]).await?,
+            Subject::Account(account) => {
+                let open: Vec<Uuid> = self.told.iter().filter(|(_, told)| !told.has_ended).map(|(id, _)| *id).collect();
+                let mut changed = self.since(account, self.heard_at - OVERLAP, None).await?;
+                changed.extend(store::history::by_ids(&self.shared.foundation.pool, &open).await?);
+                changed
             }
         };
-        // Nothing follows a snapshot that already has the end.
+        // Nothing follows a state that already is the end.
         let ended = |transaction: &Transaction| transaction.status.has_ended();
-        self.over = matches!(self.subject, Subject::Transaction(_)) && transactions.iter().all(ended);
-        let known = std::mem::take(&mut self.told);
-        self.told = transactions.iter().map(|transaction| (transaction.id, transaction.sequence())).collect();
-        transactions.retain(|transaction| known.get(&transaction.id).is_none_or(|told| *told < transaction.sequence()));
-        self.ready
-            .extend(transactions.into_iter().rev().map(|transaction| Update { transaction: Arc::new(transaction) }));
-        self.ready.retain(|update| update.sequence() > self.after);
+        self.over = matches!(self.subject, Subject::Transaction(_)) && changed.iter().all(ended);
+        changed.sort_by_key(|transaction| (transaction.occurred_at(), transaction.id));
+        changed.into_iter().for_each(|transaction| self.take(Arc::new(transaction)));
+        self.heard_at = now;
         Ok(())
+    }
+
+    async fn history(
+        &self,
+        account: Uuid,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Transaction>, TransactionError> {
+        let pool = &self.shared.foundation.pool;
+        Ok(store::history::of_accounts(pool, &[account], &Filter::default(), before, limit).await?)
+    }
+
+    /// The account's transactions of that time or later, newest first, from below `before` on; at most [`MOST`]. Bounded by
+    /// their ids, which begin with a time: the history's index is in their order.
+    async fn since(
+        &self,
+        account: Uuid,
+        since: DateTime<Utc>,
+        mut before: Option<Uuid>,
+    ) -> Result<Vec<Transaction>, TransactionError> {
+        let (floor, mut found) = (first_id_at(since), Vec::new());
+        while found.len() < MOST && before.is_none_or(|before| before > floor) {
+            let page = self.history(account, before, PAGE).await?;
+            let is_last = i64::try_from(page.len()).is_ok_and(|length| length < PAGE);
+            before = page.last().map(|oldest| oldest.id);
+            found.extend(page.into_iter().filter(|transaction| transaction.id >= floor));
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Whoever may follow a transaction or an account may see all of it, so there is nothing to ask about each update.
@@ -162,10 +241,21 @@ impl Following {
             Subject::Account(id) => transaction.touches(id),
         };
         let sequence = transaction.sequence();
-        let news = sequence > self.after && self.told.get(&transaction.id).is_none_or(|told| *told < sequence);
-        if about && news {
-            self.told.insert(transaction.id, sequence);
-            self.ready.push_back(Update { transaction });
+        if about && self.told.get(&transaction.id).is_none_or(|told| told.sequence < sequence) {
+            self.remember(&transaction);
+            if sequence > self.after {
+                self.ready.push_back(Update { transaction });
+            }
+        }
+    }
+
+    fn remember(&mut self, transaction: &Transaction) {
+        let has_ended = transaction.status.has_ended();
+        self.told.insert(transaction.id, Told { sequence: transaction.sequence(), has_ended, at: self.now() });
+        if self.told.len() >= self.prune_at {
+            let until = self.heard_at.min(self.now()) - OVERLAP;
+            self.told.retain(|_, told| !told.has_ended || told.at >= until);
+            self.prune_at = (self.told.len() * 2).max(MOST);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The account view and the one that is built beside it.
 
 use sqlx::PgConnection;
-use vostro_messaging::Comparison;
+use vostro_messaging::{Comparison, compare_pairs};
 
 /// Empties the view that is built beside the live one.
 pub(crate) async fn clear_in_tx(connection: &mut PgConnection) -> sqlx::Result<()> {
@@ -15,33 +15,17 @@ pub(crate) async fn lock_in_tx(connection: &mut PgConnection) -> sqlx::Result<()
     Ok(())
 }
 
-/// Compares the two views in one statement, so at one instant. A row's version is the pair of its sequences. The checksums
-/// are sums of two 64-bit hashes of the rows: they do not depend on an order, so nothing is sorted.
+/// Compares the two views. A row's version is the pair of its sequences.
 pub(crate) async fn compare_in_tx(connection: &mut PgConnection) -> sqlx::Result<Comparison> {
-    sqlx::query_as!(
-        Comparison,
-        r#"with pair as (
-               select coalesce(l.id, r.id) as id, l::text as live, r::text as rebuilt,
-                      l.id is not null and (r.id is null or l.lifecycle_sequence > r.lifecycle_sequence
-                          or l.balance_sequence > r.balance_sequence) as ahead,
-                      r.id is not null and (l.id is null or l.lifecycle_sequence < r.lifecycle_sequence
-                          or l.balance_sequence < r.balance_sequence) as behind
-               from transaction.account_view l full join transaction.account_view_rebuild r on r.id = l.id
-           )
-           select count(*) filter (where live is not distinct from rebuilt) as "same!",
-                  count(*) filter (where live is distinct from rebuilt and not ahead and not behind) as "different!",
-                  count(*) filter (where behind and not ahead) as "behind!",
-                  count(*) filter (where ahead) as "ahead!",
-                  md5(concat_ws('/', count(live), sum(hashtextextended(live, 0)), sum(hashtextextended(live, 1))))
-                      as "checksum_live!",
-                  md5(concat_ws('/', count(rebuilt), sum(hashtextextended(rebuilt, 0)), sum(hashtextextended(rebuilt, 1))))
-                      as "checksum_rebuilt!",
-                  coalesce((array_agg(id order by id) filter (where live is distinct from rebuilt))[1:5], '{}')
-                      as "examples!"
-           from pair"#
+    compare_pairs!(
+        connection,
+        "select coalesce(l.id, r.id) as id, l::text as live, r::text as rebuilt,
+                l.id is not null and (r.id is null or l.lifecycle_sequence > r.lifecycle_sequence
+                    or l.balance_sequence > r.balance_sequence) as ahead,
+                r.id is not null and (l.id is null or l.lifecycle_sequence < r.lifecycle_sequence
+                    or l.balance_sequence < r.balance_sequence) as behind
+         from transaction.account_view l full join transaction.account_view_rebuild r on r.id = l.id"
     )
-    .fetch_one(connection)
-    .await
 }
 
 /// Makes the live view what the one beside it is. Rows that are the same are not written: the lock is short, and nothing

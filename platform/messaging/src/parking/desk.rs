@@ -2,15 +2,14 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
-use vostro_events::Cause;
-use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{DecidedMessageV1, OperatorStep};
 use vostro_kernel::{RequestContext, Role};
 
+use super::refusal::recorded;
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
 use super::{DeskError, redacted, select, store};
 use crate::operation::Operation;
-use crate::{Foundation, InboundMessage, NewEvent, crash, decode};
+use crate::{Foundation, InboundMessage, crash, decode};
 
 /// Which actions need a second person, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,8 +254,7 @@ impl ParkingDesk {
     /// [`DeskError`]; [`DeskError::SamePerson`] for whoever asked. A refusal is on record under the id of the command.
     pub async fn decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
         let decided = self.try_decide(context, id, agree).await;
-        let command = if agree { "parkingRequestApprove" } else { "parkingRequestDecline" };
-        self.recorded(context, command, Some(id), decided).await
+        self.recorded(context, decision_command(agree), Some(id), decided).await
     }
 
     async fn try_decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
@@ -294,29 +292,15 @@ impl ParkingDesk {
         Ok(Decision::Done(done))
     }
 
-    /// Tells the audit log of a refusal: whoever tries to decide alone what takes two must not go unseen.
-    async fn recorded<T>(
+    /// See [`recorded`].
+    pub(super) async fn recorded<T>(
         &self,
         context: &RequestContext,
         command: &'static str,
         subject_id: Option<Uuid>,
         result: Result<T, DeskError>,
     ) -> Result<T, DeskError> {
-        let Some((code, _)) = result.as_ref().err().and_then(DeskError::refusal) else { return result };
-        let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
-        let refused = CommandRefusedV1 {
-            module: self.module.to_owned(),
-            command_id: context.command_id,
-            command: command.to_owned(),
-            code,
-            subject_id,
-        };
-        let event = NewEvent::new(ids.next(), clock.now(), 1, Cause::command(context, command), &refused);
-        let mut transaction = crate::begin(pool).await?;
-        outbox.append_in_tx(&mut transaction, vec![event]).await?;
-        transaction.commit().await?;
-        outbox.committed();
-        result
+        recorded(&self.foundation, self.module, context, command, subject_id, result).await
     }
 
     /// The messages an order is about, which are all of one subscription.
@@ -361,6 +345,11 @@ impl ParkingDesk {
     }
 }
 
+/// The name of deciding about a request in the audit log.
+pub(super) const fn decision_command(agree: bool) -> &'static str {
+    if agree { "parkingRequestApprove" } else { "parkingRequestDecline" }
+}
+
 /// Who it is, if they may decide.
 pub(crate) fn authorised(context: &RequestContext) -> Result<Uuid, DeskError> {
     let roles = context.actor.roles;
@@ -380,7 +369,7 @@ fn shown(message: &InboundMessage) -> Vec<Value> {
 }
 
 /// SHA-256 in hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
+fn digest(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 
-use super::desk::{authorised, module_of};
+use super::desk::{authorised, decision_command, module_of};
+use super::request::RequestState;
 use super::{Decision, DeskError, ParkedMessage, ParkedPayload, ParkingAction, ParkingDesk, ParkingRequest, Selection};
 
 /// The desks of all modules, or of some: what operators ask whatever module it is about. Cheap to clone.
@@ -101,48 +102,88 @@ impl ParkingDesks {
         Ok(self.with_request(id).await?.map(|(_, request)| request))
     }
 
-    /// Orders something done, see [`ParkingDesk::order`]. The selection has to say something and to be about one module.
+    /// Orders something done, see [`ParkingDesk::order`]. The selection has to say something and to be about one module: the
+    /// named one, if one is named.
     ///
     /// # Errors
-    /// [`DeskError`].
+    /// [`DeskError`]. A refusal is on record under the id of the command.
     pub async fn order(
         &self,
         context: &RequestContext,
         action: ParkingAction,
+        module: Option<&str>,
         selection: &Selection,
         reason: &str,
     ) -> Result<Decision, DeskError> {
+        let found = self.desk_for(context, module, selection).await;
+        let desk = self.recorded(context, action.command(), None, found).await?;
+        desk.order(context, action, selection, reason).await
+    }
+
+    /// The one desk that has such messages.
+    async fn desk_for(
+        &self,
+        context: &RequestContext,
+        module: Option<&str>,
+        selection: &Selection,
+    ) -> Result<ParkingDesk, DeskError> {
         authorised(context)?;
+        let about = self.about(module, selection)?;
         if *selection == Selection::default() {
             return Err(DeskError::SelectionEmpty);
         }
         let mut found = Vec::new();
-        for desk in &self.0 {
+        for desk in about.0 {
             if !desk.list(selection, 0, 1).await?.is_empty() {
                 found.push(desk);
             }
         }
-        match found.as_slice() {
-            [desk] => desk.order(context, action, selection, reason).await,
-            [] => Err(DeskError::NothingSelected),
-            _ => Err(DeskError::SeveralSubscriptions),
+        match found.pop() {
+            None => Err(DeskError::NothingSelected),
+            Some(desk) if found.is_empty() => Ok(desk),
+            Some(_) => Err(DeskError::SeveralSubscriptions),
+        }
+    }
+
+    /// A refusal before it is known which module it is about is told by the first one.
+    async fn recorded<T>(
+        &self,
+        context: &RequestContext,
+        command: &'static str,
+        subject_id: Option<Uuid>,
+        result: Result<T, DeskError>,
+    ) -> Result<T, DeskError> {
+        match self.0.first() {
+            Some(desk) => desk.recorded(context, command, subject_id, result).await,
+            None => result,
         }
     }
 
     /// Agrees to what somebody else asked for, or refuses it, see [`ParkingDesk::decide`]; and the request after that.
     ///
     /// # Errors
-    /// [`DeskError`].
+    /// [`DeskError`]. A refusal is on record under the id of the command.
     pub async fn decide(
         &self,
         context: &RequestContext,
         id: Uuid,
         agree: bool,
     ) -> Result<(ParkingRequest, Decision), DeskError> {
-        authorised(context)?;
-        let (desk, request) = self.with_request(id).await?.ok_or(DeskError::RequestUnknown(id))?;
+        let found = self.to_decide(context, id).await;
+        let (desk, request) = self.recorded(context, decision_command(agree), Some(id), found).await?;
         let decision = desk.decide(context, id, agree).await?;
-        Ok((desk.request(id).await?.unwrap_or(request), decision))
+        // It is done and committed: whoever asked is told so, even when the database has gone since.
+        let decided = desk.request(id).await.ok().flatten().unwrap_or(ParkingRequest {
+            state: if agree { RequestState::Approved } else { RequestState::Rejected },
+            decided_by: context.actor.id,
+            ..request
+        });
+        Ok((decided, decision))
+    }
+
+    async fn to_decide(&self, context: &RequestContext, id: Uuid) -> Result<(&ParkingDesk, ParkingRequest), DeskError> {
+        authorised(context)?;
+        self.with_request(id).await?.ok_or(DeskError::RequestUnknown(id))
     }
 
     async fn with_request(&self, id: Uuid) -> sqlx::Result<Option<(&ParkingDesk, ParkingRequest)>> {

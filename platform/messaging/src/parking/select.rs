@@ -5,7 +5,6 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::operator::DecidedMessageV1;
 
-use super::desk::digest;
 use super::{ParkedMessage, Selection};
 use crate::InboundMessage;
 
@@ -66,22 +65,15 @@ pub(super) async fn decided_in_tx(
     connection: &mut PgConnection,
     messages: &[Uuid],
 ) -> sqlx::Result<Vec<DecidedMessageV1>> {
-    let rows = sqlx::query!(
-        "select id, key, event_id, event_type, body from parked_message where id = any($1) order by position",
+    // The bodies of a hundred thousand messages have no business in this process's memory.
+    sqlx::query_as!(
+        DecidedMessageV1,
+        r#"select id as message_id, key, event_id, event_type, encode(sha256(body), 'hex') as "digest!"
+           from parked_message where id = any($1) order by position"#,
         messages
     )
     .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| DecidedMessageV1 {
-            message_id: row.id,
-            key: row.key,
-            event_id: row.event_id,
-            event_type: row.event_type,
-            digest: digest(&row.body),
-        })
-        .collect())
+    .await
 }
 
 /// Makes keys due now, as if they had just been parked, and says how many were not yet.

@@ -217,7 +217,7 @@ impl RetryWorker {
     /// The events of a message, in the versions that this release takes: it may have been parked by another one.
     fn read(&self, head: &Head) -> Result<Vec<Incoming>, Failure> {
         let mut events =
-            decode(&head.message).map_err(|reason| Failure::Because(ReasonCode::Undecodable, reason.to_string()))?;
+            decode(&head.message).map_err(|reason| Failure::Because(ReasonCode::from(&reason), reason.to_string()))?;
         let Intake { reader, group, .. } = &*self.intake;
         reader.leave_other_versions(&mut events);
         match events.iter().find(|event| !reader.takes(event.envelope.event_type.as_str())) {

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use metrics::{counter, histogram};
 use opentelemetry::trace::SpanKind;
 use tracing::{error, warn};
@@ -19,7 +20,9 @@ pub struct Asked {
     pub query: String,
     /// The module that asks, as the broker authenticated it; empty when it did not.
     pub caller: String,
-    pub deadline: DateTime<Utc>,
+    /// How much longer the caller waits. A span and not an instant: the caller's clock may be wrong, or ours. What the question
+    /// spent in the queue is not in it, so the callee may work on for longer than somebody waits, never shorter.
+    pub patience: Duration,
     /// JSON.
     pub body: Vec<u8>,
     /// W3C trace context of what it is asked for.
@@ -118,8 +121,8 @@ impl Callee {
         self.responders.is_empty()
     }
 
-    /// Answers within the question's deadline; `None` when nobody waits for it any more.
-    pub async fn answer(&self, asked: Asked, now: DateTime<Utc>) -> Option<Reply> {
+    /// Answers while the caller waits; `None` when nobody waits any more. A responder that panics has failed.
+    pub async fn answer(&self, asked: Asked) -> Option<Reply> {
         let Some(responder) = self.responders.get(asked.query.as_str()) else {
             return Some(self.refuse(&asked, "this release does not answer such questions"));
         };
@@ -128,14 +131,19 @@ impl Callee {
             warn!(callee = self.module, query, caller = asked.caller, "a question of somebody who may not ask it");
             return Some(self.refuse(&asked, "the caller's manifest does not name the question"));
         }
-        let Ok(left) = (asked.deadline - now).to_std() else {
+        if asked.patience.is_zero() {
             self.count(query, "expired");
             return None;
-        };
+        }
         let started = Instant::now();
         let mut step = trace::step(format_args!("answer {query}"), SpanKind::Server, asked.traceparent.as_deref());
         let traceparent = step.as_ref().map(Step::traceparent).or(asked.traceparent.clone());
-        let result = tokio::time::timeout(left, trace::within(traceparent, responder.respond(&asked.body))).await;
+        // Left to itself a panic would end the task without a reply and without an acknowledgement, and so take one of the
+        // few places in which questions are worked on until the connection ends. Responders change nothing that could be
+        // left half done.
+        let responding = AssertUnwindSafe(trace::within(traceparent, responder.respond(&asked.body))).catch_unwind();
+        let responding = responding.map(|result| result.unwrap_or_else(|_| Err(RespondError::Fault("a panic".into()))));
+        let result = tokio::time::timeout(asked.patience, responding).await;
         if let (Some(step), Err(_) | Ok(Err(RespondError::Fault(_)))) = (&mut step, &result) {
             step.fail("no answer");
         }

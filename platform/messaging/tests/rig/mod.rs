@@ -29,6 +29,8 @@ pub enum Mood {
     Fails,
     FailsTimes(u32),
     BreaksAConstraint,
+    /// The database answers and takes nothing, as after a failover to a standby.
+    FindsItReadOnlyTimes(u32),
 }
 
 pub struct Recorder {
@@ -53,7 +55,8 @@ impl Recorder {
         let mood = moods.entry(event.envelope.id).or_insert(Mood::Fine);
         let now = *mood;
         match now {
-            Mood::BlockedOnce | Mood::FailsTimes(1) => *mood = Mood::Fine,
+            Mood::BlockedOnce | Mood::FailsTimes(1) | Mood::FindsItReadOnlyTimes(1) => *mood = Mood::Fine,
+            Mood::FindsItReadOnlyTimes(times) => *mood = Mood::FindsItReadOnlyTimes(times - 1),
             Mood::FailsTimes(times) => *mood = Mood::FailsTimes(times - 1),
             _ => {}
         }
@@ -79,6 +82,9 @@ impl Handler for Recorder {
                 Mood::Blocked | Mood::BlockedOnce => return Err(event.blocked("its account is not there yet")),
                 Mood::Invalid => return Err(event.invalid("it makes no sense")),
                 Mood::Fails | Mood::FailsTimes(_) => return Err(HandlerError::Transient("not today".to_owned())),
+                Mood::FindsItReadOnlyTimes(_) => {
+                    sqlx::query("set transaction read only").execute(&mut *connection).await?;
+                }
                 Mood::BreaksAConstraint => {
                     sqlx::query("insert into effect (event_id) values (null)").execute(&mut *connection).await?;
                 }
