@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use vostro_events::account::{
-    AccountCreatedV1, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
+    AccountCreatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::query::Query as _;
@@ -17,8 +17,6 @@ pub fn manifest() -> Manifest {
         purpose: "Keeps accounts and the double-entry ledger; the only writer of money.",
         publishes: &[
             AccountCreatedV1::TYPE,
-            // Both versions, until nobody takes the first one any more.
-            AccountUpdatedV1::TYPE,
             AccountUpdatedV2::TYPE,
             BalanceChangedV1::TYPE,
             PostingAppliedV1::TYPE,
