@@ -7,17 +7,22 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use vostro::app;
-use vostro_events::catalog;
+use vostro_events::{catalog, upcasters};
 use vostro_messaging::EventSelector;
 use vostro_rabbitmq::Topology;
 
 #[test]
 fn every_event_is_published_by_the_module_that_owns_it_and_by_no_other() {
     for manifest in app::manifests() {
-        let owned: BTreeSet<&str> =
-            catalog().iter().filter(|event| event.module() == manifest.module).map(|event| event.event_type).collect();
-        let published: BTreeSet<&str> = manifest.publishes.iter().copied().collect();
-        assert_eq!(published, owned, "{}", manifest.module);
+        let published: BTreeSet<&'static str> = manifest.publishes.iter().copied().collect();
+        // What was written in a version that is retired is read as a later one, for ever.
+        let is_retired = |event_type| published.iter().any(|newer| upcasters().chain(event_type, newer).is_some());
+        let owned = catalog().into_iter().filter(|event| event.module() == manifest.module);
+        let expected: BTreeSet<&'static str> = owned
+            .map(|event| event.event_type)
+            .filter(|event_type| published.contains(event_type) || !is_retired(event_type))
+            .collect();
+        assert_eq!(published, expected, "{}", manifest.module);
     }
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use vostro_events::account::{
-    AccountCreatedV1, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
-    StatementEndedV1, StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
+    AccountCreatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1, StatementEndedV1,
+    StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::query::Query as _;
@@ -18,8 +18,6 @@ pub fn manifest() -> Manifest {
         purpose: "Keeps accounts and the double-entry ledger; the only writer of money.",
         publishes: &[
             AccountCreatedV1::TYPE,
-            // Both versions, until nobody takes the first one any more.
-            AccountUpdatedV1::TYPE,
             AccountUpdatedV2::TYPE,
             BalanceChangedV1::TYPE,
             PostingAppliedV1::TYPE,

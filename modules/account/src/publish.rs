@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{
-    AccountChange, AccountCreatedV1, AccountTerm, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostedEntryV1,
-    PostingAppliedV1, PostingRejectedV1, StatementEndedV1, StatementOutcome, StatementPartWrittenV1, StatementReadyV1,
+    AccountCreatedV1, AccountTerm, AccountUpdatedV2, BalanceChangedV1, PostedEntryV1, PostingAppliedV1,
+    PostingRejectedV1, StatementEndedV1, StatementOutcome, StatementPartWrittenV1, StatementReadyV1,
     StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_events::command::CommandRefusedV1;
@@ -43,28 +43,14 @@ impl<'a> Publisher<'a> {
         self.event(account.version, cause, &event)
     }
 
-    /// In both versions, until nobody takes the first one any more. That one can name one change: the first.
     pub(crate) fn account_updated(
         &self,
         cause: Cause,
         account: &Account,
         changed: Vec<AccountTerm>,
         reason: Option<String>,
-    ) -> [NewEvent; 2] {
-        let change = match changed.first() {
-            Some(AccountTerm::OverdraftLimit) => AccountChange::Overdraft,
-            _ => AccountChange::Status,
-        };
-        let before = AccountUpdatedV1 {
-            account_id: account.id,
-            change,
-            owner_id: account.owner_id,
-            currency: account.currency,
-            status: account.status,
-            overdraft_limit_minor: account.balance.overdraft_limit,
-            reason: reason.clone(),
-        };
-        let after = AccountUpdatedV2 {
+    ) -> NewEvent {
+        let event = AccountUpdatedV2 {
             account_id: account.id,
             changed,
             owner_id: account.owner_id,
@@ -73,7 +59,7 @@ impl<'a> Publisher<'a> {
             overdraft_limit_minor: account.balance.overdraft_limit,
             reason,
         };
-        NewEvent::in_two_versions(self.ids.next(), self.now, account.version, cause, (&before, &after))
+        self.event(account.version, cause, &event)
     }
 
     pub(crate) fn posting_applied(&self, cause: Cause, request: &PostingRequest, bookings: &[Booking; 2]) -> NewEvent {

@@ -15,7 +15,9 @@ use vostro_events::account::{AccountChange, AccountStatus, AccountTerm, AccountU
 use vostro_events::{EventType, copy_of};
 use vostro_kernel::{Actor, FixedClock, RequestContext, Role, Roles, SystemIds};
 use vostro_messaging::parking::{ApprovalPolicy, ParkingAction, ParkingDesk, Selection};
-use vostro_messaging::{AfterCommit, EventSelector, Handler, HandlerError, InboxMode, Incoming, Subscription};
+use vostro_messaging::{
+    AfterCommit, EventSelector, Handler, HandlerError, InboxMode, Incoming, NewEvent, Subscription,
+};
 use vostro_testkit::{Consuming, Database, Queue, incoming, incoming_in_two_versions};
 
 const ONE: &str = AccountUpdatedV1::TYPE;
@@ -185,6 +187,30 @@ fn told_in_two(account: Uuid, sequence: i64) -> Incoming {
 
 fn read_as(event_type: &str, changed: Value, event: &Incoming) -> Effect {
     (event.envelope.identity(), event_type.to_owned(), changed)
+}
+
+#[tokio::test]
+async fn both_copies_are_published_with_one_number_at_one_instant_and_for_one_cause() {
+    let bank = Bank::open(InboxMode::Rows).await;
+    let account = Uuid::now_v7();
+    let [one, two] = told_in_both(account, 7);
+    let (older, newer) = (one.decode::<AccountUpdatedV1>(), two.decode::<AccountUpdatedV2>());
+    let told = (&older.expect("the test's own"), &newer.expect("the test's own"));
+    let (id, at, cause) = (one.envelope.id, one.envelope.occurred_at, one.envelope.cause.clone());
+    let events = NewEvent::in_two_versions(id, at, 7, cause, told);
+    let mut transaction = bank.database.pool().begin().await.expect("begun");
+    bank.database.foundation().outbox.append_in_tx(&mut transaction, events.into()).await.expect("written");
+    transaction.commit().await.expect("committed");
+    let written = bank.database.outbox_events().await;
+    let envelopes: Vec<_> = written.iter().map(|(envelope, _)| envelope.clone()).collect();
+    // What they share, and what sets them apart, is what the consumers of these tests are given.
+    assert_eq!(envelopes.iter().map(|envelope| envelope.id).collect::<Vec<_>>(), [id, copy_of(id)]);
+    for (envelope, expected) in envelopes.iter().zip([&one.envelope, &two.envelope]) {
+        assert_eq!((&envelope.event_type, envelope.sequence), (&expected.event_type, 7));
+        assert_eq!((&envelope.cause, envelope.slot()), (&expected.cause, expected.slot()));
+    }
+    assert_eq!(envelopes[0].occurred_at, envelopes[1].occurred_at);
+    assert_eq!((&written[0].1["change"], &written[1].1["changed"][1]), (&json!("STATUS"), &json!("OVERDRAFT_LIMIT")));
 }
 
 #[tokio::test]

@@ -184,8 +184,8 @@ impl Accounts {
         };
         store::accounts::update_in_tx(&mut transaction, &account).await?;
         let cause = Cause::command(context, command);
-        let events = self.inner.publisher().account_updated(cause, &account, changed, reason);
-        self.inner.foundation.outbox.append_in_tx(&mut transaction, events.into()).await?;
+        let event = self.inner.publisher().account_updated(cause, &account, changed, reason);
+        self.inner.foundation.outbox.append_in_tx(&mut transaction, vec![event]).await?;
         transaction.commit().await?;
         self.inner.foundation.outbox.committed();
         Ok(account)
