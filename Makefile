@@ -3,10 +3,10 @@
 # PORT_BASE=25000 moves all ports, VOSTRO_LOCAL=/folder the data, PROFILE=dev takes the quicker build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench stop clean gen lint fmt
+.PHONY: help demo run test test-crash bench bench-messaging stop clean gen lint fmt
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: ## play a banking day from nothing and prove it (DATA=../shared/data/berka, DEMO_ARGS='--seed 7')
 	@scripts/demo.sh $(if $(DATA),--data $(DATA)) $(DEMO_ARGS)
@@ -17,8 +17,14 @@ run: ## keep the bank serving, with its addresses
 test: ## run every test (TEST_ARGS='-p vostro-account')
 	@scripts/test.sh $(TEST_ARGS)
 
+test-crash: ## crash the bank wherever it can crash and prove that nothing is lost (SEEDS=100 SEED=0)
+	@scripts/test-crash.sh $(or $(SEEDS),100) $(or $(SEED),0)
+
 bench: ## measure transfers beside pgbench (BENCH_ARGS='--clients 64 --hot-account')
-	@scripts/bench.sh $(BENCH_ARGS)
+	@scripts/bench.sh transfers $(BENCH_ARGS)
+
+bench-messaging: ## measure relay, broker and consumers (BENCH_ARGS='--events 20000 --json')
+	@scripts/bench.sh messaging $(BENCH_ARGS)
 
 stop: ## stop the bank and its servers; data stay
 	@scripts/stop.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures the bank on this machine beside a yardstick, on an empty stack of its own.
 #
-# Usage: scripts/bench.sh [OPTION...]     options of `vostro bench transfers`, for example --clients 64 --hot-account
+# Usage: scripts/bench.sh [transfers|messaging] [OPTION...]     transfers unless said otherwise; options of `vostro bench`,
+#                                                               for example transfers --clients 64 --hot-account
 #
 # The stack lives in .local/bench with ports from PORT_BASE+3000. Nothing else should run on the machine meanwhile.
 
@@ -10,10 +11,14 @@
 # shellcheck source=scripts/lib/bank.sh
 . "$ROOT/scripts/lib/bank.sh"
 
-case ${1:-} in -h | --help) print_help "$0"; exit ;; esac
+what=transfers
+case ${1:-} in
+  -h | --help) print_help "$0"; exit ;;
+  transfers | messaging) what=$1; shift ;;
+esac
 
 "$ROOT/scripts/install.sh"
 build_bank
 own_stack bench
 open_bank
-"$(bank_program)" bench transfers "$@"
+"$(bank_program)" bench "$what" "$@"

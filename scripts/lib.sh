@@ -42,7 +42,7 @@ add_missing_secrets() {
 
 # use_stack NAME: a stack of its own (folder and ports) so that demonstrations, tests and benchmarks never meet
 # the bank somebody is running. Exports what the scripts called from here need.
-STACKS=(main demo test bench gen)
+STACKS=(main demo test bench gen crash)
 use_stack() {
   local step
   case $1 in
@@ -51,6 +51,7 @@ use_stack() {
     test) step=2000 ;;
     bench) step=3000 ;;
     gen) step=4000 ;;
+    crash) step=4500 ;;
     *) die "no stack is called '$1'" "the stacks are ${STACKS[*]}" ;;
   esac
   PORT_BASE=$((PORT_BASE + step)) VOSTRO_LOCAL=$VOSTRO_LOCAL/$1

@@ -8,6 +8,7 @@
 #   restart [SERVICE]   stop cleanly if it runs, start, wait
 #   wait [SERVICE]      wait until it answers
 #   kill9 SERVICE       end it without warning, as a power cut would
+#   ctl ARGS...         rabbitmqctl on this stack's broker
 #   status              what runs where; status 1 unless everything runs
 #   env                 shell lines that point the bank and its tests at this stack: eval "$(scripts/stack.sh env)"
 #   clean               stop and delete this stack's data, logs and secrets
@@ -141,6 +142,7 @@ case $command in
   wait) prepare; each wait "$service" ;;
   kill9) locate; kill_hard "$service" ;;
   status) set_ports; status ;;
+  ctl) prepare; rabbit_tool "${@:2}" ;;
   env) prepare; print_env ;;
   clean) if [ -d "$VOSTRO_LOCAL" ]; then locate; clean; fi ;;
   -h | --help | help) print_help "$0" ;;

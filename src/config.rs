@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
-use vostro_messaging::{AdmissionBounds, Partitions, RetrySchedule};
+use vostro_messaging::{AdmissionBounds, MESSAGE_BYTES, Partitions, RetrySchedule};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub graphql: crate::graphql::GraphqlConfig,
     #[serde(default)]
     pub log: LogConfig,
+    #[serde(default)]
+    pub tracing: TracingConfig,
     #[serde(default)]
     pub messaging: MessagingConfig,
     #[serde(default)]
@@ -119,6 +121,35 @@ impl Default for LogConfig {
     }
 }
 
+/// Traces of requests through commits, messages and modules, for an OpenTelemetry collector.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TracingConfig {
+    /// Base URL of the collector (OTLP over HTTP, protobuf), such as `http://127.0.0.1:4318`. Nothing is traced without it.
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests that are traced, from 0 to 1, whether or not the caller asks for it.
+    pub ratio: f64,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, ratio: 0.1 }
+    }
+}
+
+impl TracingConfig {
+    fn validate(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.ratio) {
+            return Err("ratio: between 0 and 1".to_owned());
+        }
+        // Collectors run beside the bank; the way further is theirs to protect.
+        match &self.otlp_endpoint {
+            Some(url) if !url.starts_with("http://") => Err("otlp_endpoint: has to begin with http://".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What happens to events that cannot be handled.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,6 +172,10 @@ pub struct MessagingConfig {
     pub admission_rows: u32,
     /// They are turned away too when nothing has left an outbox that is not empty for this long, in seconds.
     pub admission_stalled_seconds: u32,
+    /// Events of more bytes travel without their data, which subscribers ask for. For modules that answer for it.
+    pub claim_over_bytes: usize,
+    /// For how many days such data is kept after the last event that refers to it.
+    pub claims_kept_days: u16,
 }
 
 impl Default for MessagingConfig {
@@ -155,6 +190,8 @@ impl Default for MessagingConfig {
             partitions: Partitions::ONE.number(),
             admission_rows: 200_000,
             admission_stalled_seconds: 1_800,
+            claim_over_bytes: 64 * 1024,
+            claims_kept_days: 30,
         }
     }
 }
@@ -187,6 +224,11 @@ impl MessagingConfig {
         }
     }
 
+    /// For how long data that did not travel is kept.
+    pub fn claims_kept(&self) -> Duration {
+        Duration::from_secs(u64::from(self.claims_kept_days) * 24 * 60 * 60)
+    }
+
     pub fn partitions(&self) -> Partitions {
         Partitions::new(self.partitions).unwrap_or(Partitions::ONE)
     }
@@ -200,6 +242,9 @@ impl MessagingConfig {
         }
         if self.admission_rows < 2 || self.admission_stalled_seconds == 0 {
             return Err("admission_rows and admission_stalled_seconds: at least 2 and 1".to_owned());
+        }
+        if !(1024..=MESSAGE_BYTES).contains(&self.claim_over_bytes) || self.claims_kept_days == 0 {
+            return Err(format!("claim_over_bytes: between 1024 and {MESSAGE_BYTES}; claims_kept_days: at least 1"));
         }
         if Partitions::new(self.partitions).is_none() {
             return Err("partitions: 1, 2, 4, 8, 16, 32 or 64".to_owned());
@@ -253,6 +298,7 @@ impl Config {
             ("notification", self.notification.validate()),
             ("compliance", self.compliance.validate()),
             ("messaging", self.messaging.validate()),
+            ("tracing", self.tracing.validate()),
         ];
         for (section, check) in checks {
             check.map_err(|problem| ConfigError(format!("{section}: {problem}")))?;

@@ -2,6 +2,7 @@
 //! its own, so they run side by side and leave nothing behind.
 //!
 //! - `journeys`: what people do, through the public API;
+//! - `crash`: what a seed after the other ends the bank at, and that everything adds up all the same;
 //! - `failure`: what happens when something is killed, cut, doubled or poisoned;
 //! - `contract`: what others rely on: event schemas, samples, SDL, definitions;
 //! - `security`: tokens, roles, other people's objects;
@@ -9,6 +10,7 @@
 
 mod architecture;
 mod contract;
+mod crash;
 mod failure;
 mod journeys;
 mod security;

@@ -50,7 +50,7 @@ impl EventDescription {
 }
 
 /// Nothing but the properties it names.
-fn close(schema: &mut Schema) {
+pub(crate) fn close(schema: &mut Schema) {
     if schema.get("properties").is_some() {
         schema.insert("additionalProperties".to_owned(), false.into());
     }

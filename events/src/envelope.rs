@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_kernel::{ActorKind, RequestContext, Slot};
 
-use crate::identity_of;
+use crate::{DataRef, identity_of};
 
 /// `<module>.<event>.v<major>`: which event, and which version of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +119,8 @@ pub struct Envelope {
     pub sequence: i64,
     pub partition_key: Uuid,
     pub cause: Cause,
+    /// Where the data is when it was too large to travel; the event's own data is `null` then.
+    pub dataref: Option<DataRef>,
 }
 
 impl Envelope {

@@ -17,6 +17,7 @@ pub mod auth;
 mod catalog;
 pub mod command;
 pub mod compliance;
+mod dataref;
 mod domain_event;
 mod envelope;
 pub mod notification;
@@ -28,8 +29,11 @@ mod upcast;
 mod versions;
 
 pub use catalog::{EventDescription, canonical_text, catalog};
+pub use dataref::DataRef;
 pub use domain_event::{DomainEvent, NextVersionOf};
 pub use envelope::{Cause, Envelope, EventType, InvalidEventType};
 pub use structured::{Undecodable, read_batch, read_structured, write_structured};
-pub use upcast::{BrokenChain, Chain, MissingLink, NotUpcast, Upcaster, Upcasters, reads_all_history, upcasters};
+pub use upcast::{
+    BrokenChain, Chain, MissingLink, NotUpcast, Upcaster, Upcasters, read_data, reads_all_history, upcasters,
+};
 pub use versions::{copy_of, identity_of, is_copy};

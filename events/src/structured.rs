@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use vostro_kernel::ActorKind;
 
-use crate::{Cause, Envelope, EventType};
+use crate::{Cause, DataRef, Envelope, EventType};
 
 /// Bytes that are not an event, with what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +63,12 @@ struct Structured<'a> {
     actorid: Option<Uuid>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    dataref: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    datadigest: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    datasize: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -70,6 +76,8 @@ struct Structured<'a> {
 /// Writes an event with its data (JSON text) as one JSON object.
 pub fn write_structured(envelope: &Envelope, data: &RawValue) -> Vec<u8> {
     let Cause { correlation_id, causation_id, command, actor_kind, actor_id, traceparent } = &envelope.cause;
+    let reference = envelope.dataref.map(|reference| reference.attributes(envelope.event_type.module()));
+    let [dataref, datadigest, datasize] = reference.map_or([None, None, None], |attributes| attributes.map(Some));
     let structured = Structured {
         specversion: "1.0".into(),
         id: envelope.id,
@@ -86,6 +94,9 @@ pub fn write_structured(envelope: &Envelope, data: &RawValue) -> Vec<u8> {
         actorkind: actor_kind.as_str().into(),
         actorid: *actor_id,
         traceparent: traceparent.as_deref().map(Cow::Borrowed),
+        dataref: dataref.map(Cow::Owned),
+        datadigest: datadigest.map(Cow::Owned),
+        datasize: datasize.map(Cow::Owned),
         data,
     };
     serde_json::to_vec(&structured).expect("strings, UUIDs and JSON text always serialise")
@@ -124,6 +135,14 @@ impl Structured<'_> {
         if self.source.strip_prefix("/vostro/") != Some(event_type.module()) {
             return Err(Undecodable::Attribute("source"));
         }
+        let dataref = match (&self.dataref, &self.datadigest, &self.datasize) {
+            (None, None, None) => None,
+            (Some(reference), Some(digest), Some(size)) => {
+                let read = DataRef::read(event_type.module(), reference, digest, size);
+                Some(read.ok_or(Undecodable::Attribute("dataref"))?)
+            }
+            _ => return Err(Undecodable::Attribute("dataref")),
+        };
         let sequence = self.sequence.parse::<i64>().ok().filter(|sequence| *sequence >= 1);
         let cause = Cause {
             correlation_id: self.correlationid,
@@ -142,6 +161,7 @@ impl Structured<'_> {
             sequence: sequence.ok_or(Undecodable::Attribute("sequence"))?,
             partition_key: self.partitionkey,
             cause,
+            dataref,
         };
         Ok((envelope, self.data.to_owned()))
     }
@@ -172,6 +192,7 @@ mod tests {
                 actor_id: Some(Uuid::now_v7()),
                 traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             },
+            dataref: None,
         }
     }
 
@@ -185,6 +206,20 @@ mod tests {
         let (read, read_data) = read_structured(&write_structured(&envelope, &data)).expect("decodable");
         assert_eq!(read, envelope);
         assert_eq!(read_data.get(), data.get());
+    }
+
+    #[test]
+    fn a_reference_to_data_elsewhere_is_read_back_or_named_when_it_is_broken() {
+        let dataref = Some(DataRef { sha256: [0xab; 32], size: 100_000 });
+        let (envelope, null) = (Envelope { dataref, ..envelope() }, data("null"));
+        let written = String::from_utf8(write_structured(&envelope, &null)).expect("UTF-8");
+        assert_eq!(read_structured(written.as_bytes()).map(|(read, _)| read), Ok(envelope));
+        for (from, to) in [("sha-256:abab", "sha-256:abac"), ("claim:account", "claim:auth"), ("datasize", "datasise")]
+        {
+            let broken = written.replacen(from, to, 1);
+            let refusal = read_structured(broken.as_bytes()).expect_err("broken");
+            assert_eq!(refusal, Undecodable::Attribute("dataref"), "{from}");
+        }
     }
 
     #[test]

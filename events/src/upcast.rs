@@ -8,6 +8,7 @@
 //! There is no way back: a reader of an old version is served by its producer, which publishes both
 //! ([`copy_of`](crate::copy_of)).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -155,6 +156,20 @@ pub fn upcasters() -> &'static Upcasters {
     static ALL: LazyLock<Upcasters> =
         LazyLock::new(|| Upcasters::of(crate::catalog::upcasters()).expect("each leads to the next version, once"));
     &ALL
+}
+
+/// The data of an event that was written as one version, as those of that version or a later one. For whoever finds events
+/// that are stored; a subscriber is handed them in the version it names.
+///
+/// # Errors
+/// [`NotUpcast`]: it is another event, or the data do not fit what was released under its type.
+pub fn read_data<'a>(written: &str, data: &'a RawValue, wanted: &'static str) -> Result<Cow<'a, RawValue>, NotUpcast> {
+    if written == wanted {
+        return Ok(Cow::Borrowed(data));
+    }
+    let chain = upcasters().chain(written, wanted);
+    let chain = chain.ok_or_else(|| NotUpcast::new(wanted, format!("no upcaster leads there from {written}")))?;
+    chain.apply(data).map(Cow::Owned)
 }
 
 /// Whether whoever takes this event can read all that was released of it.

@@ -120,6 +120,7 @@ fn event(occurred_at: chrono::DateTime<Utc>) -> (Uuid, Vec<u8>) {
             actor_id: None,
             traceparent: None,
         },
+        dataref: None,
     };
     let data = RawValue::from_string(format!("{{\"padding\":\"{}\"}}", "x".repeat(300))).expect("JSON");
     (envelope.id, write_structured(&envelope, &data))

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 
 use lapin::uri::{AMQPUri, AMQPUserInfo};
 
@@ -44,6 +45,14 @@ impl Endpoint {
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
         self.uri.authority.userinfo = AMQPUserInfo { username: user.to_owned(), password: password.to_owned() };
+        self
+    }
+
+    /// The same broker on another way, such as a proxy.
+    #[must_use]
+    pub fn through(mut self, address: SocketAddr) -> Self {
+        self.uri.authority.host = address.ip().to_string();
+        self.uri.authority.port = address.port();
         self
     }
 

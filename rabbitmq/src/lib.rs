@@ -5,6 +5,7 @@
 //! - [`rpc`] carries questions between modules and their replies;
 //! - [`topology`] derives exchanges, queues, bindings, policies and users from the module manifests, applies them and names
 //!   every difference between what should be there and what is;
+//! - [`yardstick`] measures the broker alone;
 //! - [`ManagementClient`] talks to the broker's management API for the topology, for queue figures and for tests.
 //!
 //! ```no_run
@@ -30,6 +31,7 @@ mod session;
 mod supervisor;
 pub mod testing;
 pub mod topology;
+pub mod yardstick;
 
 pub use consumer::{AmqpBroker, QueueDepth};
 pub use endpoint::{Endpoint, InvalidEndpoint};

@@ -10,7 +10,7 @@ use metrics::counter;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::error;
 use uuid::Uuid;
-use vostro_messaging::{Confirms, Frame, PublishError, Publisher};
+use vostro_messaging::{Confirms, Frame, PublishError, Publisher, crash};
 
 use crate::confirms::{Verdict, Window, collect, verdict};
 use crate::message::{Outgoing, outgoing, short};
@@ -28,6 +28,11 @@ pub struct AmqpPublisher {
     user_id: ShortString,
     channel: Mutex<Option<Open>>,
 }
+
+/// Why a message was not confirmed, in metrics.
+const UNAVAILABLE: &str = "unavailable";
+const REFUSED: &str = "refused";
+const UNROUTABLE: &str = "unroutable";
 
 type Publication = BoxFuture<'static, Verdict>;
 
@@ -49,6 +54,10 @@ impl AmqpPublisher {
     pub fn new(supervisor: Supervisor, module: &str) -> Self {
         let app_id = short(module).expect("a module's name is short");
         let user_id = short(supervisor.endpoint().user()).expect("a user's name is short");
+        // A counter that appears with its first failure has not increased, as Prometheus sees it.
+        for outcome in [UNAVAILABLE, REFUSED, UNROUTABLE] {
+            counter!("vostro_publish_failed_total", "module" => module.to_owned(), "outcome" => outcome).increment(0);
+        }
         Self { supervisor, app_id, user_id, channel: Mutex::default() }
     }
 
@@ -126,9 +135,9 @@ impl Publisher for AmqpPublisher {
 fn report_failures(module: &str, results: &[Result<(), PublishError>]) {
     for error in results.iter().filter_map(|result| result.as_ref().err()) {
         let outcome = match error {
-            PublishError::Unavailable(_) => "unavailable",
-            PublishError::Refused => "refused",
-            PublishError::Unroutable { .. } => "unroutable",
+            PublishError::Unavailable(_) => UNAVAILABLE,
+            PublishError::Refused => REFUSED,
+            PublishError::Unroutable { .. } => UNROUTABLE,
         };
         counter!("vostro_publish_failed_total", "module" => module.to_owned(), "outcome" => outcome).increment(1);
     }
@@ -147,6 +156,7 @@ impl Open {
             // The body is freed as soon as it is written.
             let written = {
                 let Outgoing { exchange, routing_key, properties, body } = message;
+                crash::point(crash::SENDING, exchange.as_str().trim_start_matches("ev."));
                 channel.basic_publish(exchange, routing_key, options, &body, properties).await
             };
             match written {

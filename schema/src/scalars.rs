@@ -4,7 +4,7 @@
 use std::fmt;
 
 use async_graphql::{InputObject, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
-use chrono::{SecondsFormat, Utc};
+use chrono::{NaiveDate, SecondsFormat, Utc};
 use vostro_kernel::{Currency, MoneyError};
 
 use crate::faults::{bad_user_input, invalid_value};
@@ -128,6 +128,32 @@ impl ScalarType for DateTime {
 
     fn to_value(&self) -> Value {
         Value::String(self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// A day of the calendar, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(pub NaiveDate);
+
+impl From<NaiveDate> for Date {
+    fn from(day: NaiveDate) -> Self {
+        Self(day)
+    }
+}
+
+/// A day as ISO 8601 text, such as `2026-03-01`. The bank's days are those of UTC.
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#section-5.6")]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        const EXPECTED: &str = "write a day as year, month and day, such as \"2026-03-01\"";
+        let Value::String(text) = value else { return Err(invalid_value(EXPECTED)) };
+        let day: NaiveDate = text.parse().map_err(|_| invalid_value(EXPECTED))?;
+        // chrono reads other spellings too, and years of more digits than the database has days for.
+        if text.len() == 10 && day.to_string() == text { Ok(Self(day)) } else { Err(invalid_value(EXPECTED)) }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
     }
 }
 
@@ -260,6 +286,15 @@ mod tests {
         let instant = DateTime::parse(Value::String("2026-03-01T10:30:00.123456+01:00".into())).expect("RFC 3339");
         assert_eq!(instant.to_value(), Value::String("2026-03-01T09:30:00.123Z".into()));
         assert!(!parse::<DateTime>("2026-03-01"));
+    }
+
+    #[test]
+    fn a_day_is_written_in_one_way() {
+        let day = Date::parse(Value::String("2026-03-01".into())).expect("a day");
+        assert_eq!(day.to_value(), Value::String("2026-03-01".into()));
+        for text in ["", "2026-3-1", "2026-02-29", "+12026-01-01", "2026-03-01T00:00:00Z", "01.03.2026"] {
+            assert!(!parse::<Date>(text), "{text}");
+        }
     }
 
     #[test]

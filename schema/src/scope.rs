@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vostro_kernel::{Ids, RequestContext};
+use vostro_messaging::trace::Step;
 
 use crate::stitch::Charge;
 
@@ -17,16 +18,23 @@ pub struct RequestScope {
     ids: Arc<dyn Ids>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     budget: Option<Arc<dyn Charge>>,
+    /// Its span, which ends with it.
+    _step: Option<Step>,
 }
 
 impl RequestScope {
     pub fn new(context: RequestContext, ids: Arc<dyn Ids>) -> Self {
-        Self { context, ids, shared: Mutex::default(), budget: None }
+        Self { context, ids, shared: Mutex::default(), budget: None, _step: None }
     }
 
     /// Lets the caller pay for the operation out of this budget. Without one it is free, and its cost is not told.
     pub fn with_budget(self, budget: Option<Arc<dyn Charge>>) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Lets the operation be a span of its trace, as long as anything of it goes on.
+    pub fn with_step(self, step: Option<Step>) -> Self {
+        Self { _step: step, ..self }
     }
 
     /// What the operation is paid from.

@@ -124,6 +124,12 @@ rabbit_wait() {
   say "rabbitmq: ready on port $AMQP_PORT, dashboard on http://127.0.0.1:$MGMT_PORT"
 }
 
+# rabbit_tool ARGS...: rabbitmqctl.
+rabbit_tool() {
+  rabbit_environment
+  env -i "${RABBIT_ENVIRONMENT[@]}" "$RABBIT_HOME/sbin/rabbitmqctl" "$@"
+}
+
 # SIGTERM lets the node finish; rabbitmqctl would start a second virtual machine for the same effect. A node that has
 # only just been started loses the signal, so it is sent again.
 rabbit_stop() {

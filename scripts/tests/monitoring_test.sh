@@ -13,8 +13,8 @@ cd "$ROOT"
 
 alerts() { sed -n 's/^ *- alert: //p' monitoring/rules.yml; }
 pages() { find runbooks -name '*.md' ! -name README.md -exec basename {} .md \;; }
-# The bank's own metrics that the rules ask for, without the suffixes Prometheus adds to a histogram.
-metrics() { grep -oE '\bvostro_[a-z_]+' monitoring/rules.yml | sed -E 's/_(bucket|count|sum)$//' | sort -u; }
+# The bank's own metrics that rules and dashboards ask for, without the suffixes Prometheus adds to a histogram.
+metrics() { grep -ohE '\bvostro_[a-z_]+' monitoring/rules.yml monitoring/grafana/provisioning/dashboards/*.json | sed -E 's/_(bucket|count|sum)$//' | sort -u; }
 # Commands a page tells the reader to type, as far as the subcommand: "outbox status".
 commands() { grep -rhoE '\bvostro [a-z-]+( [a-z]+)?' runbooks | sort -u; }
 

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use metrics::gauge;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 use vostro_kernel::{Ids as _, SystemIds};
+use vostro_messaging::claim::{ClaimSweeper, Redeeming};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::rpc::Callee;
 use vostro_messaging::{
-    AdmissionWatch, ConsumptionSwitch, Foundation, Intake, Manifest, Module, Relay, RetryWorker, ScheduleWorker,
+    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, Relay, RetryWorker,
+    ScheduleWorker,
 };
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
-use vostro_rabbitmq::topology::{diff, read_live};
+use vostro_rabbitmq::topology::{LiveTopology, diff, read_live};
 use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
 };
@@ -118,6 +121,10 @@ impl Bank {
                     health.serving();
                     verified.cancel();
                 }
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = watch_topology(&topology, &management, &vhost, &health) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -133,7 +140,8 @@ impl Bank {
         here: &(Uuid, String),
         verified: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let Manifest { module: name, publish_linger, .. } = module.manifest();
+        let manifest = module.manifest();
+        let Manifest { module: name, publish_linger, .. } = manifest;
         let (partitions, times) = (config.messaging.partitions(), config.messaging.lease_times());
         let Foundation { pool, outbox, asking, .. } = foundation.clone();
         let endpoint = broker::endpoint_of(&config.broker, name)?;
@@ -156,10 +164,11 @@ impl Bank {
         self.consuming.spawn(switch.clone().watch(name, pool.clone(), self.stop_consuming.clone()));
         let broker = Arc::new(AmqpBroker::new(consuming.clone()));
         for bound in module.handlers() {
+            let handler: Arc<dyn Handler> = Arc::new(Redeeming::new(bound.handler, asking.clone(), &manifest));
             let queues = bound.subscription.queues(partitions);
             let intake = Intake::new(bound.subscription, foundation, config.messaging.retry_schedule(), switch.clone());
-            let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&bound.handler));
-            let (keeper, handler, broker) = (keeper.clone(), bound.handler, broker.clone());
+            let worker = RetryWorker::new(Arc::clone(&intake), Arc::clone(&handler));
+            let (keeper, handler, broker) = (keeper.clone(), handler, broker.clone());
             self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), move |stop| {
                 consume_whenever_held(keeper, queues, intake, handler, broker, stop)
             }));
@@ -176,6 +185,8 @@ impl Bank {
 
         let watch = AdmissionWatch::new(name, pool.clone(), config.messaging.admission(), outbox.gate().clone());
         self.consuming.spawn(watch.run(self.stop_consuming.clone()));
+        let sweeper = ClaimSweeper::new(name, pool.clone(), config.messaging.claims_kept());
+        self.consuming.spawn(sweeper.run(self.stop_consuming.clone()));
         self.consuming.spawn(ScheduleWorker::new(name, pool, outbox).run(self.stop_consuming.clone()));
         for work in module.background(self.stop_consuming.clone()) {
             self.consuming.spawn(work);
@@ -240,12 +251,10 @@ async fn verify_broker(
 ) {
     let mut said = String::new();
     loop {
-        let detail = match read_live(management, vhost).await.map(|live| diff(topology, &live)) {
-            Ok(differences) if differences.iter().any(Difference::is_harmful) => {
-                let names = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                format!("the topology differs (run `vostro topology apply`): {names}")
-            }
-            Ok(_) => match connections.iter().find_map(not_connected) {
+        let detail = match read_live(management, vhost).await.map(|live| wrong(topology, &live, Difference::is_harmful))
+        {
+            Ok(Some(detail)) => detail,
+            Ok(None) => match connections.iter().find_map(not_connected) {
                 None => {
                     health.set_broker(Component { ok: true, detail: "the topology is right".to_owned() });
                     info!("the broker's topology is right");
@@ -262,6 +271,50 @@ async fn verify_broker(
         health.set_broker(Component { ok: false, detail });
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// Looks again and again whether the broker still has everything. A queue or a binding that somebody deletes loses events
+/// for its subscriber without anybody noticing, so the bank is not ready until it is there again. A broker that does not
+/// answer is another matter: nothing is lost while it is away. So is what was changed: that is how the next release
+/// prepares the broker while this one runs.
+async fn watch_topology(topology: &Topology, management: &ManagementClient, vhost: &str, health: &Health) {
+    const EVERY: Duration = Duration::from_secs(10);
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let component = match read_live(management, vhost).await.map(|live| wrong(topology, &live, is_missing)) {
+            Ok(None) => Component { ok: true, detail: "the topology is right".to_owned() },
+            Ok(Some(detail)) => Component { ok: false, detail },
+            Err(error) => {
+                debug!(%error, "the broker's topology cannot be looked at");
+                continue;
+            }
+        };
+        if component.detail != said {
+            if !component.ok {
+                error!(detail = component.detail, "not ready: subscribers may be losing events");
+            } else if !said.is_empty() {
+                info!("ready again: the broker's topology is right");
+            }
+            said.clone_from(&component.detail);
+        }
+        gauge!("vostro_topology_differs").set(if component.ok { 0.0 } else { 1.0 });
+        health.set_broker(component);
+    }
+}
+
+const fn is_missing(difference: &Difference) -> bool {
+    matches!(difference, Difference::Missing { .. })
+}
+
+/// How the broker differs and what to do about it, in words, if it does so in any way that counts.
+fn wrong(topology: &Topology, live: &LiveTopology, counts: fn(&Difference) -> bool) -> Option<String> {
+    let differences = diff(topology, live);
+    if !differences.iter().any(counts) {
+        return None;
+    }
+    let names = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Some(format!("the topology differs (run `vostro topology apply`): {names}"))
 }
 
 fn not_connected(connection: &Supervisor) -> Option<String> {

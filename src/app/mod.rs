@@ -139,12 +139,19 @@ impl Modules {
 fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundation> {
     Ok(Foundation {
         pool: database::module_pool(&config.database, module, config.messaging.silence())?,
-        outbox: Outbox::default(),
+        outbox: outbox(config, module),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         company: Company::default(),
         asking: Asking::new(module),
     })
+}
+
+/// A module that answers for the data of its events may leave it behind.
+fn outbox(config: &Config, module: &str) -> Outbox {
+    let claim = format!("{module}.claim.v1");
+    let answers = manifests().iter().any(|manifest| manifest.serves.contains(&claim.as_str()));
+    if answers { Outbox::claiming(config.messaging.claim_over_bytes) } else { Outbox::default() }
 }
 
 /// Modules after those they depend on. A circle keeps its order: events flow both ways, only the start has a first.

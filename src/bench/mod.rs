@@ -1,7 +1,9 @@
-//! `vostro bench`: what the running bank can do on this machine, measured from outside, beside a yardstick.
+//! `vostro bench`: what the running bank can do on this machine, measured from outside, and what its messaging can do,
+//! each beside a yardstick.
 
 mod cpu;
 mod load;
+mod messaging;
 mod pgbench;
 mod scrape;
 mod setup;
@@ -17,6 +19,8 @@ use crate::client::Connection;
 use crate::config::Config;
 use crate::demo::BankProcess;
 use load::{Measured, Pace};
+
+pub use messaging::{MessagingBenchOptions, messaging};
 
 /// How to measure transfers.
 #[derive(Debug, Clone, clap::Args)]

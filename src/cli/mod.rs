@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchOptions;
+use crate::bench::{BenchOptions, MessagingBenchOptions};
 use crate::config::Config;
 use crate::demo::DemoOptions;
 
@@ -58,7 +58,7 @@ enum Command {
         after_help = "Examples:\n  vostro demo\n  vostro demo --seed 7 --customers 200\n  vostro demo --data ../shared/data/berka"
     )]
     Demo(DemoOptions),
-    /// Measure the running bank.
+    /// Measure the bank.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// The ledger's proof.
@@ -105,6 +105,11 @@ enum BenchCommand {
         after_help = "Examples:\n  vostro bench transfers\n  vostro bench transfers --clients 64 --seconds 30\n  vostro bench transfers --hot-account"
     )]
     Transfers(BenchOptions),
+    /// Relay, broker and consumer: throughput, latencies under load, and what an outage of the broker costs.
+    #[command(
+        after_help = "Needs both servers and no bank: it makes a database and a virtual host of its own and removes them.\n\nExamples:\n  vostro bench messaging\n  vostro bench messaging --events 20000 --seconds 5 --json\n  vostro bench messaging --require-goals"
+    )]
+    Messaging(MessagingBenchOptions),
 }
 
 /// Runs the command of this process's arguments.
@@ -135,6 +140,7 @@ pub async fn run() -> ExitCode {
         Command::Topology(command) => topology::run(&config, &command).await,
         Command::Demo(options) => play_demo(&config, file, &options).await,
         Command::Bench(BenchCommand::Transfers(options)) => crate::bench::transfers(&config, file, &options).await,
+        Command::Bench(BenchCommand::Messaging(options)) => crate::bench::messaging(&config, &options).await,
         Command::Ledger(command) => ledger::run(&config, &command).await,
         Command::Audit(command) => audit::run(&config, &command).await,
         Command::Parked(command) => parked::run(&config, &command).await,

@@ -98,13 +98,13 @@ pub async fn run(config: &Config, arguments: &RepublishArgs) -> anyhow::Result<b
         let reason = arguments.reason.as_deref().unwrap_or_default();
         operation.reason = Some(format!("positions {} to {}: {reason}", range.first, range.last));
         operation.count = count;
-        let mut transaction = foundation.pool.begin().await?;
+        let mut transaction = foundation.begin().await?;
         operation.tell_in_tx(&foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
         transaction.commit().await?;
         each_page(&archive, range, "Events go to the outbox", async |events| {
             let wanted = events.into_iter().filter(|event| arguments.wants(event));
             let again = wanted.map(|event| NewEvent::again(event.envelope, &event.data)).collect();
-            let mut transaction = foundation.pool.begin().await?;
+            let mut transaction = foundation.begin().await?;
             foundation.outbox.append_in_tx(&mut transaction, again).await?;
             transaction.commit().await?;
             Ok(())

@@ -17,6 +17,7 @@ pub struct ServeOptions {
 /// Serves until SIGTERM or SIGINT, then drains.
 pub async fn run(config: Config, options: &ServeOptions) -> anyhow::Result<bool> {
     telemetry::start_logging(&config.log).map_err(anyhow::Error::msg)?;
+    let traces = telemetry::start_tracing(&config.tracing).map_err(anyhow::Error::msg)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if options.migrate {
@@ -31,5 +32,9 @@ pub async fn run(config: Config, options: &ServeOptions) -> anyhow::Result<bool>
         _ = interrupt.recv() => info!("interrupted: draining"),
     }
     // A drain that hangs must not keep the process: what is not published waits in the outbox.
-    Ok(tokio::time::timeout(limit, bank.stop()).await.is_ok())
+    let stopped = tokio::time::timeout(limit, bank.stop()).await.is_ok();
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    Ok(stopped)
 }

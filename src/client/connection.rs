@@ -27,6 +27,7 @@ pub struct Connection {
     address: SocketAddr,
     sender: http1::SendRequest<Full<Bytes>>,
     authorization: Option<String>,
+    traceparent: Option<String>,
 }
 
 impl Connection {
@@ -38,12 +39,17 @@ impl Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends by itself when the sender is dropped or the bank closes the connection; the sender then reports it.
         tokio::spawn(connection);
-        Ok(Self { address, sender, authorization: None })
+        Ok(Self { address, sender, authorization: None, traceparent: None })
     }
 
     /// Sends this access token with every request from now on.
     pub fn log_in_with(&mut self, access_token: &str) {
         self.authorization = Some(format!("Bearer {access_token}"));
+    }
+
+    /// Lets every request from now on belong to this W3C trace context.
+    pub fn trace_as(&mut self, traceparent: &str) {
+        self.traceparent = Some(traceparent.to_owned());
     }
 
     /// Runs a document and returns the whole answer, errors included.
@@ -85,6 +91,9 @@ impl Connection {
             .header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
         }
         let request = request.body(Full::new(body)).expect("method, path and headers are well formed");
         let response = self.sender.send_request(request).await?;

@@ -13,9 +13,9 @@ use super::Operations;
 
 /// How the bank and what it stands on are doing.
 ///
-/// *Live*: the process runs. *Ready*: it has started, the broker's topology was right when it did, and the database
-/// answers. A broker that goes away later does not make the bank unready: commands are accepted and events wait in the
-/// outbox.
+/// *Live*: the process runs. *Ready*: it has started, the broker's topology was right when it was last seen, and the
+/// database answers. A broker that goes away does not make the bank unready: commands are accepted and events wait in the
+/// outbox. One that lacks a queue does: what is published meanwhile never reaches its subscriber.
 pub struct Health {
     pools: Vec<(&'static str, PgPool)>,
     connections_per_module: u32,
@@ -98,6 +98,8 @@ impl Health {
         }
         if !self.serving.load(Ordering::Acquire) {
             reasons.push(format!("the bank is starting: {}", self.broker().detail));
+        } else if !self.broker().ok {
+            reasons.push(self.broker().detail);
         }
         let away = databases.iter().filter(|(_, component, _)| !component.ok);
         reasons.extend(away.map(|(module, component, _)| format!("the database of {module} {}", component.detail)));

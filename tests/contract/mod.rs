@@ -1,6 +1,7 @@
 //! What modules, brokers and clients rely on, and what is generated from it.
 
 mod asyncapi;
+mod metrics;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -72,7 +72,7 @@ async fn everything_is_held_by(world: &World, processes: &[u32]) {
 
 /// What the subscribers' own tables say about order: every aggregate's sequence without a gap and, in the archive, stored
 /// in its order.
-async fn order_held(world: &World) {
+pub async fn order_held(world: &World) {
     let none = |what: &'static str, query: &'static str| async move {
         assert_eq!(world.count(query).await, 0, "{what}");
     };

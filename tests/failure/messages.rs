@@ -17,7 +17,7 @@ use vostro_rabbitmq::topology::user_name;
 use crate::support::{Person, Staff, World, eventually};
 
 /// An administrator's, who may do everything.
-pub(super) async fn channel(world: &World) -> (Connection, Channel) {
+pub async fn channel(world: &World) -> (Connection, Channel) {
     open(world.config.broker.url.expose_secret()).await
 }
 
@@ -81,13 +81,7 @@ async fn captured(channel: &Channel) -> Vec<Captured> {
     messages
 }
 
-pub(super) async fn publish(
-    channel: &Channel,
-    exchange: &str,
-    routing_key: &str,
-    properties: BasicProperties,
-    body: &[u8],
-) {
+pub async fn publish(channel: &Channel, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {
     channel
         .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
         .await

@@ -1,9 +1,14 @@
 mod admission;
 mod crash_points;
 mod decisions;
-mod instances;
+mod handlers;
+pub mod instances;
 mod load;
-mod messages;
-mod parking;
-mod projections;
+pub mod messages;
+mod network;
+pub mod parking;
+pub mod projections;
 mod servers;
+pub mod statements;
+mod topology;
+mod traces;

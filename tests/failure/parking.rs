@@ -7,22 +7,22 @@ use crate::support::people::{PASSWORD, transfer_input};
 use crate::support::{Person, Staff, World, eventually};
 
 /// The ledger refuses to book 6.66 for as long as this stands: not by a rule of the domain, but as a defect would.
-const BREAK: &str = "
+pub(super) const BREAK: &str = "
     create function account.break_down() returns trigger language plpgsql as $$
     begin
         if abs(new.amount) = 666 then raise exception 'something is broken'; end if;
         return new;
     end $$;
     create trigger broken before insert on account.entry for each row execute function account.break_down();";
-const MEND: &str = "drop trigger broken on account.entry";
+pub(super) const MEND: &str = "drop trigger broken on account.entry";
 
 /// An event that nobody but the archive takes.
 const CHANGED: &str = "notification.preference-changed.v1";
 
 const PARKED: &str = "select count(*) from account.parked_message where subscription = 'account.postings'";
-const BOOKED: &str = "select count(*) from account.entry where abs(amount) = 666";
+pub(super) const BOOKED: &str = "select count(*) from account.entry where abs(amount) = 666";
 
-pub(super) async fn statement(world: &World, sql: &str) {
+pub async fn statement(world: &World, sql: &str) {
     let pool = world.pool().await;
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.expect("the owner may do this");
     pool.close().await;
@@ -37,12 +37,12 @@ async fn send_poison(from: &Person, to: &Person) {
     }
 }
 
-async fn until_parked(world: &World, messages: i64) {
+pub(super) async fn until_parked(world: &World, messages: i64) {
     eventually("the posting is parked", || async { (world.count(PARKED).await == messages).then_some(()) }).await;
 }
 
 /// Runs an operator's command that prints JSON.
-pub(super) async fn as_operator(world: &World, arguments: &[&str], who: &str) -> Result<Value, String> {
+pub async fn as_operator(world: &World, arguments: &[&str], who: &str) -> Result<Value, String> {
     let mut command = world.command(arguments);
     command.args(["--json", "--operator", who]).env("VOSTRO_OPERATOR_PASSWORD", PASSWORD);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");

@@ -27,7 +27,7 @@ const STALE: &str = "select count(*) from account.balance b left join transactio
     where (v.balance_sequence, v.available_minor) is distinct from
         (b.sequence, b.posted - b.pending_out - b.locked + b.overdraft_limit) and b.sequence > 0";
 
-async fn compared(world: &World, name: &str) -> (bool, Value) {
+pub async fn compared(world: &World, name: &str) -> (bool, Value) {
     let (status, report) = world.json_command(&["projection", "rebuild", name, "--dry-run", "--json"]).await;
     assert_eq!(report["changed"], Value::Null, "comparing changes nothing");
     (status.success(), report)

@@ -1,5 +1,9 @@
 //! The servers the bank stands on are killed and come back, under load.
 
+use serde_json::json;
+use vostro::client::documents;
+
+use crate::support::people::transfer_input;
 use crate::support::{Person, PrivateServers, Staff, World, eventually};
 
 use super::load::{Load, nothing_is_lost_or_doubled};
@@ -63,6 +67,45 @@ async fn the_broker_is_stopped_for_a_while_and_the_outbox_drains_by_itself() {
     })
     .await;
     scene.proves_itself(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_broker_is_short_of_memory_commands_are_accepted_and_events_wait() {
+    let scene = Scene::set().await;
+    scene.servers.memory_alarm(true);
+    let load = scene.load();
+    load.progresses_by(200).await;
+    let waiting = scene.world.count("select count(*) from transaction.outbox").await;
+    assert!(waiting >= 200, "only {waiting} events wait for the broker");
+    scene.servers.memory_alarm(false);
+    eventually("the outbox has drained", || async {
+        let waiting = scene.world.count("select count(*) from transaction.outbox").await;
+        (waiting < 50).then_some(())
+    })
+    .await;
+    scene.proves_itself(load).await;
+}
+
+/// What the broker had confirmed and nobody had taken yet is lost with its disk, so nothing is on its way when it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lost_its_disk_is_set_up_again_and_what_was_accepted_meanwhile_arrives() {
+    let scene = Scene::set().await;
+    let load = scene.load();
+    load.progresses_by(100).await;
+    let mut accepted = load.finish().await;
+    nothing_is_lost_or_doubled(&scene.world, &accepted).await;
+    scene.servers.wipe_the_broker();
+    let ada = &scene.ada;
+    let input = transfer_input("without-topology", &ada.account, &scene.bob.account, "1.00", "NONE");
+    let mut connection = ada.connection().await;
+    let answer = connection.data(documents::TRANSFER, json!({"input": input})).await.expect("an answer");
+    let id = answer["transferCreate"]["transaction"]["id"].as_str().expect("accepted").to_owned();
+    accepted.insert("without-topology".to_owned(), id);
+    scene.world.provision_broker().await;
+    nothing_is_lost_or_doubled(&scene.world, &accepted).await;
+    let later = ada.transfer("with-topology", &scene.bob.account, "1.00").await;
+    assert_eq!(later["transaction"]["status"], "COMPLETED");
+    assert!(scene.bank.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

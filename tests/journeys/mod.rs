@@ -1,7 +1,9 @@
 mod banking;
+mod benchmarks;
 mod demo;
 mod operating;
 mod operations;
 mod payee;
 mod refusals;
 mod subscriptions;
+mod traces;

@@ -142,6 +142,7 @@ impl Values<'_> {
                 "Boolean" => "true".to_owned(),
                 "Decimal" => "\"1.00\"".to_owned(),
                 "CurrencyCode" => "\"EUR\"".to_owned(),
+                "Date" => "\"2026-01-01\"".to_owned(),
                 "DateTime" => "\"2026-01-01T00:00:00.000Z\"".to_owned(),
                 "String" | "IdempotencyKey" => format!("\"{}\"", self.key),
                 other => match self.schema.named(other) {
@@ -158,7 +159,8 @@ impl Values<'_> {
 
     fn prefix(&self, argument: &str) -> &'static str {
         let name = if matches!(argument, "id" | "ids") { self.field } else { argument };
-        let known = [("user", "usr"), ("owner", "usr"), ("transaction", "txn"), ("notification", "ntf")];
+        let known =
+            [("user", "usr"), ("owner", "usr"), ("transaction", "txn"), ("notification", "ntf"), ("statement", "stm")];
         known.into_iter().find(|(word, _)| name.starts_with(word)).map_or("acc", |(_, prefix)| prefix)
     }
 }

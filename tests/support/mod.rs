@@ -1,9 +1,12 @@
 //! A bank of one's own for each test.
 
+mod collector;
 pub mod people;
+mod port;
 mod servers;
 mod world;
 
+pub use collector::{Collector, Span, traced_bank};
 pub use people::{Person, Staff};
 pub use servers::{PrivateServers, Servers};
 pub use world::{BankProcess, World};

@@ -68,6 +68,13 @@ impl Person {
         connect(self.address, &self.token).await
     }
 
+    /// The same while the bank may be down.
+    pub async fn try_connection(&self) -> Option<Connection> {
+        let mut connection = Connection::open(self.address).await.ok()?;
+        connection.log_in_with(&self.token);
+        Some(connection)
+    }
+
     /// Asks for a transfer and waits for its end.
     pub async fn transfer(&self, key: &str, to: &str, amount: &str) -> Value {
         let mut connection = self.connection().await;

@@ -79,6 +79,18 @@ impl PrivateServers {
         self.script(&["up", service]);
     }
 
+    /// The broker's disk is lost: it comes back knowing nothing.
+    pub fn wipe_the_broker(&self) {
+        self.stop("rabbitmq");
+        std::fs::remove_dir_all(self.folder.join("rabbit")).expect("the broker's data can be deleted");
+        self.start_again("rabbitmq");
+    }
+
+    /// Whether the broker has too little memory to take messages.
+    pub fn memory_alarm(&self, on: bool) {
+        self.script(&["ctl", "set_vm_memory_high_watermark", "absolute", if on { "1MB" } else { "1GB" }]);
+    }
+
     fn addresses(&self) -> Servers {
         let text = self.script(&["env"]);
         let value = |name: &str| {

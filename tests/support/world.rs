@@ -1,5 +1,7 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,17 +14,23 @@ use vostro::app::{self, Bank};
 use vostro::config::Config;
 use vostro::database;
 use vostro_rabbitmq::ManagementClient;
-use vostro_rabbitmq::topology::apply;
+use vostro_rabbitmq::topology::{UNROUTED_QUEUE, apply};
 
+use super::port::Port;
 use super::{Servers, eventually};
+
+/// With this in the environment, the world of a test that fails is left as it is, to be looked into.
+const KEEP: &str = "VOSTRO_TEST_KEEP";
 
 /// A migrated database, a virtual host with the topology, and the configuration of a bank on both. Gone when dropped.
 pub struct World {
     pub config: Config,
     name: String,
     server: PgConnectOptions,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     expects_parked: AtomicBool,
+    /// Where its banks listen.
+    ports: Mutex<Vec<Port>>,
 }
 
 impl World {
@@ -45,9 +53,17 @@ impl World {
         connection.close().await.expect("a clean goodbye");
 
         let folder = std::env::temp_dir().join(&name);
-        let config = configuration(servers, &name, &folder, messaging);
+        let port = Port::free();
+        let config = configuration(servers, &name, &folder, &port, messaging);
         database::migrate(&config.database, &app::schemas(), |_| ()).await.expect("the database can be migrated");
-        let world = Self { config, name, server, folder, expects_parked: AtomicBool::new(false) };
+        let world = Self {
+            config,
+            name,
+            server,
+            folder,
+            expects_parked: AtomicBool::new(false),
+            ports: Mutex::new(vec![port]),
+        };
         world.provision_broker().await;
         world
     }
@@ -69,38 +85,66 @@ impl World {
         &self.name
     }
 
+    /// The database server's, for a proxy before it.
+    pub fn database_address(&self) -> SocketAddr {
+        let host = (self.server.get_host(), self.server.get_port());
+        host.to_socket_addrs().expect("a host").next().expect("an address")
+    }
+
+    /// The database of this world as it is found at another address.
+    pub fn database_url_through(&self, address: SocketAddr) -> String {
+        at(self.config.database.url.expose_secret(), address)
+    }
+
+    /// The broker, for a proxy before it.
+    pub fn broker_address(&self) -> SocketAddr {
+        let url = self.config.broker.url.expose_secret();
+        let place =
+            url.rsplit_once('@').and_then(|(_, place)| place.split_once('/')).expect("an address with a user").0;
+        place.to_socket_addrs().expect("a host and a port").next().expect("an address")
+    }
+
+    /// The virtual host of this world as it is found at another address.
+    pub fn broker_url_through(&self, address: SocketAddr) -> String {
+        at(self.config.broker.url.expose_secret(), address)
+    }
+
     /// Where this world keeps files.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// A bank in this process, ready.
     pub async fn open_bank(&self) -> Bank {
         let bank = Bank::start(self.config.clone()).await.expect("the bank starts");
-        until_ready(bank.address()).await;
+        let address = bank.address();
+        eventually("the bank is ready", || async { is_ready(address).await.then_some(()) }).await;
         bank
     }
 
     /// A bank in a process of its own, ready, with these additional environment variables.
     pub async fn spawn_bank(&self, environment: &[(&str, &str)]) -> BankProcess {
-        let process = self.spawn_bank_without_waiting(environment);
-        until_ready(self.config.http.address).await;
+        let mut process = self.spawn_bank_without_waiting(environment);
+        process.until_ready(self.config.http.address).await;
         process
     }
 
     /// One more instance of the bank, ready, at an address of its own.
     pub async fn spawn_another(&self) -> (BankProcess, SocketAddr) {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let process = self.spawn_bank_without_waiting(&[("VOSTRO__HTTP__ADDRESS", &address.to_string())]);
-        until_ready(address).await;
+        let port = Port::free();
+        let address = port.address();
+        self.ports.lock().expect("nobody panicked with it").push(port);
+        let mut process = self.spawn_bank_without_waiting(&[("VOSTRO__HTTP__ADDRESS", &address.to_string())]);
+        process.until_ready(address).await;
         (process, address)
     }
 
     pub fn spawn_bank_without_waiting(&self, environment: &[(&str, &str)]) -> BankProcess {
         let mut command = self.command(&["serve"]);
-        let log = std::fs::File::create(self.folder.join(format!("{}.log", Uuid::now_v7()))).expect("a log file");
-        let child = command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log).spawn();
-        BankProcess { child: child.expect("the bank's program can be started") }
+        let log = self.folder.join(format!("{}.log", Uuid::now_v7()));
+        let said = std::fs::File::create(&log).expect("a log file");
+        let child = command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(said).spawn();
+        BankProcess { child: child.expect("the bank's program can be started"), log }
     }
 
     /// The bank's program with this world's configuration.
@@ -145,11 +189,14 @@ impl World {
         let (status, parked) = self.json_command(&["parked", "list", "--json"]).await;
         assert!(status.success(), "messages are parked: {parked}");
         let management = self.management();
+        let mut ours = app::topology(&self.config).expect("the manifests agree").queues;
+        // What nobody subscribes to.
+        ours.remove(UNROUTED_QUEUE);
         eventually("every delivery is acknowledged", || async {
             let queues = management.queues(&self.name).await.ok()?;
-            // What nobody subscribes to ends in ev.unrouted, and tests bind queues of their own.
-            let mut used = queues.iter().filter(|queue| queue.consumers > 0);
-            used.all(|queue| queue.messages == 0).then_some(())
+            // Also queues that nobody consumes, which is how events stay behind. Tests bind queues of their own, though.
+            let mut ours = queues.iter().filter(|queue| ours.contains_key(&queue.name));
+            ours.all(|queue| queue.messages == 0).then_some(())
         })
         .await;
     }
@@ -181,6 +228,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os(KEEP).is_some() {
+            eprintln!("kept: database and virtual host {}, logs in {}", self.name, self.folder.display());
+            return;
+        }
         let (server, name, management) = (self.server.clone(), self.name.clone(), self.management());
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -214,9 +265,28 @@ async fn parked_keys(database: &PgConnectOptions) -> sqlx::Result<i64> {
 /// A bank as a process, ended when dropped.
 pub struct BankProcess {
     child: Child,
+    log: PathBuf,
 }
 
 impl BankProcess {
+    /// # Panics
+    /// When it ends instead, with what it said.
+    async fn until_ready(&mut self, address: SocketAddr) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_ready(address).await {
+            if let Some(status) = self.child.try_wait().expect("the process can be asked") {
+                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("the bank ended before it was ready ({status}): {said}");
+            }
+            assert!(Instant::now() < deadline, "the bank was not ready within a minute");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked").is_some()
+    }
+
     /// Waits for the process to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -269,16 +339,19 @@ impl Drop for BankProcess {
     }
 }
 
-async fn until_ready(address: SocketAddr) {
-    eventually("the bank is ready", || async {
-        let mut connection = vostro::client::Connection::open(address).await.ok()?;
-        let (status, _) = connection.get("/health/ready").await.ok()?;
-        status.is_success().then_some(())
-    })
-    .await;
+/// The same thing at another address.
+fn at(url: &str, address: SocketAddr) -> String {
+    let (scheme_and_user, place) = url.rsplit_once('@').expect("an address with a user");
+    let (_, name) = place.split_once('/').expect("an address with a name at the end");
+    format!("{scheme_and_user}@{address}/{name}")
 }
 
-fn configuration(servers: &Servers, name: &str, folder: &std::path::Path, messaging: &str) -> Config {
+async fn is_ready(address: SocketAddr) -> bool {
+    let Ok(mut connection) = vostro::client::Connection::open(address).await else { return false };
+    connection.get("/health/ready").await.is_ok_and(|(status, _)| status.is_success())
+}
+
+fn configuration(servers: &Servers, name: &str, folder: &Path, port: &Port, messaging: &str) -> Config {
     let (database, _) = servers.database_url.rsplit_once('/').expect("the test database URL names a database");
     let text = format!(
         r#"
@@ -291,7 +364,7 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path, messag
         management_url = "{management}"
         module_secret = "the broker's module secret of all tests"
         [http]
-        address = "127.0.0.1:{port}"
+        address = "{address}"
         drain_seconds = 20
         [log]
         format = "text"
@@ -311,21 +384,13 @@ fn configuration(servers: &Servers, name: &str, folder: &std::path::Path, messag
         "#,
         broker = servers.amqp_url,
         management = servers.management_url,
-        port = free_port(),
+        address = port.address(),
         folder = folder.join("mails").display(),
     );
     std::fs::create_dir_all(folder).expect("the temporary folder is writable");
     let file = folder.join("vostro.toml");
     std::fs::write(&file, text).expect("the configuration can be written");
     Config::load(Some(&file)).expect("the configuration of the tests is good")
-}
-
-/// A port nobody listens on just now, below the range the kernel gives to outgoing connections.
-fn free_port() -> u16 {
-    let first = 24_000 + u16::try_from(std::process::id() % 4000).expect("below 4000");
-    (first..30_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("one of thousands of ports is free")
 }
 
 async fn run(connection: &mut PgConnection, statement: &str) {

@@ -1,13 +1,17 @@
 //! What the account module is asked.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Query;
 
+/// Data of an event that was too large to travel; see [`super::claim`].
+pub const CLAIM: &str = "account.claim.v1";
+
 /// What has the ledger decided about these transactions?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostingDecisionsV1 {
     /// At most [`PostingDecisionsV1::LIMIT`].
@@ -26,13 +30,13 @@ impl Query for PostingDecisionsV1 {
 
 /// What is final. A transaction that is not in it is *not decided yet*: the ledger may still book or refuse it, now or in
 /// a week, so nobody may conclude from its absence that it failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostingDecisionsAnswerV1 {
     pub decided: Vec<PostingDecisionV1>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostingDecisionV1 {
     pub transaction_id: Uuid,

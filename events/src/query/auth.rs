@@ -1,12 +1,13 @@
 //! What the auth module is asked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Query;
 
 /// Is this the name of that customer? The name itself does not leave the auth module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NameCheckV1 {
     pub user_id: Uuid,
@@ -24,7 +25,7 @@ impl Query for NameCheckV1 {
     type Answer = NameCheckAnswerV1;
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NameCheckAnswerV1 {
     pub result: NameCheckResult,
@@ -33,7 +34,7 @@ pub struct NameCheckAnswerV1 {
     pub suggestion: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum NameCheckResult {
     Match,

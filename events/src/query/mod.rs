@@ -8,6 +8,10 @@
 
 pub mod account;
 pub mod auth;
+mod catalog;
+pub mod claim;
+
+pub use catalog::{QueryDescription, queries};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,7 +1,11 @@
+use chrono::TimeDelta;
 use serde::Deserialize;
 use vostro_kernel::Currency;
 
 use crate::domain::IbanScheme;
+
+/// More would be parts that take long to write, and to read.
+const MOST_PART_ENTRIES: u16 = 10_000;
 
 /// What a bank decides about its accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,6 +19,12 @@ pub struct Config {
     pub iban_country: String,
     /// The bank's code in its account numbers, capital letters and digits.
     pub iban_bank_code: String,
+    /// How many entries are in a part of a statement: what is written in one transaction, and travels in one event.
+    pub statement_part_entries: u16,
+    /// A statement that is not ready after so many minutes has failed.
+    pub statement_patience_minutes: u16,
+    /// For how long a statement can be read. The event archive has it longer.
+    pub statements_kept_days: u16,
 }
 
 impl Default for Config {
@@ -25,6 +35,9 @@ impl Default for Config {
             default_currency: currency("EUR"),
             iban_country: "LT".to_owned(),
             iban_bank_code: "99999".to_owned(),
+            statement_part_entries: 2_000,
+            statement_patience_minutes: 60,
+            statements_kept_days: 90,
         }
     }
 }
@@ -35,7 +48,21 @@ impl Config {
     /// # Errors
     /// A sentence naming the key and what is wrong with it.
     pub fn validate(&self) -> Result<(), String> {
+        if !(1..=MOST_PART_ENTRIES).contains(&self.statement_part_entries) {
+            return Err(format!("statement_part_entries: between 1 and {MOST_PART_ENTRIES}"));
+        }
+        if self.statement_patience_minutes == 0 || self.statements_kept_days == 0 {
+            return Err("statement_patience_minutes and statements_kept_days: at least 1".to_owned());
+        }
         self.scheme().map(|_| ())
+    }
+
+    pub(crate) fn statement_patience(&self) -> TimeDelta {
+        TimeDelta::minutes(i64::from(self.statement_patience_minutes))
+    }
+
+    pub(crate) fn statements_kept(&self) -> TimeDelta {
+        TimeDelta::days(i64::from(self.statements_kept_days))
     }
 
     /// The scheme of account numbers, if the configuration as a whole is sound.
@@ -79,6 +106,15 @@ mod tests {
     fn a_country_without_ibans_is_refused() {
         let config = Config { iban_country: "ZZ".into(), ..Config::default() };
         assert!(config.validate().is_err_and(|reason| reason.contains("iban_country")));
+    }
+
+    #[test]
+    fn statements_have_parts_of_a_bounded_size_and_time_to_be_written_and_read() {
+        let refused = |config: Config| config.validate().is_err();
+        assert!(refused(Config { statement_part_entries: 0, ..Config::default() }));
+        assert!(refused(Config { statement_part_entries: 10_001, ..Config::default() }));
+        assert!(refused(Config { statement_patience_minutes: 0, ..Config::default() }));
+        assert!(refused(Config { statements_kept_days: 0, ..Config::default() }));
     }
 
     #[test]

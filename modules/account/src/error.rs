@@ -20,12 +20,17 @@ pub enum AccountErrorCode {
     NameInvalid,
     ReasonInvalid,
     NumbersExhausted,
+    StatementNotFound,
+    StatementInPreparation,
+    StatementEnded,
+    PeriodInvalid,
+    PeriodNotOver,
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
 }
 
 impl AccountErrorCode {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Forbidden,
         Self::NotFound,
         Self::Frozen,
@@ -43,6 +48,11 @@ impl AccountErrorCode {
         Self::NameInvalid,
         Self::ReasonInvalid,
         Self::NumbersExhausted,
+        Self::StatementNotFound,
+        Self::StatementInPreparation,
+        Self::StatementEnded,
+        Self::PeriodInvalid,
+        Self::PeriodNotOver,
         Self::IdempotencyKeyRequired,
         Self::IdempotencyKeyReused,
     ];
@@ -68,6 +78,11 @@ impl RefusalCode for AccountErrorCode {
             Self::NameInvalid => "ACC_NAME_INVALID",
             Self::ReasonInvalid => "ACC_REASON_INVALID",
             Self::NumbersExhausted => "ACC_NUMBERS_EXHAUSTED",
+            Self::StatementNotFound => "ACC_STATEMENT_NOT_FOUND",
+            Self::StatementInPreparation => "ACC_STATEMENT_IN_PREPARATION",
+            Self::StatementEnded => "ACC_STATEMENT_ENDED",
+            Self::PeriodInvalid => "ACC_PERIOD_INVALID",
+            Self::PeriodNotOver => "ACC_PERIOD_NOT_OVER",
             Self::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
         }
@@ -94,6 +109,11 @@ impl RefusalCode for AccountErrorCode {
             Self::NameInvalid => "A name is one line of 1 to 100 characters.",
             Self::ReasonInvalid => "A reason is one line of 1 to 500 characters.",
             Self::NumbersExhausted => "The bank has no account numbers left.",
+            Self::StatementNotFound => "There is no statement with this id.",
+            Self::StatementInPreparation => "A statement of this account is being prepared; wait for it or cancel it.",
+            Self::StatementEnded => "Only a statement that is being prepared can be cancelled.",
+            Self::PeriodInvalid => "A period has between 1 and 366 days and ends after it begins.",
+            Self::PeriodNotOver => "The period must be over; a day is over an hour after midnight UTC.",
             Self::IdempotencyKeyRequired => "An idempotency key of 1 to 128 visible ASCII characters is needed.",
             Self::IdempotencyKeyReused => "This idempotency key was used before with another input.",
         }

@@ -15,13 +15,14 @@ mod facade;
 mod manifest;
 mod publish;
 mod respond;
+mod statement_writer;
 mod store;
 
 pub use config::Config;
 pub use error::{AccountError, AccountErrorCode};
 pub use facade::{
-    AccountFilter, Accounts, BalanceChange, Divergence, Entry, EntryPage, LedgerProof, OpenAccount, ProofProgress,
-    ProofRule, TrialBalanceLine,
+    AccountFilter, Accounts, BalanceChange, Divergence, Entry, EntryPage, GenerateStatement, LedgerProof, OpenAccount,
+    ProofProgress, ProofRule, StatementPage, TrialBalanceLine,
 };
 pub use manifest::manifest;
 

@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{
-    AccountChange, AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostedEntryV1, PostingAppliedV1,
-    PostingRejectedV1,
+    AccountChange, AccountCreatedV1, AccountTerm, AccountUpdatedV1, AccountUpdatedV2, BalanceChangedV1, PostedEntryV1,
+    PostingAppliedV1, PostingRejectedV1, StatementEndedV1, StatementOutcome, StatementPartWrittenV1, StatementReadyV1,
+    StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_events::command::CommandRefusedV1;
 use vostro_kernel::{Clock, Currency, Ids, RefusalCode, RequestContext};
-use vostro_messaging::NewEvent;
+use vostro_messaging::{Appointment, NewEvent, ScheduledEvent};
 
-use crate::domain::{Account, Booking, PostingRefusal, PostingRequest};
+use crate::domain::{Account, Booking, PostingRefusal, PostingRequest, Statement, StatementStatus};
 
 /// Writes the events of one database transaction, all of the same instant.
 pub(crate) struct Publisher<'a> {
@@ -42,23 +43,37 @@ impl<'a> Publisher<'a> {
         self.event(account.version, cause, &event)
     }
 
+    /// In both versions, until nobody takes the first one any more. That one can name one change: the first.
     pub(crate) fn account_updated(
         &self,
         cause: Cause,
         account: &Account,
-        change: AccountChange,
+        changed: Vec<AccountTerm>,
         reason: Option<String>,
-    ) -> NewEvent {
-        let event = AccountUpdatedV1 {
+    ) -> [NewEvent; 2] {
+        let change = match changed.first() {
+            Some(AccountTerm::OverdraftLimit) => AccountChange::Overdraft,
+            _ => AccountChange::Status,
+        };
+        let before = AccountUpdatedV1 {
             account_id: account.id,
             change,
             owner_id: account.owner_id,
             currency: account.currency,
             status: account.status,
             overdraft_limit_minor: account.balance.overdraft_limit,
+            reason: reason.clone(),
+        };
+        let after = AccountUpdatedV2 {
+            account_id: account.id,
+            changed,
+            owner_id: account.owner_id,
+            currency: account.currency,
+            status: account.status,
+            overdraft_limit_minor: account.balance.overdraft_limit,
             reason,
         };
-        self.event(account.version, cause, &event)
+        NewEvent::in_two_versions(self.ids.next(), self.now, account.version, cause, (&before, &after))
     }
 
     pub(crate) fn posting_applied(&self, cause: Cause, request: &PostingRequest, bookings: &[Booking; 2]) -> NewEvent {
@@ -98,6 +113,79 @@ impl<'a> Publisher<'a> {
             after: booking.after.into(),
         };
         self.event(booking.after.sequence, cause, &event)
+    }
+
+    pub(crate) fn statement_requested(&self, cause: Cause, statement: &Statement) -> NewEvent {
+        let event = StatementRequestedV1 {
+            statement_id: statement.id,
+            account_id: statement.account_id,
+            owner_id: statement.owner_id,
+            from: statement.period.first(),
+            to: statement.period.last(),
+            entries: statement.entries,
+        };
+        self.event(statement.version, cause, &event)
+    }
+
+    /// The part that was just written, and that the statement is ready when that was the last.
+    pub(crate) fn statement_written(
+        &self,
+        cause: &Cause,
+        statement: &Statement,
+        entries: i64,
+        content: String,
+    ) -> Vec<NewEvent> {
+        let is_ready = statement.status == StatementStatus::Ready;
+        let part = StatementPartWrittenV1 {
+            statement_id: statement.id,
+            account_id: statement.account_id,
+            part: statement.parts,
+            entries,
+            content,
+        };
+        let mut events = vec![self.event(statement.version - i64::from(is_ready), cause.clone(), &part)];
+        if is_ready {
+            let ready = StatementReadyV1 {
+                statement_id: statement.id,
+                account_id: statement.account_id,
+                owner_id: statement.owner_id,
+                from: statement.period.first(),
+                to: statement.period.last(),
+                currency: statement.currency,
+                opening_balance_minor: statement.opening_balance,
+                closing_balance_minor: statement.closing_balance,
+                entries: statement.entries,
+                parts: statement.parts,
+            };
+            events.push(self.event(statement.version, cause.clone(), &ready));
+        }
+        events
+    }
+
+    /// `None` for a statement that has not ended, or is ready.
+    pub(crate) fn statement_ended(&self, cause: Cause, statement: &Statement) -> Option<NewEvent> {
+        let outcome = match statement.status {
+            StatementStatus::Preparing | StatementStatus::Ready => return None,
+            StatementStatus::Cancelled => StatementOutcome::Cancelled,
+            StatementStatus::Failed => StatementOutcome::Failed,
+            StatementStatus::Expired => StatementOutcome::Expired,
+        };
+        let event = StatementEndedV1 { statement_id: statement.id, account_id: statement.account_id, outcome };
+        Some(self.event(statement.version, cause, &event))
+    }
+
+    /// The end of the term that counts for the statement.
+    pub(crate) fn statement_term(
+        &self,
+        appointment: Appointment,
+        due_at: DateTime<Utc>,
+        cause: Cause,
+        statement: &Statement,
+    ) -> ScheduledEvent {
+        let event = StatementTermEndedV1 { term_id: statement.term_id, statement_id: statement.id };
+        // It happens long after the command, which has an event of its own.
+        let cause = Cause { command: None, ..cause };
+        ScheduledEvent::new(self.ids.next(), appointment, due_at, cause, &event)
     }
 
     pub(crate) fn command_refused(

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use vostro_events::query::account::{PostingDecisionV1, PostingDecisionsAnswerV1, PostingDecisionsV1};
+use vostro_events::query::account::{CLAIM, PostingDecisionV1, PostingDecisionsAnswerV1, PostingDecisionsV1};
+use vostro_messaging::claim::ClaimDesk;
 use vostro_messaging::rpc::{RespondError, Responder, respond_to};
 
 use crate::facade::Inner;
@@ -10,11 +11,15 @@ use crate::store::decisions;
 
 /// One for each question in the manifest.
 pub(crate) fn responders(inner: &Arc<Inner>) -> Vec<Arc<dyn Responder>> {
+    let claims = ClaimDesk::new(CLAIM, inner.foundation.pool.clone());
     let inner = Arc::clone(inner);
-    vec![respond_to(move |question: PostingDecisionsV1| {
-        let inner = Arc::clone(&inner);
-        async move { posting_decisions(&inner, question).await }
-    })]
+    vec![
+        respond_to(move |question: PostingDecisionsV1| {
+            let inner = Arc::clone(&inner);
+            async move { posting_decisions(&inner, question).await }
+        }),
+        Arc::new(claims),
+    ]
 }
 
 /// What is committed and therefore final. Everything else may still go either way.

@@ -134,7 +134,7 @@ impl Inner {
 
     /// Commits events that stand alone.
     async fn record(&self, events: Vec<NewEvent>) -> sqlx::Result<()> {
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         self.foundation.outbox.append_in_tx(&mut transaction, events).await?;
         transaction.commit().await?;
         self.foundation.outbox.committed();

@@ -292,7 +292,7 @@ impl Compliance {
         }
         let Foundation { pool, outbox, clock, ids, .. } = &self.inner.foundation;
         let refused = publish::refused(ids.next(), clock.now(), context, query, ComplianceErrorCode::Forbidden);
-        let mut transaction = pool.begin().await?;
+        let mut transaction = vostro_messaging::begin(pool).await?;
         outbox.append_in_tx(&mut transaction, vec![refused]).await?;
         transaction.commit().await?;
         outbox.committed();

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::compliance::ComplianceViolationDetectedV1;
+use vostro_events::query::account::CLAIM;
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
 
 /// The module's name: its folder, its schema, its exchange.
@@ -26,7 +27,8 @@ pub fn manifest() -> Manifest {
         purpose: "Keeps every event once, in a chain that shows tampering, and looks at them with its rules.",
         publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4], "compliance.operator-acted.v1"],
         subscribes: vec![ARCHIVE],
-        calls: &[],
+        // The archive is complete by itself: what did not travel with an event is stored with it.
+        calls: &[CLAIM],
         serves: &[],
         depends_on: &[],
         publish_linger: Duration::from_millis(20),

@@ -74,6 +74,8 @@ fn archived(record: Record<'_>) -> Option<ArchivedEvent> {
             actor_id: record.actor_id,
             traceparent: None,
         },
+        // The archive has the data of every event.
+        dataref: None,
     };
     let data = RawValue::from_string(record.data.to_owned()).ok()?;
     Some(ArchivedEvent { position: record.position, envelope, data })

@@ -147,7 +147,7 @@ async fn instances_that_store_the_same_at_the_same_time_store_it_once() {
 async fn what_was_rolled_back_is_stored_when_it_comes_again() {
     let bank = Bank::open().await;
     let history = history();
-    let mut transaction = bank.database.pool().begin().await.unwrap();
+    let mut transaction = vostro_messaging::begin(bank.database.pool()).await.unwrap();
     bank.archive.handle_in_tx(&mut transaction, &history).await.unwrap();
     transaction.rollback().await.unwrap();
     assert_eq!(bank.stored().await, []);

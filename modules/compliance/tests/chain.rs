@@ -257,7 +257,7 @@ fn the_chain_does_not_depend_on_how_events_were_batched() {
         (1..=30).map(|sequence| balance(u128::from(sequence % 4 == 0), i64::from(sequence))).collect();
     let head_after = |cuts: Vec<usize>| {
         runtime.block_on(async {
-            let mut transaction = bank.database.pool().begin().await.unwrap();
+            let mut transaction = vostro_messaging::begin(bank.database.pool()).await.unwrap();
             let mut from = 0;
             for cut in cuts.into_iter().chain([history.len()]) {
                 let to = cut.clamp(from, history.len());

@@ -122,7 +122,7 @@ fn whatever_the_order_no_gap_is_open_at_the_end_and_none_is_overlooked_before() 
     runner
         .run(&(Just(all).prop_shuffle(), 1_usize..4), |(order, size)| {
             runtime.block_on(async {
-                let mut transaction = bank.database.pool().begin().await.unwrap();
+                let mut transaction = vostro_messaging::begin(bank.database.pool()).await.unwrap();
                 let mut stored = Vec::new();
                 for batch in order.chunks(size) {
                     bank.archive.handle_in_tx(&mut transaction, batch).await.unwrap();

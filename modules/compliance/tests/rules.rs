@@ -108,6 +108,36 @@ async fn the_evidence_of_rapid_transfers_is_what_the_ledger_said() {
 }
 
 #[tokio::test]
+async fn evidence_is_named_once_although_the_ledger_told_it_in_two_versions() {
+    let bank = Bank::open().await;
+    let burst: Vec<_> = (0..20).map(|_| completed(3, 100, noon())).collect();
+    let debits: Vec<_> =
+        burst.iter().zip(1..).map(|(payment, sequence)| debit(3, sequence, transaction_of(payment), 100)).collect();
+    bank.store(&debits.iter().map(support::next_version).collect::<Vec<_>>()).await;
+    bank.store(&debits).await;
+    // As many newer events as are looked through, if copies counted.
+    let newer: Vec<_> = (21..=90).map(|sequence| debit(3, sequence, Uuid::now_v7(), -100)).collect();
+    bank.store(&newer.iter().map(support::next_version).collect::<Vec<_>>()).await;
+    bank.store(&newer).await;
+    bank.store(&burst).await;
+    let found = violations(&bank).await;
+    assert_eq!(found[0].transaction_ids, burst.iter().map(transaction_of).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_payment_that_is_told_in_two_versions_is_examined_once() {
+    let bank = Bank::open().await;
+    let burst: Vec<_> = (0..19).map(|number| completed(3, 100, minutes(number / 3))).collect();
+    let copies: Vec<_> = burst.iter().map(support::next_version).collect();
+    for batch in [&copies[..10], &burst, &copies[10..], &burst] {
+        bank.store(batch).await;
+    }
+    assert_eq!(violations(&bank).await, [], "nineteen payments, however often they are told");
+    bank.store(&[completed(3, 100, minutes(7))]).await;
+    assert_eq!(violations(&bank).await.len(), 1, "and none of them is missed");
+}
+
+#[tokio::test]
 async fn the_next_window_is_reported_again() {
     let bank = Bank::open().await;
     for start in [0, 10, 20] {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use vostro_events::account::{AccountCreatedV1, AccountUpdatedV1};
+use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2, StatementReadyV1};
 use vostro_events::auth::{UserLoggedInV1, UserRegisteredV1, UserUpdatedV1};
 use vostro_events::notification::{
     NotificationDeliveredV1, NotificationReadV1, NotificationSentV1, PreferenceChangedV1,
@@ -20,12 +20,13 @@ pub(crate) const BUSINESS_EVENTS: Subscription = Subscription {
         UserLoggedInV1::TYPE,
         UserUpdatedV1::TYPE,
         AccountCreatedV1::TYPE,
-        AccountUpdatedV1::TYPE,
+        AccountUpdatedV2::TYPE,
+        StatementReadyV1::TYPE,
         TransactionCompletedV1::TYPE,
         TransactionFailedV1::TYPE,
     ]),
     batch: 500,
-    linger: Duration::from_millis(20),
+    linger: Duration::from_millis(50),
     inbox: InboxMode::Rows,
 };
 
@@ -47,6 +48,6 @@ pub fn manifest() -> Manifest {
         calls: &[],
         serves: &[],
         depends_on: &[],
-        publish_linger: Duration::from_millis(20),
+        publish_linger: Duration::from_millis(50),
     }
 }

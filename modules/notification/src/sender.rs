@@ -205,7 +205,7 @@ impl Sender {
                 Next::Again(retry) => retries.push(retry),
             }
         }
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let finished = email_settlement::finish_in_tx(&mut transaction, claim, &finals, now).await?;
         email_settlement::retry_in_tx(&mut transaction, claim, &retries).await?;
         let events = self.events(outcomes, |id| finished.contains(&id), now);

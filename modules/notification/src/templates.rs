@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
-use crate::domain::{Locale, Message, instant, money};
+use crate::domain::{Locale, Message, date, instant, money};
 
 macro_rules! embedded {
     ($($name:literal,)+) => {
@@ -33,6 +33,8 @@ const SOURCES: &[(&str, &str)] = embedded![
     "cs/payment_received.in_app.txt",
     "cs/payment_sent.email.txt",
     "cs/payment_sent.in_app.txt",
+    "cs/statement_ready.email.txt",
+    "cs/statement_ready.in_app.txt",
     "cs/unreadable.in_app.txt",
     "cs/welcome.email.txt",
     "cs/welcome.in_app.txt",
@@ -52,6 +54,8 @@ const SOURCES: &[(&str, &str)] = embedded![
     "en/payment_received.in_app.txt",
     "en/payment_sent.email.txt",
     "en/payment_sent.in_app.txt",
+    "en/statement_ready.email.txt",
+    "en/statement_ready.in_app.txt",
     "en/unreadable.in_app.txt",
     "en/welcome.email.txt",
     "en/welcome.in_app.txt",
@@ -186,6 +190,10 @@ impl Templates {
             Message::AccountOverdraft { limit } => {
                 set("limit", money(*limit, locale).into());
             }
+            Message::StatementReady { from, to } => {
+                set("from", date(*from, locale).into());
+                set("to", date(*to, locale).into());
+            }
             Message::PaymentSent { amount, kind } | Message::PaymentReceived { amount, kind } => {
                 set("amount", money(*amount, locale).into());
                 set("kind", kind.as_str().into());
@@ -242,6 +250,7 @@ mod tests {
             Message::Welcome,
             Message::Login { at: DateTime::UNIX_EPOCH },
             Message::AccountOverdraft { limit: amount },
+            Message::StatementReady { from: chrono::NaiveDate::default(), to: chrono::NaiveDate::default() },
         ];
         for product in [Product::Current, Product::Savings, Product::Other] {
             messages.push(Message::AccountOpened { product, currency: amount.currency });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use vostro_events::account::{
-    AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
+    AccountCreatedV1, AccountUpdatedV2, BalanceChangedV1, PostingAppliedV1, PostingRejectedV1,
 };
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::query::Query as _;
@@ -28,7 +28,7 @@ pub(crate) const POSTINGS: Subscription = Subscription {
 pub(crate) const ACCOUNTS: Subscription = Subscription {
     module: MODULE,
     name: "accounts",
-    events: EventSelector::Types(&[AccountCreatedV1::TYPE, AccountUpdatedV1::TYPE, BalanceChangedV1::TYPE]),
+    events: EventSelector::Types(&[AccountCreatedV1::TYPE, AccountUpdatedV2::TYPE, BalanceChangedV1::TYPE]),
     batch: 500,
     linger: Duration::from_millis(20),
     // The stored sequences say what is old.

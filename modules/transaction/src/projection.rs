@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use vostro_events::account::{AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1};
+use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2, BalanceChangedV1};
 use vostro_messaging::{Comparison, HandlerError, Incoming, Projection, Subscription};
 
 use crate::consume;
@@ -24,7 +24,7 @@ impl Projection for AccountViewProjection {
     }
 
     fn events(&self) -> &'static [&'static str] {
-        &[AccountCreatedV1::TYPE, AccountUpdatedV1::TYPE, BalanceChangedV1::TYPE]
+        &[AccountCreatedV1::TYPE, AccountUpdatedV2::TYPE, BalanceChangedV1::TYPE]
     }
 
     async fn clear_in_tx(&self, connection: &mut PgConnection) -> sqlx::Result<()> {

@@ -308,7 +308,7 @@ async fn the_ledgers_events_and_its_answers_do_not_lock_each_other_out() {
             transactions.push(transaction);
         }
         let pool = watched.bank.database.pool();
-        let mut held = pool.begin().await.expect("a transaction");
+        let mut held = vostro_messaging::begin(pool).await.expect("a transaction");
         let one = "select 1 from transaction.transaction where id = $1 for update";
         sqlx::query(one).bind(transactions[10].id).execute(&mut *held).await.expect("a lock");
         let outcomes: Vec<_> = transactions.iter().rev().map(|transaction| applied(transaction.id)).collect();

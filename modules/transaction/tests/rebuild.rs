@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use common::{Bank, balance, created, updated};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
-use vostro_events::account::AccountStatus;
+use vostro_events::account::{AccountChange, AccountStatus, AccountUpdatedV1};
 use vostro_messaging::{
     EventSource, Incoming, Module as _, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError,
 };
-use vostro_testkit::incoming;
+use vostro_testkit::{Consuming, incoming, incoming_in_two_versions};
 
 /// Events in the order of their arrival.
 #[derive(Default)]
@@ -187,6 +187,59 @@ async fn where_its_events_are_rare_the_event_store_is_not_looked_through_at_once
     assert_eq!(report.events, 4);
     let longest = store.longest.load(Ordering::SeqCst);
     assert!((1..=500_000).contains(&longest), "{longest} positions in one question");
+}
+
+#[tokio::test]
+async fn an_archive_of_several_releases_leads_to_the_view_that_the_events_led_to() {
+    let bank = Bank::open().await;
+    bank.database.tamper("delete from transaction.account_view").await;
+    let (account, owner) = (Uuid::now_v7(), Some(Uuid::now_v7()));
+    let in_the_first = |status| {
+        let newer = updated(account, owner, status);
+        AccountUpdatedV1 {
+            account_id: account,
+            change: AccountChange::Status,
+            owner_id: owner,
+            currency: newer.currency,
+            status,
+            overdraft_limit_minor: newer.overdraft_limit_minor,
+            reason: None,
+        }
+    };
+    let both =
+        |status, sequence| incoming_in_two_versions(&in_the_first(status), &updated(account, owner, status), sequence);
+    let [third, third_copy] = both(AccountStatus::Active, 3);
+    let [fourth, fourth_copy] = both(AccountStatus::Closed, 4);
+    // The release that knew one version, the one that published both, and the one that retired the first.
+    let archive = [
+        incoming(&created(account, owner), 1),
+        incoming(&in_the_first(AccountStatus::Frozen), 2),
+        third,
+        third_copy,
+        fourth_copy,
+        fourth,
+        incoming(&updated(account, owner, AccountStatus::Frozen), 5),
+    ];
+    let handlers = bank.transactions.handlers();
+    let accounts = handlers.iter().find(|bound| bound.subscription.name == "accounts").expect("the subscription");
+    for count in [2, 4, 5, 7] {
+        let consuming = Consuming::start(&bank.database, accounts);
+        consuming.take(&archive[..count]).await;
+        consuming.leaves_parked(0, 0).await;
+        let compare = RebuildOptions { compare_only: true, ..PATIENT };
+        let report = run(&bank, Store::of(&archive[..count]), compare).await.expect("compared");
+        assert!(report.comparison.is_equal(), "after {count}: {:?}", report.comparison);
+        assert_eq!((report.events, report.comparison.same), (u64::try_from(count).expect("few"), 1));
+    }
+    bank.database.tamper("update transaction.account_view set status = 'ACTIVE'").await;
+    let report = run(&bank, Store::of(&archive), PATIENT).await.expect("swapped");
+    assert_eq!((report.comparison.different, report.changed), (1, Some(1)));
+    let status: String = sqlx::query_scalar("select status::text from transaction.account_view where id = $1")
+        .bind(account)
+        .fetch_one(bank.database.pool())
+        .await
+        .expect("a row");
+    assert_eq!(status, "FROZEN");
 }
 
 #[tokio::test]

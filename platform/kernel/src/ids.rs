@@ -14,6 +14,7 @@ pub enum IdKind {
     Transaction,
     Notification,
     Violation,
+    Statement,
 }
 
 /// The text is not an id of the expected kind.
@@ -25,7 +26,8 @@ pub struct InvalidId {
 }
 
 impl IdKind {
-    pub const ALL: [Self; 5] = [Self::User, Self::Account, Self::Transaction, Self::Notification, Self::Violation];
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Account, Self::Transaction, Self::Notification, Self::Violation, Self::Statement];
 
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -34,6 +36,7 @@ impl IdKind {
             Self::Transaction => "txn",
             Self::Notification => "ntf",
             Self::Violation => "vio",
+            Self::Statement => "stm",
         }
     }
 
@@ -44,6 +47,7 @@ impl IdKind {
             Self::Transaction => "a transaction id",
             Self::Notification => "a notification id",
             Self::Violation => "a violation id",
+            Self::Statement => "a statement id",
         }
     }
 

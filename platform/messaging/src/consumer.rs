@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::fault::{Fault, classify, jitter, until_database_answers};
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::{ReasonCode, reason_of};
+use crate::trace::Handling;
 use crate::{
     Broker, Deliveries, Delivery, Handler, HandlerError, InboxMode, Incoming, Intake, TransportError, crash, decode,
     inbox,
@@ -29,6 +30,7 @@ use crate::{
 ///   ([`crate::parking`]), and the other keys of the batch go on;
 /// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked alone;
 /// - an event of a parked key is kept behind it;
+/// - what came again and again because the process ended is parked, so that the one that ends it is tried alone;
 /// - while the database is away the batch is held, unacknowledged, until it answers;
 /// - when another instance has taken the lease the batch is rolled back and returned to the queue.
 pub struct Consumer {
@@ -45,6 +47,22 @@ enum Failure {
     /// It took too long; a second try would too.
     DeadlineExceeded,
     Handler(HandlerError),
+}
+
+impl Failure {
+    /// For traces: the text of a refusal may hold data of customers.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded => "the handler exceeded its deadline",
+            Self::Handler(error) => error.kind(),
+        }
+    }
+}
+
+impl<E: Into<HandlerError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Handler(error.into())
+    }
 }
 
 /// Why deliveries are not taken any more.
@@ -69,6 +87,10 @@ struct Failed {
 
 impl Consumer {
     const ATTEMPTS: u32 = 3;
+    /// From so many returns on, a message is suspected of ending the process.
+    const SUSPICIOUS: u64 = 2;
+    /// From so many returns on it is not handled here any more. Far below the eight after which the broker gives it up.
+    const INTERRUPTED: u64 = 4;
     /// A handler that takes longer is cancelled and rolled back, long before the broker would give up on it.
     const DEADLINE: Duration = Duration::from_secs(30);
     /// The same for one event alone, which has to do with much less.
@@ -87,7 +109,10 @@ impl Consumer {
 
     /// Consumes until `stop` is cancelled, when a batch in progress is finished first, or until the lease is lost.
     pub async fn run(self, stop: CancellationToken) {
+        self.begin_counting();
         let subscription = &self.intake.subscription;
+        // The same for every consumer of a queue, whatever happened before: what is returned goes behind what was returned
+        // earlier, so one that took less than all of it and ended would leave it in another order.
         let prefetch = u16::try_from(subscription.batch.clamp(32, 512)).unwrap_or(512);
         let mut pause = Duration::from_millis(100);
         while !stop.is_cancelled() {
@@ -115,6 +140,19 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// A counter that appears with its first event has not increased, as Prometheus sees it.
+    fn begin_counting(&self) {
+        for outcome in ["applied", "duplicate", "undecodable", "parked"] {
+            counter!("vostro_consumed_total", "subscription" => self.intake.group.clone(), "outcome" => outcome)
+                .increment(0);
+        }
+        self.count_redelivered(0);
+    }
+
+    fn count_redelivered(&self, messages: u64) {
+        counter!("vostro_redelivered_total", "subscription" => self.intake.group.clone()).increment(messages);
     }
 
     async fn take_from(&self, mut deliveries: Box<dyn Deliveries>, stop: &CancellationToken) -> Ended {
@@ -151,24 +189,35 @@ impl Consumer {
     async fn take_batch(&self, first: Delivery, deliveries: &mut dyn Deliveries) -> Result<(), Ended> {
         let mut last = first.tag;
         // After a crash the culprit is unknown: events that were delivered before are handled one by one.
-        let mut suspicious = first.delivery_count >= 2;
+        let mut suspicious = first.delivery_count >= Self::SUSPICIOUS;
+        let mut returns = first.delivery_count;
         let mut events = self.read(first, deliveries).await?;
+        // Those at the front whose messages have come again too often.
+        let mut interrupted = if returns >= Self::INTERRUPTED { events.len() } else { 0 };
         let full_by = Instant::now() + self.intake.subscription.linger;
         while events.len() < self.intake.subscription.batch {
             let Some(delivery) = next_until(deliveries, full_by).await else { break };
             last = delivery.tag;
-            suspicious |= delivery.delivery_count >= 2;
+            suspicious |= delivery.delivery_count >= Self::SUSPICIOUS;
+            returns = returns.min(delivery.delivery_count);
             events.extend(self.read(delivery, deliveries).await?);
+            if returns >= Self::INTERRUPTED {
+                interrupted = events.len();
+            }
         }
         crash::point(crash::DELIVERED, &self.intake.group);
         if suspicious {
-            for event in events {
+            let others = events.split_off(interrupted);
+            self.set_aside(events).await?;
+            for event in others {
                 self.handle(vec![event]).await?;
             }
         } else {
             self.handle(events).await?;
         }
-        deliveries.ack_through(last).await.map_err(|error| self.gone(&error))
+        deliveries.ack_through(last).await.map_err(|error| self.gone(&error))?;
+        crash::point(crash::ACKNOWLEDGED, &self.intake.group);
+        Ok(())
     }
 
     fn gone(&self, error: &TransportError) -> Ended {
@@ -176,8 +225,25 @@ impl Consumer {
         Ended::Stream
     }
 
+    /// Parks events that were with a consumer each of the last times its process ended. One of them may be why, and would
+    /// take those that wait behind it to the dead letters with it. As a parked message each is tried by itself, and an
+    /// attempt is counted before it begins.
+    async fn set_aside(&self, mut events: Vec<Incoming>) -> Result<(), LeaseLost> {
+        const REASON: &str = "the process has ended several times while it was being handled, or about to be";
+        self.intake.reader.leave_other_versions(&mut events);
+        let mut events = self.intake.keep_behind_parked(&self.fence, events).await?;
+        while !events.is_empty() {
+            let of_one_key = split_off_key(&mut events, 0);
+            self.park(&of_one_key, ReasonCode::Interrupted, REASON).await?;
+        }
+        Ok(())
+    }
+
     /// The events of a delivery; an unreadable one is sent to the dead-letter queue and has none.
     async fn read(&self, delivery: Delivery, deliveries: &mut dyn Deliveries) -> Result<Vec<Incoming>, Ended> {
+        if delivery.delivery_count > 0 {
+            self.count_redelivered(1);
+        }
         match decode(&delivery.message) {
             Ok(events) => Ok(events),
             Err(reason) => {
@@ -269,13 +335,17 @@ impl Consumer {
     /// One transaction: claim, apply, commit.
     async fn apply(&self, events: &[Incoming]) -> Result<(), Failure> {
         let deadline = if events.len() == 1 { Self::DEADLINE_ALONE } else { Self::DEADLINE };
-        match tokio::time::timeout(deadline, self.apply_unbounded(events)).await {
-            Ok(result) => result.map_err(Failure::Handler),
-            Err(_) => Err(Failure::DeadlineExceeded),
+        let handling = Handling::begin(&self.intake.group, events);
+        let events = handling.as_ref().map_or(events, Handling::events);
+        let applied = tokio::time::timeout(deadline, self.apply_unbounded(events)).await;
+        let result = applied.unwrap_or(Err(Failure::DeadlineExceeded));
+        if let (Some(handling), Err(failure)) = (handling, &result) {
+            handling.fail(failure.kind());
         }
+        result
     }
 
-    async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), HandlerError> {
+    async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), Failure> {
         let read = self.intake.reader.read(events)?;
         let events = read.as_ref();
         let mut transaction = self.fence.begin(&self.intake.pool).await?;
@@ -283,6 +353,9 @@ impl Consumer {
             InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),
             InboxMode::Handler => None,
         };
+        if fresh.is_some() {
+            crash::point(crash::CLAIMED, &self.intake.group);
+        }
         let new = fresh.as_ref().map_or(events.len(), std::collections::HashSet::len);
         let after_commit = match &fresh {
             Some(fresh) if fresh.is_empty() => None,

@@ -75,7 +75,7 @@ impl ConsumptionDesk {
         authorised(context)?;
         let (action, command) = action(paused);
         let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
-        let mut transaction = pool.begin().await?;
+        let mut transaction = crate::begin(pool).await?;
         let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, clock.now()).await?;
         if changed {
             let mut operation = Operation::new(ids.next(), self.module, action, command);

@@ -7,7 +7,7 @@ use tracing::debug;
 use crate::fault::jitter;
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::ReasonCode;
-use crate::{Broker, Deliveries, InboundMessage, Intake, decode};
+use crate::{Broker, Deliveries, InboundMessage, Intake, crash, decode};
 
 /// Moves what the broker has dead-lettered for one subscription to the parked messages, quarantined, so that there is one
 /// place to look, with a reason to read. Two kinds of messages come this way: those nobody can read, and those that ended
@@ -60,6 +60,7 @@ impl DeadLetterDrain {
             while let Err(error) = self.keep(&delivery.message).await {
                 self.intake.hold(&error).await?;
             }
+            crash::point(crash::DRAINED, &self.intake.group);
             if deliveries.ack_through(delivery.tag).await.is_err() {
                 break;
             }

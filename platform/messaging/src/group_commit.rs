@@ -2,7 +2,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::trace::SpanKind;
 use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::trace;
 
 /// Commands that share a commit. A group is whatever has queued while the previous group was being committed, and, when
 /// that one had company too, what comes within a moment more: a lone command waits for nobody, and under load a commit is
@@ -42,6 +45,7 @@ impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
     /// # Errors
     /// [`Closed`] when the group ended without an answer.
     pub async fn submit(&self, command: C) -> Result<R, Closed> {
+        let _step = trace::step_here("commit", SpanKind::Internal);
         let (answer, answered) = oneshot::channel();
         self.queue.send((command, answer)).await.map_err(|_| Closed)?;
         answered.await.map_err(|_| Closed)

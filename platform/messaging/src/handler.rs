@@ -56,6 +56,18 @@ pub enum HandlerError {
     Transient(String),
 }
 
+impl HandlerError {
+    /// Which kind of failure it is, without anything that an event or the database said.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "an event of the batch is invalid",
+            Self::Blocked { .. } => "an event of the batch is blocked",
+            Self::Database(_) => "the database did not do its part",
+            Self::Transient(_) => "a failure that may pass",
+        }
+    }
+}
+
 /// What to do once the effects are durable: wake somebody who waits, tell a live subscriber. Never anything that must
 /// not be lost, because the process may end between the commit and this.
 pub type AfterCommit = Option<Box<dyn FnOnce() + Send>>;

@@ -8,6 +8,8 @@
 //!
 //! While the outbox is beyond its bound, commands are turned away: [`AdmissionGate`].
 //!
+//! Data that is too large to travel stays with its owner and is asked for: [`claim`].
+//!
 //! What cannot be handled waits in the subscriber's database, in order per key: [`parking`]. What is to be published later
 //! waits in the publisher's: [`schedule`].
 //!
@@ -25,6 +27,7 @@
 //! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
 mod admission;
+pub mod claim;
 mod compression;
 mod consumer;
 mod consumption_desk;
@@ -53,7 +56,10 @@ pub mod rpc;
 pub mod schedule;
 mod seal;
 mod switch;
+pub mod trace;
+mod transaction;
 mod transport;
+pub mod versions;
 mod wire;
 
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
@@ -78,6 +84,7 @@ pub use relay::Relay;
 pub use schedule::{Appointment, Schedule, ScheduleWorker, ScheduledEvent};
 pub use seal::{Contact, ContactKey, Unsealable};
 pub use switch::{Consumption, ConsumptionSwitch};
+pub use transaction::{begin, begin_with};
 pub use transport::{Broker, Confirms, Deliveries, Delivery, PublishError, Publisher, TransportError};
 pub use wire::{CONTENT_ENCODING, InboundMessage, OutboundMessage, SENDER, decode, encode};
 

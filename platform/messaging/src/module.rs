@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
@@ -21,6 +21,16 @@ pub struct Foundation {
     pub company: Company,
     /// How the module asks others.
     pub asking: Asking,
+}
+
+impl Foundation {
+    /// Begins a transaction in the module's schema, see [`begin`](crate::begin()).
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        crate::begin(&self.pool).await
+    }
 }
 
 /// A subscription and the code behind it.

@@ -6,15 +6,27 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, write_structured};
+use vostro_events::{
+    Cause, DataRef, DomainEvent, Envelope, EventType, NextVersionOf, copy_of, read_structured, write_structured,
+};
 
+use crate::claim::{self, CLAIMED_BYTES};
 use crate::{AdmissionGate, EventTooLarge, MESSAGE_BYTES};
+
+use crate::crash;
 
 /// An event that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     envelope: Envelope,
     bytes: Vec<u8>,
+}
+
+/// Data that an event does not carry.
+struct LeftBehind {
+    /// SHA-256.
+    digest: Vec<u8>,
+    data: Vec<u8>,
 }
 
 impl NewEvent {
@@ -29,6 +41,7 @@ impl NewEvent {
             sequence,
             partition_key: event.partition_key(),
             cause,
+            dataref: None,
         };
         let bytes = write_structured(&envelope, &data_of(event));
         Self { envelope, bytes }
@@ -65,6 +78,26 @@ impl NewEvent {
         &self.bytes
     }
 
+    /// Takes the data out, puts a reference in its place, and returns the data. `None` when that was done before.
+    ///
+    /// # Errors
+    /// When there is more data than subscribers take.
+    fn leave_data_behind(&mut self) -> Result<Option<LeftBehind>, EventTooLarge> {
+        if self.envelope.dataref.is_some() {
+            return Ok(None);
+        }
+        let (_, data) = read_structured(&self.bytes).expect("these bytes were written by write_structured");
+        let data = data.get().as_bytes();
+        if data.len() > CLAIMED_BYTES {
+            let event_type = self.envelope.event_type.as_str().to_owned();
+            return Err(EventTooLarge { event_type, bytes: data.len(), most: CLAIMED_BYTES });
+        }
+        let (sha256, data) = (claim::sha256(data), data.to_vec());
+        self.envelope.dataref = Some(DataRef { sha256, size: u64::try_from(data.len()).unwrap_or(u64::MAX) });
+        self.bytes = write_structured(&self.envelope, RawValue::NULL);
+        Ok(Some(LeftBehind { digest: sha256.to_vec(), data }))
+    }
+
     /// # Errors
     /// When nobody would take it.
     pub(crate) fn check_size(&self) -> Result<(), EventTooLarge> {
@@ -85,6 +118,8 @@ fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
 pub struct Outbox {
     committed: Arc<Notify>,
     gate: AdmissionGate,
+    /// Events of more bytes leave their data behind; `None`: none does.
+    claiming: Option<usize>,
 }
 
 /// A row waiting to be published.
@@ -107,21 +142,33 @@ pub struct OutboxStatus {
 }
 
 impl Outbox {
+    /// An outbox that keeps the data of events of more than so many bytes in the module's claims and lets the events travel
+    /// without ([`crate::claim`]). The module has to answer for them.
+    pub fn claiming(over: usize) -> Self {
+        Self { claiming: Some(over), ..Self::default() }
+    }
+
     /// Adds events to the caller's transaction, in order. Call it *after* the aggregates' rows are locked or inserted:
     /// only then do the ids of one aggregate's events follow the order of their commits.
     ///
     /// # Errors
     /// Database faults; [`EventTooLarge`] within [`sqlx::Error::Encode`], and then the transaction must not commit.
     pub async fn append_in_tx(&self, connection: &mut PgConnection, events: Vec<NewEvent>) -> sqlx::Result<()> {
-        if events.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = events.first() else { return Ok(()) };
+        crash::point(crash::WRITTEN, first.envelope.event_type.module());
         let count = events.len();
         let (mut ids, mut types, mut slots) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut aggregates, mut times, mut bodies) =
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
-        for event in events {
+        let (mut digests, mut claims) = (Vec::new(), Vec::new());
+        for mut event in events {
+            if self.claiming.is_some_and(|most| event.bytes.len() > most)
+                && let Some(LeftBehind { digest, data }) = event.leave_data_behind()?
+            {
+                digests.push(digest);
+                claims.push(data);
+            }
             event.check_size()?;
             ids.push(event.envelope.id);
             types.push(event.envelope.event_type.to_string());
@@ -129,6 +176,9 @@ impl Outbox {
             aggregates.push(event.envelope.aggregate_id);
             times.push(event.envelope.occurred_at);
             bodies.push(event.bytes);
+        }
+        if !claims.is_empty() {
+            claim::keep_in_tx(connection, &digests, &claims).await?;
         }
         sqlx::query!(
             "insert into outbox (event_id, event_type, slot, aggregate_id, occurred_at, event)

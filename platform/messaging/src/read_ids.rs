@@ -12,6 +12,8 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct ReadIds {
     newest: i64,
+    /// How far down the rows may begin to appear that a reader before this one had passed over.
+    known_from: Option<i64>,
     /// Ids that were passed over, by the first of each run.
     gaps: BTreeMap<i64, Gap>,
 }
@@ -30,6 +32,12 @@ impl ReadIds {
     /// open at that moment has taken its ids not longer ago than this many.
     const BEFORE_THE_FIRST: i64 = 2_000;
 
+    /// Reads everything from the first row again, and still knows how far down a row may appear that was passed over.
+    pub(crate) fn start_again(&mut self) {
+        let known_from = self.gaps.keys().next().copied().into_iter().chain(self.known_from).min();
+        *self = Self { known_from, ..Self::default() };
+    }
+
     /// The highest id that was read; everything above it is new.
     pub(crate) fn newest(&self) -> i64 {
         self.newest
@@ -45,10 +53,10 @@ impl ReadIds {
         let now = Instant::now();
         for id in ids {
             if id > self.newest {
-                let first = if self.newest == 0 { (id - Self::BEFORE_THE_FIRST).max(1) } else { self.newest + 1 };
+                let first = if self.newest == 0 { self.lowest_before(id) } else { self.newest + 1 };
                 self.remember(first, id - 1, now);
                 self.newest = id;
-            } else if let Some((first, gap)) = self.gap_of(id) {
+            } else if let Some((first, gap)) = self.gap_around(id) {
                 self.gaps.remove(&first);
                 self.remember(first, id - 1, gap.passed_at);
                 self.remember(id + 1, gap.last, gap.passed_at);
@@ -57,9 +65,14 @@ impl ReadIds {
         self.gaps.retain(|_, gap| now - gap.passed_at < Self::REMEMBERED);
     }
 
-    /// The gap the id is in: not one that merely begins below it, which would grow to reach it.
-    fn gap_of(&self, id: i64) -> Option<(i64, Gap)> {
-        self.gaps.range(..=id).next_back().map(|(first, gap)| (*first, *gap)).filter(|(_, gap)| id <= gap.last)
+    fn lowest_before(&mut self, first_row: i64) -> i64 {
+        let guessed = (first_row - Self::BEFORE_THE_FIRST).max(1);
+        self.known_from.take().map_or(guessed, |known| known.min(guessed))
+    }
+
+    fn gap_around(&self, id: i64) -> Option<(i64, Gap)> {
+        let (first, gap) = self.gaps.range(..=id).next_back()?;
+        (id <= gap.last).then_some((*first, *gap))
     }
 
     fn remember(&mut self, first: i64, last: i64, passed_at: Instant) {
@@ -94,17 +107,24 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_read_before_and_is_in_no_gap_changes_none() {
-        assert_eq!(read(&[&[5, 9], &[9]]).gaps(), [2..=4, 6..=8]);
-        assert_eq!(read(&[&[5, 9], &[5]]).gaps(), [2..=4, 6..=8]);
-        assert_eq!(read(&[&[5], &[4], &[4]]).gaps(), [2..=3]);
-    }
-
-    #[test]
     fn a_relay_that_starts_looks_some_way_below_the_first_row() {
         let mut read = ReadIds::default();
         read.note([1_000_000]);
         assert_eq!(read.gaps(), [998_000..=999_999]);
+    }
+
+    #[test]
+    fn a_row_that_is_read_again_opens_no_gap() {
+        assert_eq!(read(&[&[3, 4, 5], &[4, 5]]).gaps(), [2..=2]);
+    }
+
+    #[test]
+    fn a_relay_that_starts_again_looks_as_far_down_as_it_had_passed_over() {
+        let mut read = read(&[&[5, 1_000_000]]);
+        read.start_again();
+        read.start_again();
+        read.note([1_000_001]);
+        assert_eq!((read.newest(), read.gaps()), (1_000_001, vec![2..=1_000_000]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::fault::jitter;
 use crate::read_ids::ReadIds;
+use crate::trace::Publishing;
 use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
@@ -70,9 +71,11 @@ impl Relay {
         let sampling = self.sample_until(stop.clone());
         let publishing = async {
             let mut pause = Duration::from_millis(100);
+            let mut read = ReadIds::default();
             loop {
                 let started = Instant::now();
-                match self.publish_until(&stop).await {
+                read.start_again();
+                match self.publish_until(&stop, &mut read).await {
                     Ok(()) => return,
                     Err(error) if stop.is_cancelled() => {
                         warn!(module = self.module, %error, "stopped with events left in the outbox");
@@ -94,18 +97,22 @@ impl Relay {
     }
 
     /// Whatever ends it, what the broker has confirmed is deleted.
-    async fn publish_until(&self, stop: &CancellationToken) -> Result<(), RelayError> {
+    async fn publish_until(&self, stop: &CancellationToken, read: &mut ReadIds) -> Result<(), RelayError> {
         let mut confirmed = Vec::new();
-        let ended = self.publish_windows(stop, &mut confirmed).await;
-        let deleted = Outbox::delete(&self.pool, &confirmed).await;
+        let ended = self.publish_windows(stop, read, &mut confirmed).await;
+        let deleted = self.delete(&confirmed).await;
         ended?;
         Ok(deleted?)
     }
 
     /// Reads and publishes windows; `confirmed` are the rows that the broker has confirmed and that are still there. They
     /// are deleted while a later window is on its way.
-    async fn publish_windows(&self, stop: &CancellationToken, confirmed: &mut Vec<i64>) -> Result<(), RelayError> {
-        let mut read = ReadIds::default();
+    async fn publish_windows(
+        &self,
+        stop: &CancellationToken,
+        read: &mut ReadIds,
+        confirmed: &mut Vec<i64>,
+    ) -> Result<(), RelayError> {
         let mut tidied = Instant::now();
         let mut swept = Instant::now();
         self.cleared.store(0, Ordering::Relaxed);
@@ -114,7 +121,7 @@ impl Relay {
                 Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
             } else {
                 swept = Instant::now();
-                Outbox::delete(&self.pool, &std::mem::take(confirmed)).await?;
+                self.delete(&std::mem::take(confirmed)).await?;
                 Outbox::waiting(&self.pool, 0, &[], Self::ROWS).await?
             };
             read.note(rows.iter().map(|row| row.id));
@@ -129,7 +136,7 @@ impl Relay {
                 tidied = Instant::now();
                 gone = std::mem::take(confirmed);
             }
-            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), Outbox::delete(&self.pool, &gone));
+            let (published, deleted) = tokio::join!(self.publish(rows, confirmed), self.delete(&gone));
             published?;
             deleted?;
             let left = confirmed.iter().min().copied();
@@ -161,13 +168,23 @@ impl Relay {
         let frames = frames(self.module, self.lanes, rows);
         self.observe(&frames);
         let windows: Vec<Vec<i64>> = frames.iter().map(|frame| frame.rows.clone()).collect();
+        let mut steps = Publishing::begin(&frames);
         let sent = Instant::now();
         let results = self.publisher.send(frames).await?.await;
         crash::point(crash::CONFIRMED, self.module);
         histogram!("vostro_publish_confirm_seconds", "module" => self.module).record(sent.elapsed());
+        results.iter().enumerate().for_each(|(nth, result)| steps.end(nth, result));
         for (result, rows) in results.into_iter().zip(windows) {
             result?;
             confirmed.extend(rows);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, confirmed: &[i64]) -> sqlx::Result<()> {
+        Outbox::delete(&self.pool, confirmed).await?;
+        if !confirmed.is_empty() {
+            crash::point(crash::DELETED, self.module);
         }
         Ok(())
     }

@@ -162,6 +162,7 @@ mod tests {
                 actor_id: None,
                 traceparent: None,
             },
+            dataref: None,
         };
         let data = RawValue::from_string(r#"{"name":"Zoë","n":1}"#.to_owned()).expect("JSON");
         let bytes = write_structured(&envelope, &data);

@@ -112,7 +112,7 @@ async fn a_lease_is_not_taken_from_under_a_transaction_that_holds_it() {
     let first = Instance::start(&database, "first");
     let lease = first.holds(queue("a")).await;
     first.freeze();
-    let mut transaction = database.pool().begin().await.expect("begins");
+    let mut transaction = vostro_messaging::begin(database.pool()).await.expect("begins");
     let hold = sqlx::query("select hold_lease('a', $1)").bind(lease.epoch());
     hold.execute(&mut *transaction).await.expect("still the first instance's");
 

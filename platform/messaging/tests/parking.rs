@@ -135,6 +135,29 @@ async fn an_attempt_that_ends_the_process_counts() {
 }
 
 #[tokio::test]
+async fn what_was_there_whenever_the_process_ended_is_parked_and_tried_alone_in_its_order() {
+    for mode in [InboxMode::Rows, InboxMode::Handler] {
+        let rig = Rig::create(mode).await;
+        let (a, b, c) = (rig.key(3), rig.key(1), rig.key(1));
+        let mut consuming = rig.start();
+        consuming.pause().await;
+        for (event, returns) in [(&a[0], 4), (&b[0], 4), (&a[1], 4), (&c[0], 3), (&a[2], 0)] {
+            consuming.queue().publish_returned(event, returns);
+        }
+        consuming.go_on();
+        consuming.queue().settled().await;
+        assert_eq!(rig.effects().await, Rig::ids(&c), "not even the later ones of their keys are handled here");
+        assert_eq!(rig.reasons().await, ["INTERRUPTED"; 2]);
+        rig.clock.advance(TimeDelta::seconds(2));
+        assert_eq!(consuming.retry_due().await, 2);
+        let effects = rig.effects().await;
+        let of_a: Vec<Uuid> = effects.iter().copied().filter(|id| Rig::ids(&a).contains(id)).collect();
+        assert_eq!((of_a, effects.len()), (Rig::ids(&a), 5));
+        consuming.leaves_nothing_behind(&rig.database).await;
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_comes_again_after_it_was_parked_lies_there_once() {
     for mode in [InboxMode::Rows, InboxMode::Handler] {
         let rig = Rig::create(mode).await;

@@ -86,7 +86,7 @@ impl Relaying {
 
     /// Writes one event of each in a transaction that is still open.
     async fn writes(&self, events: &[Numbered]) -> sqlx::Transaction<'static, sqlx::Postgres> {
-        let mut tx = self.database.pool().begin().await.expect("a transaction");
+        let mut tx = vostro_messaging::begin(self.database.pool()).await.expect("a transaction");
         self.outbox.append_in_tx(&mut tx, events.iter().copied().map(event).collect()).await.expect("written");
         tx
     }
@@ -170,7 +170,7 @@ async fn an_event_that_nobody_would_take_is_refused_before_anything_is_committed
         let data = serde_json::value::to_raw_value(&"x".repeat(MESSAGE_BYTES)).expect("a text");
         NewEvent::again(envelope, &data)
     };
-    let mut transaction = relaying.database.pool().begin().await.expect("a transaction");
+    let mut transaction = vostro_messaging::begin(relaying.database.pool()).await.expect("a transaction");
     let events = vec![event((Uuid::now_v7(), 1)), large(1)];
     let refusal = relaying.outbox.append_in_tx(&mut transaction, events).await.expect_err("too large");
     let sqlx::Error::Encode(reason) = refusal else { panic!("{refusal}") };

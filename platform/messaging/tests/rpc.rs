@@ -150,6 +150,7 @@ async fn a_question_that_nobody_waits_for_any_more_is_not_answered() {
         caller: "transaction".to_owned(),
         patience,
         body: br#"{"number":1}"#.to_vec(),
+        traceparent: None,
     };
     assert_eq!(callee.answer(asked(Duration::ZERO)).await, None);
     assert_eq!(answered.load(Ordering::SeqCst), 0);

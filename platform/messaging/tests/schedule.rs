@@ -104,7 +104,7 @@ async fn what_is_rolled_back_was_never_scheduled_and_never_cancelled() {
     let due_at = now(&database).await;
     let (kept, dropped) = (appointment(), appointment());
     schedule(&database, kept, due_at).await;
-    let mut transaction = database.pool().begin().await.expect("begun");
+    let mut transaction = vostro_messaging::begin(database.pool()).await.expect("begun");
     Schedule::add_in_tx(&mut transaction, event(dropped, due_at)).await.expect("scheduled");
     assert!(Schedule::cancel_in_tx(&mut transaction, kept).await.expect("answered"));
     transaction.rollback().await.expect("rolled back");
@@ -128,11 +128,11 @@ async fn scheduling_again_for_the_same_appointment_postpones() {
 async fn an_event_that_is_being_cancelled_is_left_to_whoever_cancels_it() {
     let (database, appointment) = (database().await, appointment());
     schedule(&database, appointment, now(&database).await).await;
-    let mut undecided = database.pool().begin().await.expect("begun");
+    let mut undecided = vostro_messaging::begin(database.pool()).await.expect("begun");
     assert!(Schedule::cancel_in_tx(&mut undecided, appointment).await.expect("answered"));
     assert_eq!(publish_due(&database).await, 0);
     undecided.rollback().await.expect("rolled back");
-    let mut decided = database.pool().begin().await.expect("begun");
+    let mut decided = vostro_messaging::begin(database.pool()).await.expect("begun");
     assert_eq!(publish_due(&database).await, 1, "the cancellation did not happen");
     assert!(!Schedule::cancel_in_tx(&mut decided, appointment).await.expect("answered"));
 }
@@ -164,7 +164,7 @@ async fn a_crash_between_taking_and_publishing_loses_and_doubles_nothing() {
 async fn workers_side_by_side_publish_each_event_once() {
     let database = database().await;
     let due_at = now(&database).await;
-    let mut transaction = database.pool().begin().await.expect("begun");
+    let mut transaction = vostro_messaging::begin(database.pool()).await.expect("begun");
     for _ in 0..EVENTS {
         Schedule::add_in_tx(&mut transaction, event(appointment(), due_at)).await.expect("scheduled");
     }

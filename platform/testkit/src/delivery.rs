@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use sqlx::PgPool;
 use uuid::Uuid;
-use vostro_events::{Cause, DomainEvent, Envelope, EventType};
+use vostro_events::{Cause, DomainEvent, Envelope, EventType, NextVersionOf, copy_of};
 use vostro_kernel::ActorKind;
 use vostro_messaging::{Handler, HandlerError, Incoming};
 
@@ -31,9 +31,23 @@ pub fn incoming_caused_by<E: DomainEvent>(event: &E, sequence: i64, cause: Cause
         sequence,
         partition_key: event.partition_key(),
         cause,
+        dataref: None,
     };
     let data = serde_json::value::to_raw_value(event).expect("events always serialise");
     Incoming { envelope, data }
+}
+
+/// What happened once, as its producer tells it in two versions that follow one another: the older, and its newer copy.
+pub fn incoming_in_two_versions<Before: DomainEvent, After: NextVersionOf<Before>>(
+    before: &Before,
+    after: &After,
+    sequence: i64,
+) -> [Incoming; 2] {
+    let original = incoming(before, sequence);
+    let event_type = EventType::of(after.event_type());
+    let envelope = Envelope { id: copy_of(original.envelope.id), event_type, ..original.envelope.clone() };
+    let data = serde_json::value::to_raw_value(after).expect("events always serialise");
+    [original, Incoming { envelope, data }]
 }
 
 /// Has a handler apply a batch the way the consumer does: one transaction, committed, then what comes after the commit.
@@ -41,7 +55,7 @@ pub fn incoming_caused_by<E: DomainEvent>(event: &E, sequence: i64, cause: Cause
 /// # Errors
 /// What the handler answered; the transaction is rolled back then.
 pub async fn deliver(pool: &PgPool, handler: &Arc<dyn Handler>, batch: &[Incoming]) -> Result<(), HandlerError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = vostro_messaging::begin(pool).await?;
     let after_commit = handler.handle_in_tx(&mut transaction, batch).await?;
     transaction.commit().await?;
     if let Some(effect) = after_commit {

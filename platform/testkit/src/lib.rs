@@ -6,11 +6,13 @@
 mod consuming;
 mod database;
 mod delivery;
+mod proxy;
 mod queue;
 mod wire;
 
 pub use consuming::Consuming;
 pub use database::Database;
-pub use delivery::{deliver, incoming, incoming_caused_by, reason_for_refusing};
+pub use delivery::{deliver, incoming, incoming_caused_by, incoming_in_two_versions, reason_for_refusing};
+pub use proxy::{Moment, Proxy};
 pub use queue::Queue;
 pub use wire::{Wire, WireMood};

@@ -39,17 +39,24 @@ impl Queue {
 
     /// Puts an event into the queue, as a message of its own.
     pub fn publish(&self, event: &Incoming) {
+        self.publish_returned(event, 0);
+    }
+
+    /// The same as if so many consumers had had it and gone without acknowledging it.
+    pub fn publish_returned(&self, event: &Incoming, delivery_count: u64) {
         let body = vostro_events::write_structured(&event.envelope, &event.data);
-        self.publish_message(InboundMessage {
-            content_type: "application/cloudevents+json".to_owned(),
-            headers: BTreeMap::new(),
-            body,
-        });
+        let message =
+            InboundMessage { content_type: "application/cloudevents+json".to_owned(), headers: BTreeMap::new(), body };
+        self.push(Waiting { delivery_count, message });
     }
 
     /// Puts anything into the queue.
     pub fn publish_message(&self, message: InboundMessage) {
-        self.state().ready.push_back(Waiting { delivery_count: 0, message });
+        self.push(Waiting { delivery_count: 0, message });
+    }
+
+    fn push(&self, waiting: Waiting) {
+        self.state().ready.push_back(waiting);
         self.changed.notify_waiters();
     }
 

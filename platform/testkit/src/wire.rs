@@ -60,7 +60,7 @@ impl Caller for Wire {
         let callee = callee.ok_or(CallError::Unroutable)?;
         let (query, caller) = (request.query.to_owned(), self.inner.caller.to_owned());
         let patience = (request.deadline - Utc::now()).to_std().unwrap_or_default();
-        let asked = Asked { query, caller, patience, body: request.body };
+        let asked = Asked { query, caller, patience, body: request.body, traceparent: request.traceparent };
         callee.answer(asked).await.ok_or(CallError::DeadlineExceeded)
     }
 }

@@ -7,6 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 use vostro_messaging::rpc::{Asked, Reply, Request};
+use vostro_messaging::trace;
 
 use crate::message::short;
 use crate::topology::role;
@@ -17,11 +18,15 @@ pub(crate) const REPLIES: &str = "rpc.reply";
 pub(crate) const REPLY_QUEUES: &str = "reply.";
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
+const NOTHING: &str = "application/octet-stream";
 /// Lost with the broker, like the caller's patience.
 const TRANSIENT: u8 = 1;
 /// When the caller stops waiting, by its clock: milliseconds since 1970, UTC. For people; callees go by the expiration, which
 /// needs no two clocks to agree.
 const DEADLINE: &str = "vostro-deadline";
+/// W3C trace context.
+const TRACEPARENT: &str = "traceparent";
 /// What kind of reply it is.
 const OUTCOME: &str = "vostro-outcome";
 const ANSWERED: &str = "answered";
@@ -50,6 +55,9 @@ pub(super) fn question(
     let left = (request.deadline - now).num_milliseconds().max(0);
     let mut headers = FieldTable::default();
     headers.insert(DEADLINE.into(), AMQPValue::LongLongInt(request.deadline.timestamp_millis()));
+    if let Some(traceparent) = &request.traceparent {
+        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.as_str().into()));
+    }
     Ok(BasicProperties::default()
         .with_content_type(JSON.into())
         .with_headers(headers)
@@ -76,9 +84,15 @@ pub(super) fn received(properties: &BasicProperties, body: Vec<u8>, vhost: &str)
     if !reply_to.as_str().starts_with(&format!("{REPLY_QUEUES}{caller}.")) {
         return None;
     }
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let traceparent = match headers.and_then(|headers| headers.get(TRACEPARENT)) {
+        Some(AMQPValue::LongString(text)) => std::str::from_utf8(text.as_bytes()).ok(),
+        _ => None,
+    };
+    let traceparent = traceparent.filter(|text| trace::is_valid(text)).map(ToOwned::to_owned);
     let patience = Duration::from_millis(properties.expiration().as_ref()?.as_str().parse().ok()?);
     let query = properties.kind().as_ref()?.to_string();
-    let asked = Asked { query, caller: caller.to_owned(), patience, body };
+    let asked = Asked { query, caller: caller.to_owned(), patience, body, traceparent };
     Some(Received { asked, correlation_id: properties.correlation_id().clone()?, reply_to })
 }
 
@@ -88,15 +102,15 @@ pub(super) fn reply(
     correlation_id: ShortString,
     user: &str,
 ) -> Result<(BasicProperties, Vec<u8>), String> {
-    let (outcome, body) = match reply {
-        Reply::Answered(body) => (ANSWERED, body),
-        Reply::Refused(reason) => (REFUSED, reason.into_bytes()),
-        Reply::Failed => (FAILED, Vec::new()),
+    let (outcome, content_type, body) = match reply {
+        Reply::Answered(body) => (ANSWERED, JSON, body),
+        Reply::Refused(reason) => (REFUSED, TEXT, reason.into_bytes()),
+        Reply::Failed => (FAILED, NOTHING, Vec::new()),
     };
     let mut headers = FieldTable::default();
     headers.insert(OUTCOME.into(), AMQPValue::LongString(outcome.into()));
     let properties = BasicProperties::default()
-        .with_content_type(JSON.into())
+        .with_content_type(content_type.into())
         .with_headers(headers)
         .with_delivery_mode(TRANSIENT)
         .with_correlation_id(correlation_id)
@@ -133,6 +147,7 @@ mod tests {
             callee: "auth",
             deadline: DateTime::from_timestamp_millis(1_900_000_000_250).expect("an instant"),
             body: b"{}".to_vec(),
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         }
     }
 
@@ -146,10 +161,20 @@ mod tests {
         let properties = sent("reply.account.1", "vostro.account");
         assert_eq!(properties.expiration().as_ref().map(ShortString::as_str), Some("400"));
         let received = received(&properties, b"{}".to_vec(), "vostro").expect("complete");
-        let (query, patience) = (request().query.to_owned(), Duration::from_millis(400));
-        let asked = Asked { query, caller: "account".to_owned(), patience, body: b"{}".to_vec() };
+        let Request { query, body, traceparent, .. } = request();
+        let (query, patience) = (query.to_owned(), Duration::from_millis(400));
+        let asked = Asked { query, caller: "account".to_owned(), patience, body, traceparent };
         assert_eq!(received.asked, asked);
         assert_eq!(received.correlation_id.as_str(), Uuid::from_u128(7).to_string());
+    }
+
+    #[test]
+    fn a_malformed_trace_context_is_ignored_and_the_question_is_not() {
+        let request = Request { traceparent: Some("00-forged".to_owned()), ..request() };
+        let properties =
+            question(&request, request.deadline, "reply.account.1", "vostro.account").expect("short texts");
+        let received = received(&properties, Vec::new(), "vostro").expect("complete");
+        assert_eq!(received.asked.traceparent, None);
     }
 
     #[test]

@@ -19,11 +19,13 @@ mod diff;
 mod event_flow;
 mod live;
 mod users;
+#[cfg(test)]
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription};
+use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription, versions as event_versions};
 
 use crate::rpc::{REPLIES, exchange_of, queue_of};
 
@@ -31,7 +33,7 @@ pub use apply::apply;
 pub use diff::{Difference, diff};
 pub use event_flow::event_flow;
 pub use live::{LiveTopology, read_live};
-pub use users::{OPERATOR, Permissions, User, role, user_name};
+pub use users::{Permissions, User, role, user_name};
 
 /// What is given to a queue when it is declared, or what a policy sets, by name.
 pub type Arguments = BTreeMap<String, Value>;
@@ -89,7 +91,7 @@ pub struct InvalidManifest {
 }
 
 const UNROUTED: &str = "ev.unrouted";
-/// Where events wait that no queue took.
+/// Where events wait that no queue takes.
 pub const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 
@@ -117,8 +119,9 @@ impl Topology {
     /// Derives the topology; modules of a bank that runs in several processes must all be given.
     ///
     /// # Errors
-    /// [`InvalidManifest`] when a module publishes events of another, subscribes to what nobody publishes, or a name
-    /// is malformed or used twice.
+    /// [`InvalidManifest`] when a module publishes events of another, or more than two versions of one; when a
+    /// subscription takes what nobody publishes, or more than one version of an event, or one whose history no chain of
+    /// upcasters reaches; or when a name is malformed or used twice.
     pub fn of(manifests: &[Manifest]) -> Result<Self, InvalidManifest> {
         Self::divided(manifests, Partitions::ONE)
     }
@@ -181,13 +184,15 @@ impl Topology {
             self.queue(queue, true);
             // There are as many lanes as partitions.
             let lane = if is_divided { format!("s{partition:02}") } else { "#".to_owned() };
-            match subscription.events {
-                EventSelector::Types(types) => {
+            // Earlier versions too: while instances of the release before publish, or consume from this queue, unbinding
+            // them would lose events; and what is republished may be years old.
+            match subscription.reader().types() {
+                Some(types) => {
                     for event_type in types {
                         self.bind(&events_of(owner(event_type)), queue, &format!("{event_type}.{lane}"));
                     }
                 }
-                EventSelector::All => modules.iter().for_each(|exchange| self.bind(exchange, queue, "#")),
+                None => modules.iter().for_each(|exchange| self.bind(exchange, queue, "#")),
             }
         }
         self.queue(&dead, false);
@@ -318,6 +323,7 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
             return problem(format!("it publishes {foreign}, an event of another module"));
         }
         check_questions(manifest, &served).or_else(problem)?;
+        event_versions::check_published(manifest).or_else(problem)?;
         let mut names = BTreeSet::new();
         for subscription in &manifest.subscribes {
             let name = subscription.name;
@@ -327,10 +333,9 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
             if !is_name(name) || name == RPC || !names.insert(name) {
                 return problem(format!("the subscription name {name:?} is malformed or used twice"));
             }
-            if let EventSelector::Types(types) = subscription.events
-                && let Some(unknown) = types.iter().find(|taken| !published.contains(*taken))
-            {
-                return problem(format!("{name} subscribes to {unknown}, which no module publishes"));
+            if let EventSelector::Types(types) = subscription.events {
+                event_versions::check_taken(types, &published)
+                    .or_else(|reason| problem(format!("{name} subscribes to {reason}")))?;
             }
         }
     }

@@ -125,7 +125,8 @@ fn echo(text: &str) -> Echo {
 
 fn request(text: &str, deadline: TimeDelta) -> Request {
     let body = serde_json::to_vec(&echo(text)).expect("JSON");
-    Request { id: Uuid::now_v7(), query: Echo::TYPE, callee: "account", deadline: Utc::now() + deadline, body }
+    let deadline = Utc::now() + deadline;
+    Request { id: Uuid::now_v7(), query: Echo::TYPE, callee: "account", deadline, body, traceparent: None }
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub fn frame(event_type: &'static str, number: i64) -> Frame {
             actor_id: None,
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         },
+        dataref: None,
     };
     let data = RawValue::from_string(json!({ "padding": "x".repeat(400) }).to_string()).expect("JSON");
     Frame {

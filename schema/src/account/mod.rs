@@ -2,6 +2,9 @@
 
 mod mutation;
 mod query;
+mod statement;
+#[cfg(test)]
+mod statement_tests;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -14,6 +17,7 @@ use crate::faults::{forbidden, internal, module_unavailable};
 
 pub use mutation::{AccountErrorCode, AccountUserError, Mutation};
 pub use query::Query;
+pub use statement::{Statement, StatementStatus};
 pub use subscription::Subscription;
 pub use types::{Account, AccountStatus, Balance, Entry, Product};
 

@@ -4,6 +4,9 @@ use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use vostro_account::{AccountError, AccountErrorCode as Code, OpenAccount, domain};
 use vostro_kernel::Role;
 
+use super::statement::{
+    StatementCancelInput, StatementCancelPayload, StatementGenerateInput, StatementGeneratePayload,
+};
 use super::types::{Account, Product};
 use super::{facade, failure};
 use crate::access::{Access, only, signed_in};
@@ -48,6 +51,16 @@ crate::user_errors! {
         AccReasonInvalid,
         /// There is no account number left.
         AccNumbersExhausted,
+        /// No statement with this id, or not one of an account of yours.
+        AccStatementNotFound,
+        /// Another statement of the account is being prepared.
+        AccStatementInPreparation,
+        /// The statement is ready, or has ended.
+        AccStatementEnded,
+        /// The period ends before it begins, or has more than 366 days.
+        AccPeriodInvalid,
+        /// The last day of the period is not over.
+        AccPeriodNotOver,
         /// The idempotency key is missing or malformed.
         IdempotencyKeyRequired,
         /// The idempotency key belongs to an earlier command with another input.
@@ -174,6 +187,30 @@ impl Mutation {
         let id = ids::decode(IdKind::Account, &input.account_id)?;
         let limit = input.limit.to_money_or_fault()?;
         OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await).map(Some)
+    }
+
+    /// Has a statement prepared, one at a time for each account. It is written in the background: `statement` and
+    /// `statementProgress` tell how far it is, and the holder is told when it is ready.
+    #[graphql(directive = Access::apply(signed_in().cost(50)))]
+    async fn statement_generate(
+        &self,
+        ctx: &Context<'_>,
+        input: StatementGenerateInput,
+    ) -> Result<Option<StatementGeneratePayload>> {
+        let asked = input.read()?;
+        let statement = facade(ctx)?.generate_statement(&guards::command(ctx)?, &asked).await;
+        StatementGeneratePayload::of(statement).map(Some)
+    }
+
+    /// Stops preparing a statement. For the holder of the account, whoever asked for it, and operators.
+    #[graphql(directive = Access::apply(signed_in().cost(10)))]
+    async fn statement_cancel(
+        &self,
+        ctx: &Context<'_>,
+        input: StatementCancelInput,
+    ) -> Result<Option<StatementCancelPayload>> {
+        let id = ids::decode(IdKind::Statement, &input.statement_id)?;
+        StatementCancelPayload::of(facade(ctx)?.cancel_statement(&guards::command(ctx)?, id).await).map(Some)
     }
 }
 

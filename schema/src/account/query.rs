@@ -5,6 +5,7 @@ use uuid::Uuid;
 use vostro_account::{AccountFilter as Filter, domain};
 use vostro_kernel::Currency;
 
+use super::statement::Statement;
 use super::types::{Account, AccountStatus};
 use super::{facade, failure};
 use crate::access::{Access, only, signed_in};
@@ -40,7 +41,7 @@ pub struct Query;
 #[Object(name = "Query")]
 impl Query {
     #[graphql(entity)]
-    async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+    pub(super) async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
         guards::authenticated(ctx)?;
         let id = ids::decode(IdKind::Account, &id)?;
         let ask = async |ids: Vec<Uuid>| {
@@ -72,6 +73,14 @@ impl Query {
         let filter = Filter { owner_id, status: status.map(Into::into) };
         let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.after, page.rows_to_fetch()).await;
         Ok(Some(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row)))))
+    }
+
+    /// The statement, if it is of an account of yours or you work for the bank.
+    #[graphql(directive = Access::apply(signed_in()))]
+    async fn statement(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Statement>> {
+        let id = ids::decode(IdKind::Statement, &id)?;
+        let statement = facade(ctx)?.statement(guards::context(ctx)?, id).await.map_err(failure)?;
+        Ok(statement.map(Statement))
     }
 
     /// The bank's own accounts.

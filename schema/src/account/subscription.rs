@@ -1,6 +1,7 @@
 use async_graphql::{Context, ID, Result, SimpleObject};
 use futures::{Stream, StreamExt as _};
 
+use super::statement::Statement;
 use super::types::Balance;
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
@@ -47,5 +48,19 @@ impl Subscription {
                 occurred_at: change.occurred_at.into(),
             })
         }))
+    }
+
+    /// The statement as it is now, and whenever it has got further; ends with the statement's own end.
+    #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
+    async fn statement_progress(
+        &self,
+        ctx: &Context<'_>,
+        statement_id: ID,
+    ) -> Result<impl Stream<Item = Result<Statement>> + use<>> {
+        let id = ids::decode(IdKind::Statement, &statement_id)?;
+        let states = facade(ctx)?.statement_progress(guards::context(ctx)?, id).await.map_err(failure)?;
+        let states =
+            states.ok_or_else(|| bad_user_input("No statement with this id, or not of an account of yours."))?;
+        Ok(states.map(|state| state.map(Statement).map_err(failure)))
     }
 }

@@ -19,19 +19,19 @@ use super::{Mutation, Query, Subscription, builder};
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
 
-type Person = (Uuid, Role);
+pub(super) type Person = (Uuid, Role);
 
 /// A bank with one customer, whose account stands at 100.00.
-struct Bank {
-    database: Database,
-    accounts: Accounts,
-    schema: Schema<Query, Mutation, Subscription>,
-    me: Person,
-    account: Uuid,
+pub(super) struct Bank {
+    pub(super) database: Database,
+    pub(super) accounts: Accounts,
+    pub(super) schema: Schema<Query, Mutation, Subscription>,
+    pub(super) me: Person,
+    pub(super) account: Uuid,
 }
 
 impl Bank {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let database = Database::create("account", &MIGRATIONS).await;
         let accounts = Accounts::new(database.foundation(), Config::default()).expect("a valid configuration");
         accounts.start().await.expect("starts");
@@ -57,7 +57,7 @@ impl Bank {
         IdKind::Account.decode(&id).expect("an account id")
     }
 
-    async fn pay(&self, source_account_id: Uuid, destination_account_id: Uuid, minor: i64) -> Uuid {
+    pub(super) async fn pay(&self, source_account_id: Uuid, destination_account_id: Uuid, minor: i64) -> Uuid {
         let transaction_id = Uuid::now_v7();
         let event = TransactionInitiatedV1 {
             transaction_id,
@@ -81,17 +81,17 @@ impl Bank {
         deliver(self.database.pool(), &bound.handler, &[event]).await.expect("handled");
     }
 
-    fn request(&self, person: Option<Person>, document: &str, variables: Json) -> Request {
+    pub(super) fn request(&self, person: Option<Person>, document: &str, variables: Json) -> Request {
         let actor = person.map_or(Actor::ANONYMOUS, |(id, role)| Actor::person(id, Roles::from_iter([role]), None));
         let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
         Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope))
     }
 
-    async fn ask(&self, person: Option<Person>, document: &str, variables: Json) -> Response {
+    pub(super) async fn ask(&self, person: Option<Person>, document: &str, variables: Json) -> Response {
         self.schema.execute(self.request(person, document, variables)).await
     }
 
-    async fn answer(&self, person: Person, document: &str, variables: Json) -> Json {
+    pub(super) async fn answer(&self, person: Person, document: &str, variables: Json) -> Json {
         let response = self.ask(Some(person), document, variables).await;
         assert!(response.errors.is_empty(), "{:?}", response.errors);
         response.data.into_json().expect("JSON")
@@ -102,19 +102,19 @@ impl Bank {
     }
 }
 
-fn cash() -> Uuid {
+pub(super) fn cash() -> Uuid {
     InternalRole::Cash.account_id("EUR".parse().expect("a currency"))
 }
 
-fn acc(id: Uuid) -> String {
+pub(super) fn acc(id: Uuid) -> String {
     IdKind::Account.encode(id)
 }
 
-fn operator() -> Person {
+pub(super) fn operator() -> Person {
     (Uuid::now_v7(), Role::Operator)
 }
 
-fn stranger() -> Person {
+pub(super) fn stranger() -> Person {
     (Uuid::now_v7(), Role::Customer)
 }
 
@@ -122,7 +122,7 @@ fn euro(amount: &str) -> Json {
     json!({"amount": amount, "currency": "EUR"})
 }
 
-fn code(response: &Response) -> Option<Value> {
+pub(super) fn code(response: &Response) -> Option<Value> {
     let [error] = response.errors.as_slice() else { panic!("one error, not {:?}", response.errors) };
     error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned()
 }

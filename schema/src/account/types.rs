@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
-use vostro_account::{EntryPage, domain};
+use uuid::Uuid;
+use vostro_account::{EntryPage, StatementPage, domain};
 use vostro_kernel::Money as KernelMoney;
 
+use super::statement::Statement;
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
 use crate::connection::{Page, PageRequest};
@@ -183,6 +185,25 @@ impl Account {
         let batch = guards::scope(ctx)?.shared(Batch::<EntryPage, Vec<vostro_account::Entry>>::default);
         let entries = batch.load(asked, ask).await?.unwrap_or_default();
         Ok(page.connection(entries, |entry| entry.sequence, Entry::from))
+    }
+
+    /// Statements that were asked for, newest first.
+    #[graphql(directive = Access::apply(signed_in().page()))]
+    async fn statements(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Page<Statement>> {
+        let page = PageRequest::<Uuid>::new("statements", first, after)?;
+        let asked = StatementPage { account_id: self.0.id, after: page.after, limit: page.rows_to_fetch() };
+        let ask = async |asked: Vec<StatementPage>| {
+            let pages = facade(ctx)?.statements(guards::context(ctx)?, &asked).await.map_err(failure)?;
+            Ok(asked.into_iter().zip(pages).collect())
+        };
+        let batch = guards::scope(ctx)?.shared(Batch::<StatementPage, Vec<domain::Statement>>::default);
+        let statements = batch.load(asked, ask).await?.unwrap_or_default();
+        Ok(page.connection(statements, |statement| statement.id, Statement))
     }
 
     async fn created_at(&self) -> DateTime {

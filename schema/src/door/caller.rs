@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 
-use super::{DoorConfig, tracing_headers};
+use super::DoorConfig;
+use super::tracing_headers::{self, Traced};
 
 /// The other side of a connection.
 #[derive(Debug, Clone, Default)]
@@ -13,13 +14,19 @@ pub struct Caller {
     /// Where the request comes from; `None` when the server does not tell.
     pub address: Option<IpAddr>,
     pub traceparent: Option<String>,
+    /// A WebSocket, over which operations come for as long as it lasts.
+    pub is_connection: bool,
 }
 
 impl Caller {
     pub fn of(parts: &Parts, config: &DoorConfig) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
         let address = if config.behind_proxy { forwarded(parts).or(peer) } else { peer };
-        Self { address, traceparent: tracing_headers::traceparent(&parts.headers) }
+        let traceparent = match parts.extensions.get::<Traced>() {
+            Some(Traced(traceparent)) => traceparent.clone(),
+            None => tracing_headers::traceparent(&parts.headers),
+        };
+        Self { address, traceparent, is_connection: false }
     }
 }
 

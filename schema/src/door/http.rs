@@ -132,7 +132,7 @@ impl<'a> Visit<'a> {
             OperationKind::Subscription if self.streams => {}
             kind => return self.not_allowed(kind, only_queries),
         }
-        let scope = self.door.scope(&principal, &self.caller, self.correlation.0);
+        let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared);
         let engine = self.door.engine.clone();
         if !self.streams {
             return self.media.answer(engine.execute(&prepared, envelope.variables, scope).await);
@@ -164,7 +164,7 @@ impl<'a> Visit<'a> {
                     Reply::refused(&[error], self.correlation.0)
                 }
                 Ok(prepared) => {
-                    let scope = self.door.scope(&principal, &self.caller, self.correlation.0);
+                    let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared);
                     self.door.engine.execute(&prepared, envelope.variables, scope).await
                 }
                 Err(refused) => refused,

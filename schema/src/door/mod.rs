@@ -32,6 +32,7 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use uuid::Uuid;
 use vostro_kernel::{Clock, Ids, RequestContext};
+use vostro_messaging::trace::{self, SpanKind, Step};
 
 pub use auth::{AuthFault, Authenticator, Principal};
 pub use budget::Budget;
@@ -45,7 +46,7 @@ use caller::Caller;
 use envelope::Envelope;
 
 use crate::scope::RequestScope;
-use crate::stitch::{Engine, Prepared, RequestError};
+use crate::stitch::{Engine, OperationKind, Prepared, RequestError};
 
 /// How the door behaves.
 #[derive(Debug, Clone)]
@@ -139,16 +140,41 @@ impl Door {
         self.engine.prepare(document, envelope.operation_name.as_deref())
     }
 
-    /// The scope of one operation.
-    fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid) -> Arc<RequestScope> {
-        let context = RequestContext {
-            actor: principal.actor,
-            correlation_id,
-            command_id: self.ids.next(),
-            traceparent: caller.traceparent.clone(),
-        };
+    /// The scope of one operation. When it is traced it is a span, until nobody needs the scope any more.
+    fn scope(
+        &self,
+        principal: &Principal,
+        caller: &Caller,
+        correlation_id: Uuid,
+        prepared: &Prepared,
+    ) -> Arc<RequestScope> {
+        let (step, traceparent) = begin(prepared, caller);
+        let context =
+            RequestContext { actor: principal.actor, correlation_id, command_id: self.ids.next(), traceparent };
         let spender = Spender::of(principal.actor.id, caller.address);
         let budget = self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of(spender));
-        Arc::new(RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget))
+        Arc::new(RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_step(step))
     }
+}
+
+/// The span of an operation, and the trace context of what it leads to.
+fn begin(prepared: &Prepared, caller: &Caller) -> (Option<Step>, Option<String>) {
+    let outside = caller.traceparent.clone();
+    let kind = match prepared.kind() {
+        OperationKind::Query => "query",
+        OperationKind::Mutation => "mutation",
+        // What lasts as long as its subscriber is no step of anything.
+        OperationKind::Subscription => return (None, outside),
+    };
+    if !trace::is_on() {
+        return (None, outside);
+    }
+    let name = format_args!("{kind} {}", prepared.label);
+    if caller.is_connection {
+        // It may last for hours: each of its operations is a trace of its own.
+        return trace::enter(name, None);
+    }
+    let step = trace::step(name, SpanKind::Internal, outside.as_deref());
+    let traceparent = step.as_ref().map(Step::traceparent).or(outside);
+    (step, traceparent)
 }

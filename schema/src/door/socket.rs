@@ -54,6 +54,7 @@ pub fn accept(door: Arc<Door>, upgrade: WebSocketUpgrade, headers: HeaderMap, ca
             gauge!("vostro_graphql_connections").increment(1.0);
             let accepted = socket.protocol() == Some(&HeaderValue::from_static(PROTOCOL));
             let (sink, stream) = socket.split();
+            let caller = Caller { is_connection: true, ..caller };
             let mut connection = Connection::new(door, sink, headers, caller);
             let end = if accepted { connection.serve(stream).await } else { refused(stream) };
             connection.close(end).await;
@@ -242,7 +243,7 @@ impl Connection {
         };
         match prepared {
             Ok(prepared) => {
-                let scope = self.door.scope(&principal, &self.caller, correlation_id);
+                let scope = self.door.scope(&principal, &self.caller, correlation_id, &prepared);
                 self.start(id, prepared, envelope.variables, scope);
                 Ok(())
             }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
+use vostro_messaging::trace::{self, Step};
 
 use super::Door;
 
@@ -17,16 +18,38 @@ pub const CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlatio
 #[derive(Debug, Clone, Copy)]
 pub struct Correlation(pub Uuid);
 
-/// Gives every request a correlation id and every response its header, whatever the response is.
+/// The trace context of a request, put into its extensions while traces are recorded: what it leads to belongs to it.
+#[derive(Debug, Clone)]
+pub struct Traced(pub Option<String>);
+
+/// Gives every request a correlation id and every response its header, whatever the response is. A request that is traced is
+/// one span.
 pub async fn correlate(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
     let id = wanted(request.headers()).unwrap_or_else(|| door.ids.next());
     request.extensions_mut().insert(Correlation(id));
+    let step = if trace::is_on() { begin(&mut request) } else { None };
     let mut response = next.run(request).await;
+    if let Some(mut step) = step {
+        step.note("http.response.status_code", i64::from(response.status().as_u16()));
+        step.note("vostro.correlation_id", id.to_string());
+        if response.status().is_server_error() {
+            step.fail("");
+        }
+    }
     let mut text = Uuid::encode_buffer();
     if let Ok(value) = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)) {
         response.headers_mut().insert(CORRELATION_HEADER, value);
     }
     response
+}
+
+fn begin(request: &mut Request) -> Option<Step> {
+    // The route and not the path: a name must not have as many values as somebody can invent.
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    let (step, traceparent) =
+        trace::enter(format_args!("{} {route}", request.method()), traceparent(request.headers()));
+    request.extensions_mut().insert(Traced(traceparent));
+    step
 }
 
 /// The caller's own id. Anything but a UUID is ignored: the id goes into logs and database columns.
@@ -35,15 +58,10 @@ fn wanted(headers: &HeaderMap) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
 }
 
-/// The caller's W3C trace context, when it is well formed: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
+/// The caller's W3C trace context, when it is well formed.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
-    let parts: Vec<_> = text.split('-').collect();
-    let [version, trace, span, flags] = parts[..] else { return None };
-    let is_hex =
-        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    (version == "00" && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2)).then(|| text.to_owned())
+    trace::is_valid(text).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub enum NotificationTopic {
     Welcome,
     /// Somebody logged in as you.
     Security,
-    /// An account was opened or its terms changed.
+    /// An account was opened, its terms changed, or a statement of it can be read.
     Account,
     /// Money left one of your accounts.
     PaymentSent,

@@ -40,6 +40,8 @@ pub enum ParkedReason {
     Blocked,
     /// The module failed on it repeatedly.
     RetriesExhausted,
+    /// The process ended several times while it was being handled, or waited to be. It is tried alone.
+    Interrupted,
     /// A dead letter: the process ended while handling it, repeatedly.
     CrashLoop,
 }

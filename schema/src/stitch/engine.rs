@@ -24,6 +24,8 @@ use super::projection::{Projection, json};
 use super::response::Reply;
 use super::transport::{SubgraphRequest, SubgraphResponse, SubgraphTransport};
 use super::variables::coerce;
+use vostro_messaging::trace;
+
 use crate::faults::{FaultCode, module_unavailable};
 use crate::scope::RequestScope;
 
@@ -136,7 +138,8 @@ impl Engine {
     /// Carries out a query or mutation.
     pub async fn execute(&self, prepared: &Prepared, variables: Variables, scope: Arc<RequestScope>) -> Reply {
         let started = Instant::now();
-        let reply = self.answer(prepared, variables, &scope).await;
+        let traceparent = scope.context().traceparent.clone();
+        let reply = trace::within(traceparent, self.answer(prepared, variables, &scope)).await;
         monitoring::operation(prepared, started, &reply, &scope, self.limits().slow);
         reply
     }

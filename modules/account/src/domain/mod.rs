@@ -7,6 +7,7 @@ mod iban;
 mod ledger;
 mod posting_refusal;
 mod product;
+mod statement;
 mod text;
 
 pub use account::{Account, Lifecycle, MAX_OVERDRAFT_MINOR, transition};
@@ -16,4 +17,5 @@ pub use iban::{IbanScheme, InvalidIbanScheme};
 pub use ledger::{Booking, Decision, LedgerAccount, LedgerState, PostingRequest, decide};
 pub use posting_refusal::PostingRefusal;
 pub use product::{Product, Terms, UnknownProduct};
+pub use statement::{Period, Statement, StatementLine, StatementStatus, UnknownStatus};
 pub use text::{account_name, idempotency_key, reason};

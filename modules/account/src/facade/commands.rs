@@ -1,7 +1,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
-use vostro_events::account::{AccountChange, AccountStatus};
+use vostro_events::account::{AccountStatus, AccountTerm};
 use vostro_kernel::{ActorKind, Currency, Money, Refusal, RequestContext, Role};
 
 use super::{Accounts, viewer};
@@ -60,7 +60,7 @@ impl Accounts {
             name,
             account_id: self.inner.foundation.ids.next(),
         };
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         if store::openings::claim_in_tx(&mut transaction, std::slice::from_ref(&opening)).await?.is_empty() {
             return self.opened_before(&mut transaction, context, opening).await;
         }
@@ -161,25 +161,31 @@ impl Accounts {
         id: Uuid,
         change: Change,
     ) -> Result<Account, AccountError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = vostro_messaging::begin(self.pool()).await?;
         let account = store::accounts::lock_in_tx(&mut transaction, viewer(context), id).await?;
         let mut account = account.ok_or(AccountErrorCode::NotFound)?;
-        let (kind, reason) = match change {
+        let limit_before = account.balance.overdraft_limit;
+        let (changed, reason) = match change {
             Change::Step(step, reason) => {
                 if step == Lifecycle::Close {
                     owner_or_operator(context, &account)?;
                 }
                 account.step(step)?;
-                (AccountChange::Status, reason)
+                let mut changed = vec![AccountTerm::Status];
+                if account.balance.overdraft_limit != limit_before {
+                    changed.push(AccountTerm::OverdraftLimit);
+                }
+                (changed, reason)
             }
             Change::Overdraft(limit) => {
                 account.arrange_overdraft(limit)?;
-                (AccountChange::Overdraft, None)
+                (vec![AccountTerm::OverdraftLimit], None)
             }
         };
         store::accounts::update_in_tx(&mut transaction, &account).await?;
-        let event = self.inner.publisher().account_updated(Cause::command(context, command), &account, kind, reason);
-        self.inner.foundation.outbox.append_in_tx(&mut transaction, vec![event]).await?;
+        let cause = Cause::command(context, command);
+        let events = self.inner.publisher().account_updated(cause, &account, changed, reason);
+        self.inner.foundation.outbox.append_in_tx(&mut transaction, events.into()).await?;
         transaction.commit().await?;
         self.inner.foundation.outbox.committed();
         Ok(account)

@@ -5,9 +5,11 @@ mod commands;
 mod module;
 mod proof;
 mod queries;
+mod statements;
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{Foundation, LiveFeed, StartError};
@@ -16,6 +18,8 @@ pub use balance_changes::BalanceChange;
 pub use commands::OpenAccount;
 pub use proof::{Divergence, LedgerProof, ProofProgress, ProofRule};
 pub use queries::{AccountFilter, Entry, EntryPage, TrialBalanceLine};
+pub(crate) use statements::term_of;
+pub use statements::{GenerateStatement, StatementPage};
 
 use crate::config::Config;
 use crate::domain::IbanScheme;
@@ -36,15 +40,22 @@ pub(crate) struct Inner {
     pub(crate) scheme: IbanScheme,
     /// The balance changes of each committed batch.
     pub(crate) changes: LiveFeed<Arc<[BalanceChange]>>,
+    /// Statements that have got further.
+    pub(crate) statement_news: LiveFeed<Uuid>,
+    /// Told when a statement was requested.
+    pub(crate) statement_due: Notify,
 }
 
 impl Accounts {
     /// # Errors
     /// [`StartError`] when the configuration contradicts itself.
     pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
+        config.validate().map_err(|reason| StartError { module: "account", reason })?;
         let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
         let changes = LiveFeed::new(foundation.company.clone());
-        let inner = Inner { foundation, config, scheme, changes };
+        let statement_news = LiveFeed::new(foundation.company.clone());
+        let statement_due = Notify::new();
+        let inner = Inner { foundation, config, scheme, changes, statement_news, statement_due };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 use vostro_events::Cause;
 use vostro_events::account::AccountStatus;
 use vostro_kernel::RequestContext;
@@ -8,9 +10,10 @@ use vostro_messaging::rpc::Responder;
 use vostro_messaging::{BoundHandler, Manifest, Module, StartError};
 
 use super::{Accounts, Inner};
-use crate::consume::{Postings, Registrations};
+use crate::consume::{Postings, Registrations, StatementTerms};
 use crate::domain::{Account, Balance, InternalRole, Product};
 use crate::manifest::{self, manifest};
+use crate::statement_writer::StatementWriter;
 use crate::{respond, store};
 
 #[async_trait]
@@ -29,11 +32,19 @@ impl Module for Accounts {
                 subscription: manifest::registrations(),
                 handler: Arc::new(Registrations::new(Arc::clone(&self.inner))),
             },
+            BoundHandler {
+                subscription: manifest::statement_terms(),
+                handler: Arc::new(StatementTerms::new(Arc::clone(&self.inner))),
+            },
         ]
     }
 
     fn responders(&self) -> Vec<Arc<dyn Responder>> {
         respond::responders(&self.inner)
+    }
+
+    fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        vec![Box::pin(StatementWriter::new(Arc::clone(&self.inner)).run(stop))]
     }
 
     async fn start(&self) -> Result<(), StartError> {
@@ -68,7 +79,7 @@ impl Inner {
             })
         });
         let wanted: Vec<Account> = wanted.collect();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let created = store::accounts::insert_in_tx(&mut transaction, &wanted).await?;
         let context = RequestContext::system(self.foundation.ids.as_ref());
         let events = wanted

@@ -101,7 +101,8 @@ impl Accounts {
     /// # Errors
     /// Database faults.
     pub async fn verify_ledger(&self, progress: impl FnMut(ProofProgress) + Send) -> Result<LedgerProof, AccountError> {
-        let mut transaction = self.pool().begin_with("begin isolation level repeatable read read only").await?;
+        let mut transaction =
+            vostro_messaging::begin_with(self.pool(), "begin isolation level repeatable read read only").await?;
         proof::prepare_in_tx(&mut transaction).await?;
         let size = proof::size_in_tx(&mut transaction).await?;
         let divergence = first_divergence_in_tx(&mut transaction, size, progress).await?;

@@ -6,6 +6,7 @@ pub(crate) mod entries;
 pub(crate) mod openings;
 pub(crate) mod postings;
 pub(crate) mod proof;
+pub(crate) mod statements;
 mod text;
 
 use uuid::Uuid;

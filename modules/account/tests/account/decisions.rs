@@ -48,7 +48,7 @@ async fn a_decision_that_is_not_committed_is_not_told() {
     let bank = Bank::open().await;
     let account = bank.account_with(0).await;
     let event = transfer(internal(InternalRole::Cash), account.id, 1);
-    let mut transaction = bank.database.pool().begin().await.expect("begun");
+    let mut transaction = vostro_messaging::begin(bank.database.pool()).await.expect("begun");
     let handled = bank.handler("postings").handle_in_tx(&mut transaction, std::slice::from_ref(&event)).await;
     drop(handled.expect("decided"));
     assert_eq!(decided(&bank, &[event.envelope.aggregate_id]).await, []);

@@ -8,7 +8,7 @@ use vostro_account::{AccountError, Accounts, Config, MIGRATIONS, OpenAccount};
 use vostro_events::account::AccountCreatedV1;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::transaction::{RouteV1, TransactionInitiatedV1, TransactionKind};
-use vostro_kernel::{Actor, Currency, Money, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, Clock, Currency, Money, RequestContext, Role, SystemClock, SystemIds};
 use vostro_messaging::{BoundHandler, Handler, HandlerError, Incoming, Module};
 use vostro_testkit::{Database, deliver, incoming};
 
@@ -73,17 +73,26 @@ pub fn code<T: std::fmt::Debug>(outcome: Result<T, AccountError>) -> String {
 impl Bank {
     /// A started bank: its internal accounts exist, its outbox is empty.
     pub async fn open() -> Self {
-        let bank = Self::closed().await;
-        bank.accounts.start().await.expect("the module starts");
-        bank.forget_events().await;
-        bank
+        Self::open_with(Arc::new(SystemClock), Config::default()).await
     }
 
     /// A bank that has never been started.
     pub async fn closed() -> Self {
+        Self::closed_with(Arc::new(SystemClock), Config::default()).await
+    }
+
+    async fn closed_with(clock: Arc<dyn Clock>, config: Config) -> Self {
         let database = Database::create("account", &MIGRATIONS).await;
-        let accounts = Accounts::new(database.foundation(), Config::default()).expect("the defaults are valid");
+        let accounts = Accounts::new(database.foundation_at(clock), config).expect("the configuration is valid");
         Self { database, accounts }
+    }
+
+    /// A started bank with a clock and a configuration of the test's own.
+    pub async fn open_with(clock: Arc<dyn Clock>, config: Config) -> Self {
+        let bank = Self::closed_with(clock, config).await;
+        bank.accounts.start().await.expect("the module starts");
+        bank.forget_events().await;
+        bank
     }
 
     pub fn subscription(&self, name: &str) -> BoundHandler {

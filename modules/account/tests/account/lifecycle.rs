@@ -1,7 +1,8 @@
 use serde_json::json;
 use uuid::Uuid;
 use vostro_account::domain::{InternalRole, Product};
-use vostro_events::account::{AccountStatus, AccountUpdatedV1};
+use vostro_events::account::{AccountStatus, AccountUpdatedV1, AccountUpdatedV2};
+use vostro_events::copy_of;
 use vostro_kernel::{Actor, Money, RequestContext, Role, SystemIds};
 
 use crate::fixture::{Bank, asked, code, currency, customer, euro, internal, operator, person, transfer};
@@ -21,13 +22,17 @@ async fn freezing_and_lifting_it_are_told_with_reason_and_version() {
     assert_eq!((lifted.status, lifted.version), (AccountStatus::Active, 3));
 
     let events = bank.database.outbox_events().await;
-    let [(first, data), (second, second_data)] = <[_; 2]>::try_from(events).expect("two events");
+    let [(first, data), (copy, copied), (second, second_data), _] =
+        <[_; 4]>::try_from(events).expect("two, each twice");
     assert_eq!((first.event_type.as_str(), first.sequence), (UPDATED, 2));
     assert_eq!((first.aggregate_type.as_ref(), first.aggregate_id), ("account", account.id));
     assert_eq!((first.cause.command.as_deref(), first.cause.actor_id), (Some("accountFreeze"), officer.actor.id));
     let expected = json!({"accountId": account.id, "change": "STATUS", "ownerId": account.owner_id, "currency": "EUR",
                           "status": "FROZEN", "overdraftLimitMinor": 0, "reason": "court order 12"});
     assert_eq!(data, expected);
+    assert_eq!((copy.event_type.as_str(), copy.id, copy.sequence), (AccountUpdatedV2::TYPE, copy_of(first.id), 2));
+    assert_eq!((&copy.cause, copy.occurred_at, copy.slot()), (&first.cause, first.occurred_at, first.slot()));
+    assert_eq!(copied["changed"], json!(["STATUS"]));
     assert_eq!((second.sequence, second_data["status"].as_str()), (3, Some("ACTIVE")));
     assert_eq!(second.cause.command.as_deref(), Some("accountUnfreeze"));
     bank.prove().await;
@@ -41,6 +46,8 @@ async fn an_empty_account_is_closed_by_its_owner_and_takes_no_more_money() {
     bank.accounts.overdraft_arrange(&operator(), account.id, euro(100)).await.expect("arranged");
     let closed = bank.accounts.close(&owner, account.id).await.expect("closed");
     assert_eq!((closed.status, closed.balance.overdraft_limit), (AccountStatus::Closed, 0));
+    let told = bank.database.published(AccountUpdatedV2::TYPE).await;
+    assert_eq!(told.last().map(|event| &event["changed"]), Some(&json!(["STATUS", "OVERDRAFT_LIMIT"])));
     bank.post(&[transfer(internal(InternalRole::Cash), account.id, 1)]).await.expect("decided");
     assert_eq!(bank.posted(account.id).await, 0);
     assert_eq!(code(bank.accounts.close(&owner, account.id).await), "ACC_CLOSED");

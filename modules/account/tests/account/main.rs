@@ -9,4 +9,5 @@ mod postings;
 mod proof;
 mod properties;
 mod queries;
+mod statements;
 mod what_the_database_refuses;

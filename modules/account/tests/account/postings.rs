@@ -142,7 +142,7 @@ async fn a_transfer_whose_batch_was_rolled_back_is_booked_when_it_comes_again() 
     let bank = Bank::open().await;
     let (one, two) = (bank.account_with(100).await.id, bank.account_with(0).await.id);
     let event = transfer(one, two, 60);
-    let mut transaction = bank.database.pool().begin().await.expect("begun");
+    let mut transaction = vostro_messaging::begin(bank.database.pool()).await.expect("begun");
     let handler = bank.handler("postings");
     handler.handle_in_tx(&mut transaction, std::slice::from_ref(&event)).await.expect("handled");
     transaction.rollback().await.expect("rolled back");
@@ -265,7 +265,7 @@ async fn a_posting_and_a_freeze_of_its_account_happen_one_after_the_other() {
     let bank = Bank::open().await;
     let (one, two) = (bank.account_with(100).await.id, bank.account_with(0).await.id);
     // A freeze that has locked the account and is not committed yet.
-    let mut freeze = bank.database.pool().begin().await.expect("begun");
+    let mut freeze = vostro_messaging::begin(bank.database.pool()).await.expect("begun");
     sqlx::query("update account.balance set status = 'FROZEN' where account_id = $1")
         .bind(one)
         .execute(&mut *freeze)

@@ -23,7 +23,7 @@ impl Vault {
     /// Runs the statements in one transaction (`:one` and `:two` are the accounts) and says why they were refused.
     async fn refusal(&self, statements: &str) -> String {
         let sql = statements.replace(":one", &format!("'{}'", self.one)).replace(":two", &format!("'{}'", self.two));
-        let mut transaction = self.bank.database.pool().begin().await.expect("begun");
+        let mut transaction = vostro_messaging::begin(self.bank.database.pool()).await.expect("begun");
         let outcome = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await;
         transaction.rollback().await.expect("rolled back");
         match outcome {
@@ -145,4 +145,35 @@ async fn unknown_words_and_impossible_numbers_are_refused() {
     }
     let nothing = entries(&[(":one", 3, 0, 60)]);
     assert!(vault.refusal(&nothing).await.contains("entry_amount_check"));
+}
+
+/// A statement of `:one`, with these values for its days, status, entries, done, parts and end.
+fn statement(values: &str) -> String {
+    format!(
+        "insert into account.statement
+           (id, account_id, requested_by, request, first_entry, opening_balance, closing_balance, term_id, correlation_id,
+            causation_id, actor_kind, requested_at, first_day, last_day, status, entries, done, parts, ended_at)
+         select gen_random_uuid(), :one, :one, gen_random_uuid()::text, 1, 0, 0, :one, :one, :one, 'USER', now(), {values};"
+    )
+}
+
+#[tokio::test]
+async fn statements_that_contradict_themselves_are_refused() {
+    let vault = Vault::open().await;
+    let sound = "date '2024-01-01', date '2024-01-31', 'PREPARING', 2, 1, 1, null";
+    assert_eq!(vault.refusal(&statement(sound)).await, "accepted");
+    let twice = vault.refusal(&[statement(sound), statement(sound)].concat()).await;
+    assert!(twice.contains("statement_in_preparation"), "{twice}");
+    for (values, rule) in [
+        ("date '2024-01-02', date '2024-01-01', 'PREPARING', 2, 1, 1, null", "statement_check"),
+        ("date '2024-01-01', date '2024-01-31', 'SLEEPING', 2, 1, 1, now()", "statement_status_check"),
+        ("date '2024-01-01', date '2024-01-31', 'PREPARING', 2, 3, 1, null", "statement_done_within_entries"),
+        ("date '2024-01-01', date '2024-01-31', 'READY', 2, 1, 1, now()", "statement_ready_is_complete"),
+        ("date '2024-01-01', date '2024-01-31', 'READY', 0, 0, 0, now()", "statement_ready_is_complete"),
+        ("date '2024-01-01', date '2024-01-31', 'READY', 2, 2, 1, null", "statement_ended"),
+        ("date '2024-01-01', date '2024-01-31', 'PREPARING', 2, 1, 1, now()", "statement_ended"),
+    ] {
+        let refusal = vault.refusal(&statement(values)).await;
+        assert!(refusal.contains(rule), "{values}: {refusal}");
+    }
 }

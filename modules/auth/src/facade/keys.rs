@@ -62,7 +62,7 @@ impl Inner {
     /// Does what has to be done about the keys now, as the only one in all instances, and takes the result over.
     pub(crate) async fn tend_keys(&self, asked: bool) -> Result<KeyPlan, AuthError> {
         let now = self.now();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         store::lock_keys_in_tx(&mut transaction).await?;
         let keys = store::signing_keys(&mut *transaction).await?;
         let records = keys.into_iter().map(|key| key.record).collect::<Vec<KeyRecord>>();

@@ -110,7 +110,7 @@ impl Inner {
     async fn open_session(&self, context: &RequestContext, known: Known) -> Result<LoggedIn, AuthError> {
         let now = self.now();
         let user_id = known.user_id;
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         store::forget_failures(&mut *transaction, &known.bucket).await?;
         if let Some(new) = &known.rehashed {
             store::replace_password_in_tx(&mut transaction, user_id, &known.phc, new, now).await?;

@@ -68,7 +68,7 @@ impl Inner {
         let name = change.display_name.as_deref().map(display_name).transpose()?;
         let language = change.locale.as_deref().map(locale).transpose()?;
 
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let row = store::lock_user_in_tx(&mut transaction, user_id).await?.ok_or(AuthErrorCode::UserNotFound)?;
         let mut user = self.open(&row)?;
         let mut changed = Vec::with_capacity(2);

@@ -119,7 +119,7 @@ impl Inner {
         let phc = self.passwords.admit(person.password.clone(), person.words()).await?;
         let user = self.person(&person, [Role::Customer].into_iter().collect());
 
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let key = &input.idempotency_key;
         if !store::claim_in_tx(&mut transaction, COMMAND, key, &fingerprint, user.id, user.created_at).await? {
             transaction.rollback().await?;

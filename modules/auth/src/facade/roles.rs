@@ -27,7 +27,7 @@ impl Inner {
         if !context.actor.has_any(&[Role::Admin]) {
             return Err(AuthErrorCode::ScopeInsufficient.into());
         }
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let given = self.give_in_tx(&mut transaction, context, COMMAND, user_id, [role].into_iter().collect()).await?;
         transaction.commit().await?;
         self.roles_given(&given);

@@ -99,7 +99,7 @@ impl Inner {
 
     async fn refresh(&self, context: &RequestContext, token: &RefreshToken) -> Result<Tokens, AuthError> {
         let (digest, now) = (token.digest(), self.now());
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let Some(exchanged) = store::exchange_in_tx(&mut transaction, &digest, now).await? else {
             transaction.rollback().await?;
             return Err(self.not_exchanged(context, &digest, now).await?);
@@ -149,7 +149,7 @@ impl Inner {
         let now = self.now();
         let publish = self.publish(context, command, now);
         let mut events = Vec::with_capacity(2);
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let owner = store::revoke_in_tx(&mut transaction, session_id, reason, now).await?;
         if let Some(user_id) = owner {
             let sequence = store::next_sequence_in_tx(&mut transaction, user_id).await?;

@@ -89,7 +89,7 @@ impl Inner {
                 store::user_by_email(&self.foundation.pool, &email_index).await?.ok_or(AuthErrorCode::UserNotFound)?
             }
         };
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let given = self.give_in_tx(&mut transaction, context, COMMAND, user_id, staff.roles).await?;
         transaction.commit().await?;
         self.roles_given(&given);
@@ -106,7 +106,7 @@ impl Inner {
     ) -> Result<Option<StaffEnsured>, AuthError> {
         let phc = self.passwords.admit(person.password.clone(), person.words()).await?;
         let user = self.person(person, roles);
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         if !self.insert_in_tx(&mut transaction, &user, email_index, &phc, context.actor.id).await? {
             transaction.rollback().await?;
             return Ok(None);

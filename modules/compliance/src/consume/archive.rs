@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::counter;
 use sqlx::PgConnection;
-use vostro_events::transaction::TransactionCompletedV1;
 use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming};
 
 use super::on_transaction_completed;
@@ -57,12 +56,8 @@ impl Handler for Archive {
         let (types, counts) = count_types(batch, &intake, &names);
         head::advance_in_tx(connection, &next, &types, &counts).await?;
 
-        let completed: Vec<&Incoming> = intake
-            .fresh
-            .iter()
-            .map(|index| &batch[*index])
-            .filter(|event| event.is(TransactionCompletedV1::TYPE))
-            .collect();
+        let completed = intake.first_of(&on_transaction_completed::versions(&names), &keys, &known);
+        let completed: Vec<&Incoming> = completed.into_iter().map(|index| &batch[index]).collect();
         let violations =
             on_transaction_completed::examine_in_tx(connection, &self.foundation, &self.rules, &names, &completed)
                 .await?;

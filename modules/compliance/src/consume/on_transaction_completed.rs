@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::DateTime;
 use metrics::counter;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use tracing::error;
 use uuid::Uuid;
 use vostro_events::account::BalanceChangedV1;
 use vostro_events::transaction::TransactionCompletedV1;
-use vostro_events::{DomainEvent as _, Envelope};
+use vostro_events::{DomainEvent, Envelope, NotUpcast, read_data};
 use vostro_messaging::{Foundation, HandlerError, Incoming};
 
 use crate::domain::{Finding, Payment, Rules};
@@ -23,6 +24,11 @@ const LEDGER_EVENTS: i64 = 100;
 
 /// What a rule found, and the event with which it did.
 type Found<'a> = (Finding, &'a Envelope);
+
+/// The codes of the versions in which the rules can read of a completed payment.
+pub fn versions(names: &Names) -> Vec<i16> {
+    names.versions_up_to(TransactionCompletedV1::TYPE)
+}
 
 /// Has the rules look at completed payments that were not seen before; returns how many violations of each rule are new.
 pub async fn examine_in_tx(
@@ -62,7 +68,8 @@ pub async fn examine_in_tx(
 
 /// The payment an event tells of. One that cannot be read is stored all the same; only the rules cannot look at it.
 fn payment<'a>(event: &&'a Incoming) -> Option<(Payment, &'a Envelope)> {
-    match event.decode::<TransactionCompletedV1>() {
+    let Incoming { envelope, data } = *event;
+    match read::<TransactionCompletedV1>(envelope.event_type.as_str(), data, TransactionCompletedV1::TYPE) {
         Ok(completed) => Some((Payment::from(&completed), &event.envelope)),
         Err(reason) => {
             error!(event = %event.envelope.id, %reason, "the rules cannot read a completed payment; it is stored");
@@ -121,18 +128,29 @@ async fn evidence_in_tx(
     let accounts: HashSet<Uuid> =
         found.iter().filter(|(finding, _)| finding.window.is_some()).map(|(finding, _)| finding.subject_id).collect();
     let accounts: Vec<Uuid> = accounts.into_iter().collect();
+    let versions = names.versions_up_to(BalanceChangedV1::TYPE);
     let rows = match (ledger, accounts.as_slice()) {
-        (Some(ledger), [_, ..]) => events::newest_in_tx(connection, ledger, &accounts, LEDGER_EVENTS).await?,
+        (Some(ledger), [_, ..]) => {
+            events::newest_in_tx(connection, ledger, &versions, &accounts, LEDGER_EVENTS).await?
+        }
         _ => Vec::new(),
     };
     let debits: Vec<(Uuid, i64, Uuid)> = rows
-        .iter()
-        .filter_map(|(account, at, data)| {
-            let event: BalanceChangedV1 = serde_json::from_str(data).ok()?;
-            (event.delta_minor < 0).then_some((*account, minute(*at), event.transaction_id))
+        .into_iter()
+        .filter_map(|row| {
+            let data = RawValue::from_string(row.data).ok()?;
+            let event: BalanceChangedV1 =
+                read(names.event_type_of(row.event_type)?, &data, BalanceChangedV1::TYPE).ok()?;
+            (event.delta_minor < 0).then_some((row.aggregate_id, minute(row.occurred_at), event.transaction_id))
         })
         .collect();
     Ok(found.iter().map(|(finding, _)| evidence_of(finding, &debits)).collect())
+}
+
+/// What was written in one version of an event, as this or a later one.
+fn read<E: DomainEvent>(written: &str, data: &RawValue, wanted: &'static str) -> Result<E, NotUpcast> {
+    let data = read_data(written, data, wanted)?;
+    serde_json::from_str(data.get()).map_err(|error| NotUpcast::new(wanted, error.to_string()))
 }
 
 fn minute<Tz: chrono::TimeZone>(at: DateTime<Tz>) -> i64 {

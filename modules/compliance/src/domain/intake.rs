@@ -61,6 +61,11 @@ impl Known {
         self.first.contains_key(key)
     }
 
+    fn has_version(&self, key: &Key, event_type: i16) -> bool {
+        let first = self.first.get(key).is_some_and(|(_, kind)| kind.event_type == event_type);
+        first || self.copies.contains_key(&(*key, event_type))
+    }
+
     /// The event in the place that this one would take: itself, or one that it contradicts.
     fn in_place_of(&self, event: &Numbered) -> Option<Uuid> {
         let (first, kind) = *self.first.get(&event.key)?;
@@ -86,6 +91,21 @@ pub struct Intake {
     pub fresh: Vec<usize>,
     /// Those of them whose predecessor is neither stored nor in the batch.
     pub orphans: Vec<Orphan>,
+}
+
+impl Intake {
+    /// Indexes of those new events that are of these versions of one event, each event once: in the version that came first.
+    /// What is acted upon in one version must not be acted upon again in another.
+    pub fn first_of(&self, versions: &[i16], batch: &[Numbered], known: &Known) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        let is_first = |index: &usize| {
+            let Numbered { key, kind, .. } = &batch[*index];
+            versions.contains(&kind.event_type)
+                && !versions.iter().any(|version| known.has_version(key, *version))
+                && (versions.len() == 1 || seen.insert(*key))
+        };
+        self.fresh.iter().copied().filter(is_first).collect()
+    }
 }
 
 /// An event that came before the event before it.
@@ -206,6 +226,28 @@ mod tests {
         assert_eq!(intake.orphans, [key(1, 5)]);
         let intake = sort(&[second(5)], &known(&[event(1, 5)])).expect("no conflict");
         assert_eq!(intake, Intake { fresh: vec![0], orphans: vec![] });
+    }
+
+    #[test]
+    fn whoever_acts_on_events_meets_each_once_in_whichever_versions_it_comes() {
+        let (one, two) = (event(1, 1), second_version(event(1, 1)));
+        let of_another_event = Numbered { kind: Kind { event: 9, event_type: 9 }, ..event(2, 1) };
+        for (batch, stored, versions, first) in [
+            (vec![one, two], vec![], &[7, 8][..], vec![0]),
+            (vec![two, one, two], vec![], &[7, 8], vec![0]),
+            (vec![two], vec![one], &[7, 8], vec![]),
+            (vec![one], vec![two], &[7, 8], vec![]),
+            // Who knows one version only must not miss it because another came first.
+            (vec![two, one], vec![], &[7], vec![1]),
+            (vec![one], vec![two], &[7], vec![0]),
+            (vec![one], vec![one], &[7], vec![]),
+            (vec![of_another_event, one], vec![], &[7, 8], vec![1]),
+            (vec![one, second_version(event(1, 2))], vec![], &[7, 8], vec![0, 1]),
+        ] {
+            let known = known(&stored);
+            let intake = sort(&batch, &known).expect("no conflict");
+            assert_eq!(intake.first_of(versions, &batch, &known), first, "{batch:?} after {stored:?} in {versions:?}");
+        }
     }
 
     #[test]

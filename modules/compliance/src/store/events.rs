@@ -190,28 +190,41 @@ pub async fn page_of(pool: &PgPool, types: &[i16], after: i64, until: i64, limit
     .await
 }
 
-/// The data of the newest `limit` events of each of these aggregates of one stream, newest first per aggregate.
+/// What an event said, and when.
+#[derive(Debug)]
+pub struct Told {
+    pub aggregate_id: Uuid,
+    pub occurred_at: DateTime<Utc>,
+    pub event_type: i16,
+    pub data: String,
+}
+
+/// The newest `limit` events of each of these aggregates of one stream, newest first per aggregate. Of an event that was
+/// published in several of these types, one counts.
 ///
 /// # Errors
 /// Database faults.
 pub async fn newest_in_tx(
     connection: &mut PgConnection,
     stream: i16,
+    types: &[i16],
     aggregates: &[Uuid],
     limit: i64,
-) -> sqlx::Result<Vec<(Uuid, DateTime<Utc>, String)>> {
-    let rows = sqlx::query!(
-        r#"select wanted.aggregate_id as "aggregate_id!", newest.occurred_at, newest.data
-           from unnest($2::uuid[]) as wanted(aggregate_id)
+) -> sqlx::Result<Vec<Told>> {
+    sqlx::query_as!(
+        Told,
+        r#"select wanted.aggregate_id as "aggregate_id!", newest.occurred_at, newest.type as event_type, newest.data
+           from unnest($3::uuid[]) as wanted(aggregate_id)
            cross join lateral (
-               select occurred_at, data from compliance.event
-               where aggregate_id = wanted.aggregate_id and stream = $1 order by sequence desc limit $3
+               select distinct on (sequence) sequence, occurred_at, type, data from compliance.event
+               where aggregate_id = wanted.aggregate_id and stream = $1 and type = any($2)
+               order by sequence desc, type desc limit $4
            ) newest"#,
         stream,
+        types,
         aggregates,
         limit
     )
     .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.aggregate_id, row.occurred_at, row.data)).collect())
+    .await
 }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
+use vostro_events::upcasters;
 
 use crate::domain::Kind;
 
@@ -33,6 +34,12 @@ impl Names {
     /// Which event a type is a version of. A type that is not known is an event of its own.
     pub fn kind(&self, event_type: i16) -> Kind {
         Kind { event: self.events.get(&event_type).copied().unwrap_or(event_type), event_type }
+    }
+
+    /// The codes of a version of an event and of the earlier ones that can be read as it, as far as any was ever stored.
+    pub fn versions_up_to(&self, event_type: &str) -> Vec<i16> {
+        let earlier = upcasters().history_of(event_type);
+        earlier.into_iter().chain([event_type]).filter_map(|name| self.event_type(name)).collect()
     }
 
     /// Module and aggregate type of a stream.

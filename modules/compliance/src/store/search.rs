@@ -28,7 +28,7 @@ pub struct Criteria {
 /// # Errors
 /// Database faults.
 pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = vostro_messaging::begin(pool).await?;
     sqlx::query!("select set_config('plan_cache_mode', 'force_custom_plan', true)")
         .fetch_one(&mut *transaction)
         .await?;

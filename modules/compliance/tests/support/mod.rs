@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use vostro_compliance::{AuditEntry, AuditFilter, AuditProof, Compliance, Config, Page};
 use vostro_events::transaction::{RouteV1, TransactionCompletedV1, TransactionKind};
-use vostro_events::{Cause, Envelope, EventType};
+use vostro_events::{Cause, Envelope, EventType, copy_of};
 use vostro_kernel::{Actor, ActorKind, FixedClock, Money, RequestContext, Role, SystemIds};
 use vostro_messaging::{Handler, HandlerError, Incoming, Module as _};
 use vostro_testkit::Database;
@@ -114,9 +114,21 @@ pub fn event(event_type: &'static str, aggregate_type: &'static str, aggregate: 
             sequence,
             partition_key: Uuid::from_u128(aggregate),
             cause: cause(),
+            dataref: None,
         },
         data: RawValue::from_string(format!(r#"{{"aggregate":{aggregate}, "sequence":{sequence}}}"#)).unwrap(),
     }
+}
+
+/// The same event in its next version, as its producer publishes it beside this one.
+pub fn next_version(of: &Incoming) -> Incoming {
+    let mut copy = of.clone();
+    let event_type = &of.envelope.event_type;
+    copy.envelope.id = copy_of(of.envelope.id);
+    copy.envelope.event_type =
+        EventType::parse(&format!("{}.v{}", event_type.event(), event_type.major() + 1)).unwrap();
+    copy.data = RawValue::from_string(r#"{"another": "shape"}"#.to_owned()).unwrap();
+    copy
 }
 
 /// A change of balance, the event there are most of.

@@ -3,6 +3,7 @@
 
 mod on_account_created;
 mod on_account_updated;
+mod on_statement_ready;
 mod on_transaction_completed;
 mod on_transaction_failed;
 mod on_user_logged_in;
@@ -19,7 +20,7 @@ use sqlx::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::Cause;
-use vostro_events::account::{AccountCreatedV1, AccountUpdatedV1};
+use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2, StatementReadyV1};
 use vostro_events::auth::{UserLoggedInV1, UserRegisteredV1, UserUpdatedV1};
 use vostro_events::notification::Channel;
 use vostro_events::transaction::{TransactionCompletedV1, TransactionFailedV1};
@@ -144,7 +145,8 @@ fn note(event: &Incoming, index: usize, work: &mut Work) -> Result<(), HandlerEr
         UserLoggedInV1::TYPE => on_user_logged_in::note(event, index, work),
         UserUpdatedV1::TYPE => on_user_updated::note(event, work),
         AccountCreatedV1::TYPE => on_account_created::note(event, index, work),
-        AccountUpdatedV1::TYPE => on_account_updated::note(event, index, work),
+        AccountUpdatedV2::TYPE => on_account_updated::note(event, index, work),
+        StatementReadyV1::TYPE => on_statement_ready::note(event, index, work),
         TransactionCompletedV1::TYPE => on_transaction_completed::note(event, index, work),
         TransactionFailedV1::TYPE => on_transaction_failed::note(event, index, work),
         other => Err(event.invalid(format!("nobody is told about {other}"))),

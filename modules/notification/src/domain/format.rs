@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use vostro_kernel::Money;
 
 use super::Locale;
@@ -41,6 +41,15 @@ pub fn instant(instant: DateTime<Utc>, locale: Locale) -> String {
     instant.format(pattern).to_string()
 }
 
+/// A day.
+pub fn date(date: NaiveDate, locale: Locale) -> String {
+    let pattern = match locale {
+        Locale::En => "%Y-%m-%d",
+        Locale::Cs => "%-d. %-m. %Y",
+    };
+    date.format(pattern).to_string()
+}
+
 /// The part of an account number that may be written anywhere: its last four characters, fewer of a short one, so that
 /// most of it stays unsaid.
 pub fn account_tail(number: &str) -> String {
@@ -73,10 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_is_written_to_the_minute() {
+    fn an_instant_is_written_to_the_minute_and_a_day_as_the_language_does() {
         let at = DateTime::from_timestamp(1_772_357_405, 0).expect("a time");
         assert_eq!(instant(at, Locale::En), "2026-03-01 09:30 UTC");
         assert_eq!(instant(at, Locale::Cs), "1. 3. 2026 09:30 UTC");
+        assert_eq!(date(at.date_naive(), Locale::En), "2026-03-01");
+        assert_eq!(date(at.date_naive(), Locale::Cs), "1. 3. 2026");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use vostro_events::account::AccountStatus;
 use vostro_events::transaction::TransactionKind;
@@ -18,6 +18,7 @@ pub enum Message {
     AccountOpened { product: Product, currency: Currency },
     AccountStatus { status: AccountStatus },
     AccountOverdraft { limit: Money },
+    StatementReady { from: NaiveDate, to: NaiveDate },
     PaymentSent { amount: Money, kind: TransactionKind },
     PaymentReceived { amount: Money, kind: TransactionKind },
     PaymentFailed { amount: Money, kind: TransactionKind, cause: FailureCause },
@@ -66,7 +67,10 @@ impl Message {
         match self {
             Self::Welcome => Topic::Welcome,
             Self::Login { .. } => Topic::Security,
-            Self::AccountOpened { .. } | Self::AccountStatus { .. } | Self::AccountOverdraft { .. } => Topic::Account,
+            Self::AccountOpened { .. }
+            | Self::AccountStatus { .. }
+            | Self::AccountOverdraft { .. }
+            | Self::StatementReady { .. } => Topic::Account,
             Self::PaymentSent { .. } => Topic::PaymentSent,
             Self::PaymentReceived { .. } => Topic::PaymentReceived,
             Self::PaymentFailed { .. } => Topic::PaymentFailed,
@@ -81,6 +85,7 @@ impl Message {
             Self::AccountOpened { .. } => "account_opened",
             Self::AccountStatus { .. } => "account_status",
             Self::AccountOverdraft { .. } => "account_overdraft",
+            Self::StatementReady { .. } => "statement_ready",
             Self::PaymentSent { .. } => "payment_sent",
             Self::PaymentReceived { .. } => "payment_received",
             Self::PaymentFailed { .. } => "payment_failed",

@@ -10,7 +10,7 @@ mod topic;
 
 pub use backoff::Backoff;
 pub use decide::{Choices, Decision, Known, NewNotification, Occasion, decide};
-pub use format::{account_tail, instant, money};
+pub use format::{account_tail, date, instant, money};
 pub use locale::Locale;
 pub use message::{FailureCause, Message, Product};
 pub use notification::{Notification, Status, notification_id, reading};

@@ -11,7 +11,7 @@ pub enum Topic {
     Welcome,
     /// Somebody logged in as the person.
     Security,
-    /// An account was opened or its terms changed.
+    /// An account was opened, its terms changed, or a statement of it can be read.
     Account,
     /// Money left an account of the person.
     PaymentSent,

@@ -104,7 +104,7 @@ impl Notifications {
         id: Uuid,
     ) -> sqlx::Result<Result<(), NotificationErrorCode>> {
         let foundation = &self.0.foundation;
-        let mut transaction = foundation.pool.begin().await?;
+        let mut transaction = foundation.begin().await?;
         let Some((channel, status)) = notifications::lock_in_tx(&mut transaction, user, id).await? else {
             return Ok(Err(NotificationErrorCode::NotFound));
         };

@@ -44,7 +44,7 @@ impl Notifications {
             return Err(self.refuse(context, publish::PREFERENCES_UPDATE, refusal, None).await);
         }
         let foundation = &self.0.foundation;
-        let mut transaction = foundation.pool.begin().await?;
+        let mut transaction = foundation.begin().await?;
         preferences::lock_in_tx(&mut transaction, user).await?;
         let mut choices = preferences::choices(&mut *transaction, user).await?;
         let chosen = choices.get(&(topic, channel)).copied();

@@ -73,7 +73,7 @@ async fn commit(foundation: &Foundation, receipts: &[Receipt]) -> sqlx::Result<D
         }
     }
     let ids = of.keys().copied().collect::<Vec<_>>();
-    let mut transaction = foundation.pool.begin().await?;
+    let mut transaction = foundation.begin().await?;
     let delivered = notifications::deliver_in_tx(&mut transaction, &ids, now).await?;
     let events = delivered.into_iter().filter_map(|id| {
         let receipt = of.get(&id)?;

@@ -1,12 +1,14 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use vostro_events::Cause;
-use vostro_events::account::{AccountChange, AccountKind, AccountStatus, AccountUpdatedV1};
+use vostro_events::account::{
+    AccountChange, AccountKind, AccountStatus, AccountTerm, AccountUpdatedV1, AccountUpdatedV2,
+};
 use vostro_events::auth::UserUpdatedV1;
 use vostro_events::notification::NotificationSentV1;
 use vostro_events::transaction::{TransactionCompletedV1, TransactionInitiatedV1, TransactionKind};
 use vostro_messaging::{Contact, EventSelector, Incoming, Module as _};
-use vostro_testkit::{incoming, incoming_caused_by, reason_for_refusing};
+use vostro_testkit::{Consuming, incoming, incoming_caused_by, incoming_in_two_versions, reason_for_refusing};
 
 use crate::support::*;
 
@@ -119,20 +121,15 @@ async fn a_failed_payment_tells_the_payer_only_and_no_more_than_is_theirs_to_kno
 async fn a_frozen_account_is_announced_without_the_reason() {
     let bench = Bench::new().await;
     let (user, id) = (Uuid::now_v7(), Uuid::now_v7());
-    let updated = |change, status, limit| AccountUpdatedV1 {
-        account_id: id,
-        change,
-        owner_id: Some(user),
-        currency: "EUR".parse().expect("a currency"),
-        status,
-        overdraft_limit_minor: limit,
+    let updated = |changed, status, limit| AccountUpdatedV2 {
         reason: Some("suspected laundering".into()),
+        ..account_updated(id, user, &[changed], status, limit)
     };
     bench
         .consume(&[
             account_opened(id, user),
-            incoming(&updated(AccountChange::Status, AccountStatus::Frozen, 0), 2),
-            incoming(&updated(AccountChange::Overdraft, AccountStatus::Active, 50_000), 3),
+            incoming(&updated(AccountTerm::Status, AccountStatus::Frozen, 0), 2),
+            incoming(&updated(AccountTerm::OverdraftLimit, AccountStatus::Active, 50_000), 3),
         ])
         .await;
     let list = bench.list(user).await;
@@ -149,6 +146,66 @@ async fn a_frozen_account_is_announced_without_the_reason() {
         .await
         .expect("messages");
     assert!(stored.iter().all(|message| !message.contains("laundering")));
+}
+
+fn account_updated(
+    account_id: Uuid,
+    owner: Uuid,
+    changed: &[AccountTerm],
+    status: AccountStatus,
+    overdraft_limit_minor: i64,
+) -> AccountUpdatedV2 {
+    AccountUpdatedV2 {
+        account_id,
+        changed: changed.to_vec(),
+        owner_id: Some(owner),
+        currency: "EUR".parse().expect("a currency"),
+        status,
+        overdraft_limit_minor,
+        reason: None,
+    }
+}
+
+#[tokio::test]
+async fn a_closed_account_is_one_piece_of_news_in_whichever_versions_it_is_told() {
+    let (status, changed) = (AccountStatus::Closed, [AccountTerm::Status, AccountTerm::OverdraftLimit]);
+    let mut told = Vec::new();
+    for versions in [&[0][..], &[1], &[0, 1], &[1, 0, 1]] {
+        let bench = Bench::new().await;
+        let (user, id) = (Uuid::now_v7(), Uuid::now_v7());
+        let newer = account_updated(id, user, &changed, status, 0);
+        let older = AccountUpdatedV1 {
+            account_id: id,
+            change: AccountChange::Status,
+            owner_id: newer.owner_id,
+            currency: newer.currency,
+            status,
+            overdraft_limit_minor: 0,
+            reason: None,
+        };
+        let copies = incoming_in_two_versions(&older, &newer, 2);
+        let consuming = Consuming::start(&bench.database, &bench.module.handlers().remove(0));
+        consuming.take(&[account_opened(id, user)]).await;
+        for version in versions {
+            consuming.take(&[copies[*version].clone()]).await;
+        }
+        consuming.leaves_parked(0, 0).await;
+        let news = bench.list(user).await.into_iter().filter(|one| one.channel.as_str() == "IN_APP");
+        told.push(news.map(|one| one.body).collect::<Vec<_>>());
+    }
+    assert!(told.iter().all(|bodies| bodies.len() == 2 && *bodies == told[0]), "{told:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_term_that_a_later_release_knows() {
+    let bench = Bench::new().await;
+    let (user, id) = (Uuid::now_v7(), Uuid::now_v7());
+    let later = [AccountTerm::Other("INTEREST_RATE".into())];
+    bench.consume(&[incoming(&account_updated(id, user, &later, AccountStatus::Active, 0), 2)]).await;
+    assert!(bench.decisions().await.is_empty());
+    let both = [later[0].clone(), AccountTerm::OverdraftLimit];
+    bench.consume(&[incoming(&account_updated(id, user, &both, AccountStatus::Active, 100), 3)]).await;
+    assert!(!bench.decisions().await.is_empty(), "what is known is told");
 }
 
 #[tokio::test]

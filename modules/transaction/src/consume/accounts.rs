@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use uuid::Uuid;
-use vostro_events::account::{AccountCreatedV1, AccountUpdatedV1, BalanceChangedV1};
+use vostro_events::account::{AccountCreatedV1, AccountUpdatedV2, BalanceChangedV1};
 use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 
 use super::on_account_created::on_account_created;
@@ -39,7 +39,7 @@ pub(crate) async fn apply_in_tx(
     for event in batch {
         match event.envelope.event_type.as_str() {
             AccountCreatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_created(event)?),
-            AccountUpdatedV1::TYPE => keep_lifecycle(&mut accounts, on_account_updated(event)?),
+            AccountUpdatedV2::TYPE => keep_lifecycle(&mut accounts, on_account_updated(event)?),
             BalanceChangedV1::TYPE => keep_balance(&mut balances, on_balance_changed(event)?),
             _ => return Err(event.invalid("not an event about accounts")),
         }

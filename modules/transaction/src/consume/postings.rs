@@ -3,10 +3,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{PostingAppliedV1, PostingRejectedV1};
+use vostro_messaging::trace::{self, KeyValue};
 use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 
 use super::on_posting_applied::on_posting_applied;
@@ -69,7 +71,36 @@ impl Handler for PostingsHandler {
         let ended = end_in_tx(&self.shared, connection, &outcomes, |id| Cause::event(&said[&id].1.envelope)).await?;
         Self::check_the_others(connection, &said, &ended).await?;
         let shared = Arc::clone(&self.shared);
-        Ok(Some(Box::new(move || tell_ended(&shared, ended))))
+        let completions = completions(&said, &ended);
+        Ok(Some(Box::new(move || {
+            trace_completions(completions);
+            tell_ended(&shared, ended);
+        })))
+    }
+}
+
+/// What traces show as completion: from the acceptance to the outcome.
+struct Completion {
+    traceparent: Option<String>,
+    accepted_at: DateTime<Utc>,
+    status: Status,
+}
+
+/// None while nothing is traced.
+fn completions(said: &Said<'_>, ended: &[Transaction]) -> Vec<Completion> {
+    let traced = if trace::is_on() { ended } else { &[] };
+    let completion = |transaction: &Transaction| Completion {
+        traceparent: said[&transaction.id].1.envelope.cause.traceparent.clone(),
+        accepted_at: transaction.initiated_at,
+        status: transaction.status,
+    };
+    traced.iter().map(completion).collect()
+}
+
+fn trace_completions(completions: Vec<Completion>) {
+    for Completion { traceparent, accepted_at, status } in completions {
+        let notes = vec![KeyValue::new("vostro.transaction.status", status.as_str())];
+        trace::past("completion", traceparent.as_deref(), accepted_at, notes);
     }
 }
 

@@ -104,7 +104,7 @@ impl DecisionWatch {
         let now = foundation.clock.now();
         let through = first_id_at(now - self.shared.config.decision_timeout());
         let mut fresh = overdue::count_fresh(&foundation.pool, Self::FRESH).await?;
-        let mut transaction = foundation.pool.begin().await?;
+        let mut transaction = foundation.begin().await?;
         let Some(seen_through) = overdue::take_watch_in_tx(&mut transaction).await? else { return Ok(0) };
         let mut cursor = before(seen_through, Self::LATE_COMMIT);
         let (mut found, mut new_pages) = (0, 0);

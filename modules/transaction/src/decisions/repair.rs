@@ -25,7 +25,7 @@ impl DecisionWatch {
         }
         let foundation = &self.shared.foundation;
         let context = RequestContext::system(foundation.ids.as_ref());
-        let mut database = foundation.pool.begin().await?;
+        let mut database = foundation.begin().await?;
         let outcomes = decided.iter().map(|(id, outcome)| (*id, outcome)).collect();
         let ended = end_in_tx(&self.shared, &mut database, &outcomes, |_| Cause::command(&context, COMMAND)).await?;
         let repaired: HashSet<Uuid> = ended.iter().map(|transaction| transaction.id).collect();
@@ -63,7 +63,7 @@ impl DecisionWatch {
             return Ok(());
         }
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        let mut database = foundation.pool.begin().await?;
+        let mut database = foundation.begin().await?;
         foundation.outbox.append_in_tx(&mut database, events).await?;
         database.commit().await?;
         foundation.outbox.committed();

@@ -64,7 +64,7 @@ pub(crate) async fn accept(shared: &Shared, group: Vec<Pending>) -> Answers {
 
 async fn try_accept(shared: &Shared, group: &[Pending]) -> sqlx::Result<Answers> {
     let foundation = &shared.foundation;
-    let mut tx = foundation.pool.begin().await?;
+    let mut tx = foundation.begin().await?;
     let accounts = views_in_tx(&mut tx, &accounts_of(group)).await?;
     let now = foundation.clock.now();
     let decisions = group.iter().map(|pending| decide(pending, &accounts, now)).collect::<Vec<_>>();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::account::{
-    AccountChange, AccountCreatedV1, AccountKind, AccountStatus, AccountUpdatedV1, BalanceChangedV1, BalanceV1,
+    AccountCreatedV1, AccountKind, AccountStatus, AccountTerm, AccountUpdatedV2, BalanceChangedV1, BalanceV1,
     PostingAppliedV1, PostingRejectedV1,
 };
 use vostro_kernel::{Actor, Currency, RequestContext, Role, Roles, SystemIds};
@@ -167,10 +167,10 @@ pub fn created(account_id: Uuid, owner_id: Option<Uuid>) -> AccountCreatedV1 {
     }
 }
 
-pub fn updated(account_id: Uuid, owner_id: Option<Uuid>, status: AccountStatus) -> AccountUpdatedV1 {
-    AccountUpdatedV1 {
+pub fn updated(account_id: Uuid, owner_id: Option<Uuid>, status: AccountStatus) -> AccountUpdatedV2 {
+    AccountUpdatedV2 {
         account_id,
-        change: AccountChange::Status,
+        changed: vec![AccountTerm::Status],
         owner_id,
         currency: euro(),
         status,

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
+use crate::{begin, begin_with};
+
 /// Begins transactions that are refused once another instance has taken the lease, and that keep it from being taken
 /// while they run. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,9 +35,9 @@ impl Fence {
     /// Database faults; [`is_lost`] tells the refusal from the others.
     pub(crate) async fn begin(&self, pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
         match &self.statement {
-            None => pool.begin().await,
+            None => begin(pool).await,
             // A name of the manifest with its quotes doubled, and a number.
-            Some(statement) => pool.begin_with(AssertSqlSafe(Arc::clone(statement))).await,
+            Some(statement) => begin_with(pool, AssertSqlSafe(Arc::clone(statement))).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::refusal::recorded;
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
 use super::{DeskError, redacted, select, store};
 use crate::operation::Operation;
-use crate::{Foundation, InboundMessage, decode};
+use crate::{Foundation, InboundMessage, crash, decode};
 
 /// Which actions need a second person, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +208,7 @@ impl ParkingDesk {
         let (subscription, messages) = self.selected(action, selection).await?;
         let now = self.foundation.clock.now();
         let id = self.foundation.ids.next();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let mut operation = Operation::new(id, self.module, action.into(), action.command());
         operation.subscription = Some(subscription.clone());
         operation.reason = Some(reason.trim().to_owned()).filter(|reason| !reason.is_empty());
@@ -242,6 +242,7 @@ impl ParkingDesk {
             operation.messages = decided;
             operation.tell_in_tx(&self.foundation, &mut transaction, context, OperatorStep::Done, 1).await?;
         }
+        crash::point(crash::DECIDED, self.module);
         transaction.commit().await?;
         self.foundation.outbox.committed();
         Ok(Decision::Done(done))
@@ -259,7 +260,7 @@ impl ParkingDesk {
     async fn try_decide(&self, context: &RequestContext, id: Uuid, agree: bool) -> Result<Decision, DeskError> {
         let operator = authorised(context)?;
         let now = self.foundation.clock.now();
-        let mut transaction = self.foundation.pool.begin().await?;
+        let mut transaction = self.foundation.begin().await?;
         let request = request::lock_in_tx(&mut transaction, id).await?.ok_or(DeskError::RequestUnknown(id))?;
         if request.state != RequestState::Open {
             return Err(DeskError::RequestDecided(request.state));
@@ -285,6 +286,7 @@ impl ParkingDesk {
         operation.messages = decided;
         let told = Operation::events_for(messages.len());
         operation.tell_in_tx(&self.foundation, &mut transaction, context, step, 1 + told).await?;
+        crash::point(crash::DECIDED, self.module);
         transaction.commit().await?;
         self.foundation.outbox.committed();
         Ok(Decision::Done(done))

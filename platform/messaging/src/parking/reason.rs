@@ -22,12 +22,14 @@ pub enum ReasonCode {
     Blocked,
     /// The handler failed on it repeatedly.
     RetriesExhausted,
+    /// The process ended several times while this was being handled, or waited to be. It is tried alone.
+    Interrupted,
     /// The process ended while handling it, repeatedly.
     CrashLoop,
 }
 
 impl ReasonCode {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Undecodable,
         Self::ForeignSender,
         Self::UnknownEvent,
@@ -35,6 +37,7 @@ impl ReasonCode {
         Self::EffectRefused,
         Self::Blocked,
         Self::RetriesExhausted,
+        Self::Interrupted,
         Self::CrashLoop,
     ];
 
@@ -52,14 +55,15 @@ impl ReasonCode {
             Self::EffectRefused => "EFFECT_REFUSED",
             Self::Blocked => "BLOCKED",
             Self::RetriesExhausted => "RETRIES_EXHAUSTED",
+            Self::Interrupted => "INTERRUPTED",
             Self::CrashLoop => "CRASH_LOOP",
         }
     }
 
-    /// Time heals what is merely blocked or failed; the rest waits for a person.
+    /// Time heals what is merely blocked, failed or was interrupted; the rest waits for a person.
     pub(crate) const fn state(self) -> ParkedState {
         match self {
-            Self::Blocked | Self::RetriesExhausted => ParkedState::Waiting,
+            Self::Blocked | Self::RetriesExhausted | Self::Interrupted => ParkedState::Waiting,
             _ => ParkedState::Quarantined,
         }
     }

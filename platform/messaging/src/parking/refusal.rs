@@ -24,7 +24,7 @@ pub(crate) async fn recorded<T>(
     let (module, command_id) = (module.to_owned(), context.command_id);
     let refused = CommandRefusedV1 { module, command_id, command: command.to_owned(), code, subject_id };
     let event = NewEvent::new(ids.next(), clock.now(), 1, Cause::command(context, command), &refused);
-    let mut transaction = pool.begin().await?;
+    let mut transaction = crate::begin(pool).await?;
     outbox.append_in_tx(&mut transaction, vec![event]).await?;
     transaction.commit().await?;
     outbox.committed();

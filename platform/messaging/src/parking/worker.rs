@@ -10,6 +10,7 @@ use super::reason::reason_of;
 use super::store::{self, Finished, Head};
 use super::{ParkedState, ReasonCode};
 use crate::fault::until_database_answers;
+use crate::trace::Handling;
 use crate::{Handler, HandlerError, InboxMode, Incoming, Intake, crash, decode, inbox};
 
 /// Tries the parked keys of one subscription again when their time has come, each from its first message on, and
@@ -139,7 +140,7 @@ impl RetryWorker {
 
     /// A key that has lost its last message holds nothing up.
     async fn release(&self, key: Uuid) -> sqlx::Result<()> {
-        let mut transaction = self.intake.pool.begin().await?;
+        let mut transaction = crate::begin(&self.intake.pool).await?;
         store::lock_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
         store::release_in_tx(&mut transaction, &self.intake.group, &[key]).await?;
         transaction.commit().await
@@ -180,7 +181,7 @@ impl RetryWorker {
     async fn apply(&self, key: Uuid, head: &Head, next_claim: DateTime<Utc>) -> Result<Finished, Failure> {
         let intake = &*self.intake;
         let events = self.read(head)?;
-        let mut transaction = intake.pool.begin().await?;
+        let mut transaction = crate::begin(&intake.pool).await?;
         let events = if head.event_id.is_none() && intake.subscription.inbox == InboxMode::Rows {
             // It could not be read when it was parked, so its events have no inbox rows yet.
             let ids: Vec<Uuid> = events.iter().map(|event| event.envelope.id).collect();
@@ -189,8 +190,16 @@ impl RetryWorker {
         } else {
             events
         };
-        let after_commit =
-            if events.is_empty() { None } else { self.handler.handle_in_tx(&mut transaction, &events).await? };
+        let handling = Handling::begin(&intake.group, &events);
+        let events = handling.as_ref().map_or(events.as_slice(), Handling::events);
+        let handled =
+            if events.is_empty() { Ok(None) } else { self.handler.handle_in_tx(&mut transaction, events).await };
+        if let Err(error) = &handled
+            && let Some(handling) = handling
+        {
+            handling.fail(error.kind());
+        }
+        let after_commit = handled?;
         crash::point(crash::RETRIED, &intake.group);
         let finished = store::finish_in_tx(&mut transaction, &intake.group, key, head.position, next_claim).await?;
         if finished == Finished::Gone {

@@ -3,11 +3,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use opentelemetry::trace::SpanKind;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 use vostro_events::query::{Query, callee_of};
 use vostro_kernel::{Clock, Ids, SystemClock, SystemIds};
 
 use super::{Breaker, BreakerState, CallError, Caller, Reply, Request};
+use crate::trace::{self, Step};
 
 /// How a module asks others. Cheap to clone: clones share the breakers and the wire.
 #[derive(Clone)]
@@ -84,17 +88,30 @@ impl Asking {
     /// # Errors
     /// [`AskError`]; what to do without the answer is for the caller to know.
     pub async fn ask<Q: Query>(&self, query: &Q, budget: Duration) -> Result<Q::Answer, AskError> {
-        let (caller, callee) = (self.inner.module, callee_of(Q::TYPE));
+        self.ask_for(Q::TYPE, query, budget).await
+    }
+
+    /// The same for a question whose type is known at run time only.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask_for<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        query: &'static str,
+        question: &Q,
+        budget: Duration,
+    ) -> Result<A, AskError> {
+        let (caller, callee) = (self.inner.module, callee_of(query));
         let started = Instant::now();
         if !self.breaker(callee, |breaker| breaker.admits(started)) {
-            return Err(self.count::<Q>(AskError::CircuitOpen(callee)));
+            return Err(self.count(query, AskError::CircuitOpen(callee)));
         }
-        let result = self.call(query, callee, budget).await;
-        histogram!("vostro_rpc_seconds", "caller" => caller, "query" => Q::TYPE).record(started.elapsed());
+        let result = self.call(query, question, callee, budget).await;
+        histogram!("vostro_rpc_seconds", "caller" => caller, "query" => query).record(started.elapsed());
         match result {
             Ok(answer) => {
                 self.breaker(callee, |breaker| breaker.succeeded());
-                counter!("vostro_rpc_calls_total", "caller" => caller, "query" => Q::TYPE, "outcome" => "answered")
+                counter!("vostro_rpc_calls_total", "caller" => caller, "query" => query, "outcome" => "answered")
                     .increment(1);
                 Ok(answer)
             }
@@ -104,7 +121,7 @@ impl Asking {
                     callee,
                     |breaker| if failed { breaker.failed(Instant::now()) } else { breaker.succeeded() },
                 );
-                Err(self.count::<Q>(error))
+                Err(self.count(query, error))
             }
         }
     }
@@ -115,15 +132,27 @@ impl Asking {
         breakers.get(callee).map_or(BreakerState::Closed, Breaker::state)
     }
 
-    async fn call<Q: Query>(&self, query: &Q, callee: &'static str, budget: Duration) -> Result<Q::Answer, AskError> {
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        query: &'static str,
+        question: &Q,
+        callee: &'static str,
+        budget: Duration,
+    ) -> Result<A, AskError> {
         let Inner { wire, clock, ids, .. } = &*self.inner;
         let wire = wire.get().ok_or_else(|| CallError::Unavailable("not connected yet".to_owned()))?;
-        let body = serde_json::to_vec(query).expect("questions are plain data and always serialise");
-        let request = Request { id: ids.next(), query: Q::TYPE, callee, deadline: clock.now() + budget, body };
+        let body = serde_json::to_vec(question).expect("questions are plain data and always serialise");
+        let mut step = trace::step_here(format_args!("ask {query}"), SpanKind::Client);
+        let traceparent = step.as_ref().map(Step::traceparent).or_else(trace::current);
+        let deadline = clock.now() + budget;
+        let request = Request { id: ids.next(), query, callee, deadline, body, traceparent };
         // The wire keeps the deadline itself; this is for the case that it hangs.
-        let reply =
-            tokio::time::timeout(budget, wire.call(request)).await.map_err(|_| CallError::DeadlineExceeded)??;
-        match reply {
+        let replied =
+            tokio::time::timeout(budget, wire.call(request)).await.unwrap_or(Err(CallError::DeadlineExceeded));
+        if let (Some(step), Err(error)) = (&mut step, &replied) {
+            step.fail(error.to_string());
+        }
+        match replied? {
             Reply::Answered(body) => {
                 serde_json::from_slice(&body).map_err(|error| AskError::Unreadable(error.to_string()))
             }
@@ -132,11 +161,11 @@ impl Asking {
         }
     }
 
-    fn count<Q: Query>(&self, error: AskError) -> AskError {
+    fn count(&self, query: &'static str, error: AskError) -> AskError {
         let caller = self.inner.module;
-        counter!("vostro_rpc_calls_total", "caller" => caller, "query" => Q::TYPE, "outcome" => error.outcome())
+        counter!("vostro_rpc_calls_total", "caller" => caller, "query" => query, "outcome" => error.outcome())
             .increment(1);
-        debug!(caller, query = Q::TYPE, %error, "a question was not answered");
+        debug!(caller, query, %error, "a question was not answered");
         error
     }
 

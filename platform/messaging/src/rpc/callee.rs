@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use metrics::{counter, histogram};
+use opentelemetry::trace::SpanKind;
 use tracing::{error, warn};
 use vostro_events::query::Query;
 
 use super::Reply;
 use crate::Manifest;
+use crate::trace::{self, Step};
 
 /// A question as it reaches the callee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Asked {
     pub patience: Duration,
     /// JSON.
     pub body: Vec<u8>,
+    /// W3C trace context of what it is asked for.
+    pub traceparent: Option<String>,
 }
 
 /// Why a question is not answered.
@@ -132,12 +136,17 @@ impl Callee {
             return None;
         }
         let started = Instant::now();
+        let mut step = trace::step(format_args!("answer {query}"), SpanKind::Server, asked.traceparent.as_deref());
+        let traceparent = step.as_ref().map(Step::traceparent).or(asked.traceparent.clone());
         // Left to itself a panic would end the task without a reply and without an acknowledgement, and so take one of the
         // few places in which questions are worked on until the connection ends. Responders change nothing that could be
         // left half done.
-        let responding = AssertUnwindSafe(responder.respond(&asked.body)).catch_unwind();
+        let responding = AssertUnwindSafe(trace::within(traceparent, responder.respond(&asked.body))).catch_unwind();
         let responding = responding.map(|result| result.unwrap_or_else(|_| Err(RespondError::Fault("a panic".into()))));
         let result = tokio::time::timeout(asked.patience, responding).await;
+        if let (Some(step), Err(_) | Ok(Err(RespondError::Fault(_)))) = (&mut step, &result) {
+            step.fail("no answer");
+        }
         histogram!("vostro_rpc_answer_seconds", "callee" => self.module, "query" => query).record(started.elapsed());
         match result {
             Err(_) => {

@@ -33,6 +33,8 @@ pub struct Request {
     pub deadline: DateTime<Utc>,
     /// JSON.
     pub body: Vec<u8>,
+    /// W3C trace context of what it is asked for.
+    pub traceparent: Option<String>,
 }
 
 /// What came back.

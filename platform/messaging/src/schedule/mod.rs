@@ -1,6 +1,6 @@
 //! Events for later: committed now, published when they are due, unless they are cancelled before.
 //!
-//! An event waits in the module's own schema under what it is for and about whom, such as `("statement-expiry", job)`.
+//! An event waits in the module's own schema under what it is for and about whom, such as `("statement-term", statement)`.
 //! Scheduling, postponing and cancelling happen in the caller's transaction; [`ScheduleWorker`] moves what is due into the
 //! outbox. Which of the two a cancelled event has become is decided by its row: it is cancelled or published, never both.
 //!
@@ -21,7 +21,7 @@ pub use worker::ScheduleWorker;
 /// What a scheduled event is known by until it is published: one at a time for each purpose and subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Appointment {
-    /// What it is for, such as `statement-expiry`.
+    /// What it is for, such as `statement-term`.
     pub purpose: &'static str,
     /// What it is about.
     pub subject: Uuid,

@@ -54,7 +54,7 @@ impl ScheduleWorker {
     pub async fn publish_due(&self) -> sqlx::Result<u64> {
         let mut all = 0;
         loop {
-            let mut transaction = self.pool.begin().await?;
+            let mut transaction = crate::begin(&self.pool).await?;
             let moved = move_due_in_tx(&mut transaction, Self::BATCH).await?;
             if moved > 0 {
                 crash::point(crash::DUE, self.module);

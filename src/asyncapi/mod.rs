@@ -1,12 +1,17 @@
 //! The AsyncAPI 3 document of each module, derived from its manifest and from the events' schemas.
 //!
 //! A type it publishes is a channel on its exchange, a subscription is a channel on its queue; what the module does with
-//! each is an operation.
+//! each is an operation. A question is an operation with a reply.
+
+mod questions;
 
 use serde_json::{Map, Value, json};
+use vostro_events::query::{QueryDescription, queries};
 use vostro_events::{EventDescription, catalog};
 use vostro_kernel::SLOTS;
 use vostro_messaging::{EventSelector, Manifest, Subscription};
+
+use questions::Questions;
 
 /// The AMQP binding that channels and operations use.
 const BINDING: &str = "0.3.0";
@@ -15,14 +20,14 @@ const VHOST: &str = "vostro";
 
 /// One document per module: its name and the JSON text, the same for the same manifests.
 pub fn documents(manifests: &[Manifest]) -> Vec<(&'static str, String)> {
-    let events = catalog();
+    let (events, queries) = (catalog(), queries());
     manifests
         .iter()
-        .map(|manifest| (manifest.module, vostro_events::canonical_text(document(manifest, &events))))
+        .map(|manifest| (manifest.module, vostro_events::canonical_text(document(manifest, &events, &queries))))
         .collect()
 }
 
-fn document(manifest: &Manifest, events: &[EventDescription]) -> Value {
+fn document(manifest: &Manifest, events: &[EventDescription], queries: &[QueryDescription]) -> Value {
     let mut channels = Map::new();
     let mut operations = Map::new();
     let mut messages = Map::new();
@@ -37,6 +42,10 @@ fn document(manifest: &Manifest, events: &[EventDescription]) -> Value {
         operations.insert(format!("receive-{}", subscription.group()), receive(subscription, &taken));
         messages.extend(taken.iter().map(|event| (event.event_type.to_owned(), message(event))));
     }
+    let questions = Questions::of(manifest, queries);
+    channels.extend(questions.channels);
+    operations.extend(questions.operations);
+    messages.extend(questions.messages);
     json!({
         "asyncapi": "3.1.0",
         "info": {

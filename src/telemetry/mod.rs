@@ -1,4 +1,6 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
+
+mod traces;
 
 use std::sync::OnceLock;
 
@@ -8,6 +10,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat};
+
+pub use traces::{Traces, start_tracing};
 
 /// Starts logging to standard error: one line an event, with message and fields, never personal data.
 ///
