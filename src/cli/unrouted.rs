@@ -103,7 +103,7 @@ async fn publish(
     let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Republish, "unroutedRedrive");
     operation.reason = Some(format!("from {UNROUTED_QUEUE}: {reason}"));
     operation.count = events.len();
-    let mut transaction = foundation.pool.begin().await?;
+    let mut transaction = foundation.begin().await?;
     operation.tell_in_tx(foundation, &mut transaction, context, OperatorStep::Done, 1).await?;
     foundation.outbox.append_in_tx(&mut transaction, events).await?;
     transaction.commit().await?;
