@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ fn session(instance: Uuid) -> String {
 }
 
 impl LeaseKeeper {
+    /// After so long an attempt to connect is begun anew.
+    const CONNECT: Duration = Duration::from_secs(30);
+
     /// For the module that stands on `foundation`: its relay is woken when other instances commit, and it is told whether
     /// there are any. `instance` tells the instances of the bank apart, `name` is for people.
     pub fn new(
@@ -63,7 +67,7 @@ impl LeaseKeeper {
         let pool = PgPoolOptions::new()
             // One to listen on, one for everything else.
             .max_connections(2)
-            .acquire_timeout(times.expire)
+            .acquire_timeout(Self::CONNECT.max(times.expire))
             .test_before_acquire(false)
             .connect_lazy_with((*pool.connect_options()).clone().application_name(&session(instance)));
         let inner = Inner {
@@ -228,8 +232,11 @@ impl LeaseKeeper {
     }
 
     async fn keep(&self) {
-        let Inner { module, times, .. } = &*self.inner;
+        let Inner { module, pool, times, .. } = &*self.inner;
         loop {
+            if pool.num_idle() == 0 {
+                self.connect().await;
+            }
             match tokio::time::timeout(times.expire, self.look()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(module, %error, "leases are not renewed"),
@@ -240,6 +247,17 @@ impl LeaseKeeper {
                 () = tokio::time::sleep(times.renew) => {}
                 () = self.inner.look_now.notified() => {}
             }
+        }
+    }
+
+    /// Takes as long as it takes: on a server too busy to connect in the time of a lease, attempts that are given up by
+    /// then would never end.
+    async fn connect(&self) {
+        let Inner { module, pool, times, .. } = &*self.inner;
+        let mut connecting = pin!(pool.acquire());
+        while tokio::time::timeout(times.expire, &mut connecting).await.is_err() {
+            warn!(module, "leases are not renewed: the database is slow to connect");
+            self.measure();
         }
     }
 
