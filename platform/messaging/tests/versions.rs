@@ -198,7 +198,7 @@ async fn both_copies_are_published_with_one_number_at_one_instant_and_for_one_ca
     let told = (&older.expect("the test's own"), &newer.expect("the test's own"));
     let (id, at, cause) = (one.envelope.id, one.envelope.occurred_at, one.envelope.cause.clone());
     let events = NewEvent::in_two_versions(id, at, 7, cause, told);
-    let mut transaction = bank.database.pool().begin().await.expect("begun");
+    let mut transaction = vostro_messaging::begin(bank.database.pool()).await.expect("begun");
     bank.database.foundation().outbox.append_in_tx(&mut transaction, events.into()).await.expect("written");
     transaction.commit().await.expect("committed");
     let written = bank.database.outbox_events().await;
