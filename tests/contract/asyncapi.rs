@@ -153,7 +153,7 @@ fn every_exchange_and_queue_of_the_documents_is_in_the_topology() {
     assert!(seen > 20, "{seen}");
 }
 
-/// Whatever implements `Query` in the published language, by the constant that names it.
+/// Whatever implements `Query` in the published language, and the claims, by the constants that name them.
 fn questions_in_code() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/src/query");
     let files = std::fs::read_dir(folder).expect("the folder exists").map(|entry| entry.expect("readable").path());
@@ -163,14 +163,15 @@ fn questions_in_code() -> BTreeSet<String> {
 
 fn types_in(text: &str) -> Vec<String> {
     let implementations = text.split("impl Query for ").skip(1);
-    let literal = |text: &str| text.split('"').nth(1).map(str::to_owned);
-    implementations.filter_map(|text| text.split_once("const TYPE:").and_then(|(_, text)| literal(text))).collect()
+    let types = implementations.filter_map(|text| text.split_once("const TYPE:").map(|(_, text)| text));
+    let claims = text.split("pub const CLAIM:").skip(1);
+    types.chain(claims).filter_map(|text| text.split('"').nth(1).map(str::to_owned)).collect()
 }
 
 #[test]
 fn a_question_is_found_in_code() {
-    let text = "impl Query for AskV1 {\n    const TYPE: &'static str = \"auth.ask.v1\";\n}\nimpl Query for B { const TYPE: &str = \"b\"; }";
-    assert_eq!(types_in(text), ["auth.ask.v1", "b"]);
+    let text = "impl Query for AskV1 {\n    const TYPE: &'static str = \"auth.ask.v1\";\n}\nimpl Query for B { const TYPE: &str = \"b\"; }\npub const CLAIM: &str = \"auth.claim.v1\";";
+    assert_eq!(types_in(text), ["auth.ask.v1", "b", "auth.claim.v1"]);
 }
 
 #[test]
