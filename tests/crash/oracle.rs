@@ -35,6 +35,7 @@ async fn settled(world: &World) {
     everything_is_released(world).await;
     for (what, open) in [
         ("every payment has ended", "select count(*) from transaction.transaction where status = 'INITIATED'"),
+        ("every statement is ready", "select count(*) from account.statement where status = 'PREPARING'"),
         ("nothing is scheduled any more", SCHEDULED),
     ] {
         eventually(what, || async { (world.count(open).await == 0).then_some(()) }).await;
@@ -62,8 +63,9 @@ const PARKED: &str = "select (select count(*) from auth.parked_message) + (selec
     + (select count(*) from transaction.parked_message) + (select count(*) from notification.parked_message)
     + (select count(*) from compliance.parked_message)";
 
-const SCHEDULED: &str =
-    "select (select count(*) from auth.scheduled_event) + (select count(*) from account.scheduled_event)
+/// The terms for which statements are kept are longer than anybody waits here.
+const SCHEDULED: &str = "select (select count(*) from auth.scheduled_event)
+    + (select count(*) from account.scheduled_event where purpose <> 'statement-term')
     + (select count(*) from transaction.scheduled_event) + (select count(*) from notification.scheduled_event)
     + (select count(*) from compliance.scheduled_event)";
 
@@ -101,6 +103,12 @@ const ARRIVING: &[(&str, &str)] = &[
 
 /// How often a rule is broken.
 const RULES: &[(&str, &str)] = &[
+    (
+        "statements that nobody will ever delete, and ends of terms that are about none",
+        "select count(*) from (select id from account.statement where status = 'READY') s
+         full join (select subject from account.scheduled_event where purpose = 'statement-term') t on t.subject = s.id
+         where s.id is null or t.subject is null",
+    ),
     (
         "currencies whose entries do not add up to nothing",
         "select count(*) from (select from account.entry group by currency having sum(amount) <> 0) broken",
