@@ -44,7 +44,8 @@ async fn survives_a_crash(place: &str) {
     // The bank may end before it has answered; the key makes it safe to ask again.
     let _ = ada.connection().await.data(GENERATE, input.clone()).await;
     assert!(!bank.ended().await.success(), "the bank ended by itself instead of crashing at {place}");
-    let left = world.count("select coalesce(max(parts), 0)::bigint from account.statement where status = 'PREPARING'").await;
+    let left =
+        world.count("select coalesce(max(parts), 0)::bigint from account.statement where status = 'PREPARING'").await;
     assert!((1..3).contains(&left), "it is in the middle, at part {left}");
 
     let bank = world.spawn_bank(&[PARTS]).await;
