@@ -346,8 +346,8 @@ impl Consumer {
     }
 
     async fn apply_unbounded(&self, events: &[Incoming]) -> Result<(), Failure> {
-        let read = self.intake.reader.read(events)?;
-        let events = read.as_ref();
+        let prepared = self.handler.prepare(self.intake.reader.read(events)?).await?;
+        let events = prepared.as_ref();
         let mut transaction = self.fence.begin(&self.intake.pool).await?;
         let fresh = match self.intake.subscription.inbox {
             InboxMode::Rows => Some(inbox::claim_in_tx(&mut transaction, &self.intake.group, &ids(events)).await?),

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -75,6 +77,15 @@ pub type AfterCommit = Option<Box<dyn FnOnce() + Send>>;
 /// The effect of a subscription's events on its module.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
+    /// Brings what the events need from elsewhere, before the transaction begins: no lock is held while it takes. What was
+    /// handled before may be among them.
+    ///
+    /// # Errors
+    /// [`HandlerError`]; nothing of the batch takes effect then.
+    async fn prepare<'a>(&self, batch: Cow<'a, [Incoming]>) -> Result<Cow<'a, [Incoming]>, HandlerError> {
+        Ok(batch)
+    }
+
     /// Applies a batch, in order, in the given transaction. Events the subscription has already handled are not in it
     /// (with [`crate::InboxMode::Rows`]). Must not do anything outside the transaction.
     ///

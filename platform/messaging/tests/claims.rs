@@ -1,18 +1,19 @@
 //! Data that is too large to travel: kept with its event, asked for by who needs it, believed only by its digest.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use serde_json::value::RawValue;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::Envelope;
 use vostro_events::auth::UserLoggedInV1;
 use vostro_kernel::FixedClock;
 use vostro_messaging::claim::{CLAIMED_BYTES, ClaimDesk, ClaimSweeper, Redeeming};
-use vostro_messaging::rpc::{Asking, Callee};
+use vostro_messaging::rpc::{Asking, CallError, Callee, Caller, Reply, Request};
 use vostro_messaging::{
     AfterCommit, EventSelector, EventTooLarge, Handler, HandlerError, InboxMode, Incoming, Manifest, NewEvent, Outbox,
     Subscription,
@@ -55,12 +56,34 @@ impl Handler for Reader {
     }
 }
 
+/// A wire that counts the transactions which the subscriber has open whenever it is asked for something.
+struct Watched {
+    wire: Wire,
+    subscriber: PgPool,
+    open: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Caller for Watched {
+    async fn call(&self, request: Request) -> Result<Reply, CallError> {
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'",
+        )
+        .fetch_one(&self.subscriber)
+        .await
+        .expect("counted");
+        self.open.fetch_add(open, Ordering::SeqCst);
+        self.wire.call(request).await
+    }
+}
+
 /// Two modules: `auth` publishes, `account` subscribes.
 struct Scene {
     auth: Database,
     account: Database,
     outbox: Outbox,
     wire: Wire,
+    open: Arc<AtomicI64>,
     reader: Arc<Reader>,
     clock: Arc<FixedClock>,
     consuming: Consuming,
@@ -78,7 +101,9 @@ impl Scene {
         let desk = Arc::new(ClaimDesk::new(CLAIM, auth.pool().clone()));
         let wire = Wire::new("account", vec![Callee::new("auth", vec![desk], &manifests)]);
         let asking = Asking::new("account");
-        asking.connect(Arc::new(wire.clone()));
+        let open = Arc::new(AtomicI64::new(0));
+        let watched = Watched { wire: wire.clone(), subscriber: account.pool().clone(), open: Arc::clone(&open) };
+        asking.connect(Arc::new(watched));
         let (reader, clock) = (Arc::new(Reader::default()), Arc::new(FixedClock::at(Utc::now())));
         let handler = Arc::new(Redeeming::new(reader.clone(), asking, &manifests[1]));
         let subscription = Subscription {
@@ -90,7 +115,7 @@ impl Scene {
             inbox: InboxMode::Rows,
         };
         let consuming = Consuming::on(Queue::default(), &account, &subscription, handler, clock.clone());
-        Self { auth, account, outbox: Outbox::claiming(MOST), wire, reader, clock, consuming }
+        Self { auth, account, outbox: Outbox::claiming(MOST), wire, open, reader, clock, consuming }
     }
 
     /// Commits events of one key and takes them out of the outbox, as they would travel.
@@ -147,6 +172,19 @@ async fn large_data_stays_behind_and_reaches_the_handler_whole_in_parts() {
     let sizes: Vec<usize> = scene.read().iter().map(|(_, size)| *size).collect();
     assert_eq!(sizes, [500, 1_300_000, 500]);
     assert_eq!(scene.wire.carried(), 3, "three parts");
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
+}
+
+#[tokio::test]
+async fn nobody_has_a_transaction_open_while_data_is_asked_for() {
+    let scene = Scene::set().await;
+    let events = scene.publish(&[event(Uuid::now_v7(), 1, 5_000)]).await;
+    scene.wire.set(WireMood::IsCut);
+    scene.consuming.take(&events).await;
+    scene.wire.set(WireMood::Carries);
+    scene.retry().await;
+    assert_eq!(scene.wire.carried(), 2, "asked by the consumer and by the retry");
+    assert_eq!(scene.open.load(Ordering::SeqCst), 0);
     scene.consuming.leaves_nothing_behind(&scene.account).await;
 }
 

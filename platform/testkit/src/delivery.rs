@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -55,8 +56,9 @@ pub fn incoming_in_two_versions<Before: DomainEvent, After: NextVersionOf<Before
 /// # Errors
 /// What the handler answered; the transaction is rolled back then.
 pub async fn deliver(pool: &PgPool, handler: &Arc<dyn Handler>, batch: &[Incoming]) -> Result<(), HandlerError> {
+    let batch = handler.prepare(Cow::Borrowed(batch)).await?;
     let mut transaction = vostro_messaging::begin(pool).await?;
-    let after_commit = handler.handle_in_tx(&mut transaction, batch).await?;
+    let after_commit = handler.handle_in_tx(&mut transaction, &batch).await?;
     transaction.commit().await?;
     if let Some(effect) = after_commit {
         effect();

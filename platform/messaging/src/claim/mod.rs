@@ -5,8 +5,8 @@
 //!   [`DataRef`](vostro_events::DataRef).
 //! - [`ClaimDesk`] answers questions for it ([`crate::rpc`]); whose questions follows from the manifests. No module reads
 //!   another's tables.
-//! - [`Redeeming`] stands before a handler and puts the data where the event wants it. The handler never sees that it did not
-//!   travel, and the archive keeps it whole.
+//! - [`Redeeming`] stands before a handler and puts the data where the event wants it, before the transaction begins. The
+//!   handler never sees that it did not travel, and the archive keeps it whole.
 //! - [`ClaimSweeper`] deletes what nobody will ask for any more.
 
 mod desk;

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::{CLAIM, CLAIMED_BYTES, sha256};
 use crate::rpc::Asking;
 use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits};
 
-/// A handler that gets events whole: data that did not travel is asked of its owner first.
+/// A handler that gets events whole: data that did not travel is asked of its owner first, before the transaction.
 ///
 /// An owner that does not answer, or does not have the data, blocks the event: its key waits and is tried again. Data that
 /// is not what the event says is permanent: its key is quarantined.
@@ -91,21 +92,24 @@ impl Redeeming {
 
 #[async_trait]
 impl Handler for Redeeming {
+    async fn prepare<'a>(&self, batch: Cow<'a, [Incoming]>) -> Result<Cow<'a, [Incoming]>, HandlerError> {
+        if batch.iter().all(|event| event.envelope.dataref.is_none()) {
+            return self.handler.prepare(batch).await;
+        }
+        let mut whole = batch.into_owned();
+        for event in &mut whole {
+            if let Some(reference) = event.envelope.dataref {
+                *event = self.redeem(event, reference).await?;
+            }
+        }
+        self.handler.prepare(Cow::Owned(whole)).await
+    }
+
     async fn handle_in_tx(
         &self,
         connection: &mut PgConnection,
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
-        if batch.iter().all(|event| event.envelope.dataref.is_none()) {
-            return self.handler.handle_in_tx(connection, batch).await;
-        }
-        let mut whole = Vec::with_capacity(batch.len());
-        for event in batch {
-            whole.push(match event.envelope.dataref {
-                Some(reference) => self.redeem(event, reference).await?,
-                None => event.clone(),
-            });
-        }
-        self.handler.handle_in_tx(connection, &whole).await
+        self.handler.handle_in_tx(connection, batch).await
     }
 }

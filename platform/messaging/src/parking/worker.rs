@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,7 +181,7 @@ impl RetryWorker {
     /// One transaction: the effect, the message gone, the key free if it was the last.
     async fn apply(&self, key: Uuid, head: &Head, next_claim: DateTime<Utc>) -> Result<Finished, Failure> {
         let intake = &*self.intake;
-        let events = self.read(head)?;
+        let events = self.handler.prepare(Cow::Owned(self.read(head)?)).await?.into_owned();
         let mut transaction = crate::begin(&intake.pool).await?;
         let events = if head.event_id.is_none() && intake.subscription.inbox == InboxMode::Rows {
             // It could not be read when it was parked, so its events have no inbox rows yet.
