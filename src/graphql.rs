@@ -138,9 +138,10 @@ pub fn router(config: &Config, modules: &Modules, stop: CancellationToken) -> an
         .module("compliance", InProcess(finish(compliance::builder().data(modules.compliance.clone()))))
         .module("node", InProcess(finish(node::builder().data(directory))))
         .module("operations", InProcess(finish(operations::builder().data(modules.operations(config)?))))
-        // Without logging in nobody could look at what waits, and an operator could do nothing about it.
-        .gate("auth", modules.gate("auth")?, &["login", "tokenRefresh", "logout"])
-        .gate("account", modules.gate("account")?, &[])
+        // Without logging in nobody could look at what waits, and an operator could do nothing about it. What protects money or
+        // takes work away is let in too: the transfers that wait will be booked against an account as it stands then.
+        .gate("auth", modules.gate("auth")?, &["login", "tokenRefresh", "logout", "roleAssign"])
+        .gate("account", modules.gate("account")?, &["accountFreeze", "statementCancel"])
         .gate("transaction", modules.gate("transaction")?, &[])
         .gate("notification", modules.gate("notification")?, &[])
         .build()?;

@@ -29,6 +29,16 @@ impl Admission {
         self.gated.push(Gated { module, gate, always });
     }
 
+    /// A mutation that is let in always and is none of its module's: it was renamed, and would now be turned away.
+    pub fn unknown(&self, schema: &ApiSchema) -> Option<(&'static str, &'static str)> {
+        let named = self.gated.iter().flat_map(|gated| gated.always.iter().map(|mutation| (gated.module, *mutation)));
+        let root = schema.root(OperationKind::Mutation);
+        let is_there = |module: &str, mutation: &str| {
+            root.is_some_and(|root| schema.facts(root, mutation).owners.iter().any(|owner| owner == module))
+        };
+        named.into_iter().find(|(module, mutation)| !is_there(module, mutation))
+    }
+
     /// # Errors
     /// `OVERLOADED`, with the time after which to repeat the operation, when one of its commands is not let in.
     pub fn check(&self, planned: &PlannedOperation, schema: &ApiSchema) -> Result<(), RequestError> {

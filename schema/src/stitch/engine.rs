@@ -37,6 +37,8 @@ const UNKNOWN_OPERATION: &str = "unknown";
 pub enum EngineError {
     #[error(transparent)]
     Supergraph(#[from] SupergraphError),
+    #[error("module {0} has no mutation {1} that could be let in always")]
+    UnknownMutation(&'static str, &'static str),
     #[error("module {0} is not part of the supergraph")]
     UnknownModule(String),
 }
@@ -71,7 +73,8 @@ impl EngineBuilder {
     /// what a process that runs a part of the modules needs.
     ///
     /// # Errors
-    /// [`EngineError::UnknownModule`] for a module the supergraph does not have.
+    /// [`EngineError::UnknownModule`] for a module the supergraph does not have, [`EngineError::UnknownMutation`] for one that
+    /// is let in always and that its module does not have.
     pub fn build(mut self) -> Result<Engine, EngineError> {
         let modules = self.planner.subgraphs().iter().map(|name| Module {
             name: name.as_str().into(),
@@ -80,6 +83,9 @@ impl EngineBuilder {
         let modules: Arc<[Module]> = modules.collect();
         if let Some(name) = self.transports.into_keys().next() {
             return Err(EngineError::UnknownModule(name));
+        }
+        if let Some((module, mutation)) = self.admission.unknown(self.planner.api_schema()) {
+            return Err(EngineError::UnknownMutation(module, mutation));
         }
         let documents = Arc::new(Documents::new(self.planner, self.limits));
         Ok(Engine { documents, modules, admission: Arc::new(self.admission) })
