@@ -189,8 +189,9 @@ impl Mutation {
         OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await).map(Some)
     }
 
-    /// Has a statement prepared, one at a time for each account. It is written in the background: `statement` and
-    /// `statementProgress` tell how far it is, and the holder is told when it is ready.
+    /// Has a statement prepared, one at a time for each account; there is one of a period, whoever asks twice gets it again.
+    /// It is written in the background: `statement` and `statementProgress` tell how far it is, and a holder who asked is told
+    /// when it is ready.
     #[graphql(directive = Access::apply(signed_in().cost(50)))]
     async fn statement_generate(
         &self,
@@ -202,7 +203,7 @@ impl Mutation {
         StatementGeneratePayload::of(statement).map(Some)
     }
 
-    /// Stops preparing a statement. For the holder of the account, whoever asked for it, and operators.
+    /// Stops preparing a statement. For whoever asked for it, and operators.
     #[graphql(directive = Access::apply(signed_in().cost(10)))]
     async fn statement_cancel(
         &self,

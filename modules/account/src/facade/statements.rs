@@ -38,7 +38,8 @@ pub struct StatementPage {
 }
 
 impl Accounts {
-    /// Has a statement prepared. It is written in the background, part by part; what it will say is fixed now.
+    /// Has a statement prepared. It is written in the background, part by part; what it will say is fixed now. Whoever has one
+    /// of the same account and period gets that.
     ///
     /// # Errors
     /// Refused with `ACC_FORBIDDEN` for those who are nobody, `IDEMPOTENCY_KEY_REQUIRED`, `ACC_PERIOD_INVALID`,
@@ -152,6 +153,7 @@ impl Accounts {
     ) -> Result<Vec<Vec<Statement>>, AccountError> {
         let ids = store::statements::pages(
             self.pool(),
+            viewer(context),
             &pages.iter().map(|page| page.account_id).collect::<Vec<_>>(),
             &pages.iter().map(|page| page.after.unwrap_or(Uuid::max())).collect::<Vec<_>>(),
             &pages.iter().map(|page| page.limit.max(0)).collect::<Vec<_>>(),
@@ -266,31 +268,31 @@ pub(crate) const fn term_of(statement: Uuid) -> Appointment {
     Appointment { purpose: "statement-term", subject: statement }
 }
 
-/// The statement an earlier command with the same key has asked for, if it asked for the same.
+/// The statement an earlier command with the same key has asked for, if it asked for the same; or the one of the same period
+/// that its requester has already.
 async fn requested_before(
     connection: &mut PgConnection,
     key: &str,
     asked: &Statement,
 ) -> Result<Statement, AccountError> {
-    match store::statements::by_key_in_tx(connection, asked.requested_by, key).await? {
-        Some(first) if first.account_id == asked.account_id && first.period == asked.period => Ok(first),
-        Some(_) => {
-            let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
-            Err(refusal.at(&["input", "idempotencyKey"]).into())
+    let Statement { requested_by, account_id, period, .. } = *asked;
+    if let Some(first) = store::statements::by_key_in_tx(connection, requested_by, key).await? {
+        if first.account_id == account_id && first.period == period {
+            return Ok(first);
         }
-        None => {
-            let refusal = Refusal::new(AccountErrorCode::StatementInPreparation);
-            Err(refusal.at(&["input", "accountId"]).into())
-        }
+        let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
+        return Err(refusal.at(&["input", "idempotencyKey"]).into());
+    }
+    match store::statements::by_period_in_tx(connection, requested_by, account_id, period).await? {
+        Some(earlier) => Ok(earlier),
+        None => Err(Refusal::new(AccountErrorCode::StatementInPreparation).at(&["input", "accountId"]).into()),
     }
 }
 
-/// The holder, whoever asked for it, operators, and the bank itself.
+/// Whoever asked for it, operators, and the bank itself.
 fn may_cancel(context: &RequestContext, statement: &Statement) -> Result<(), AccountError> {
     let actor = &context.actor;
-    let allowed = actor.kind == ActorKind::System
-        || actor.has_any(&[Role::Operator])
-        || actor.is(statement.requested_by)
-        || statement.owner_id.is_some_and(|owner| actor.is(owner));
+    let allowed =
+        actor.kind == ActorKind::System || actor.has_any(&[Role::Operator]) || actor.is(statement.requested_by);
     if allowed { Ok(()) } else { Err(AccountErrorCode::Forbidden.into()) }
 }

@@ -132,8 +132,8 @@ pub(crate) async fn range_in_tx(connection: &mut PgConnection, account: Uuid, pe
     .await
 }
 
-/// Inserts a statement. `false` when there is one under this key, or one of this account in preparation; a transaction that
-/// is inserting such a one is waited for.
+/// Inserts a statement. `false` when its requester has one under this key, one of this account in preparation, or one of this
+/// account and period; a transaction that is inserting such a one is waited for.
 pub(crate) async fn insert_in_tx(
     connection: &mut PgConnection,
     statement: &Statement,
@@ -184,6 +184,26 @@ pub(crate) async fn by_key_in_tx(
     Ok(row.map(Job::try_from).transpose()?.map(|job| job.statement))
 }
 
+/// The statement of a period that somebody has or will have.
+pub(crate) async fn by_period_in_tx(
+    connection: &mut PgConnection,
+    requested_by: Uuid,
+    account: Uuid,
+    period: Period,
+) -> sqlx::Result<Option<Statement>> {
+    let row = select_statements!(
+        "where s.requested_by = $1 and s.account_id = $2 and s.first_day = $3 and s.last_day = $4
+           and s.status in ('PREPARING', 'READY')",
+        requested_by,
+        account,
+        period.first(),
+        period.last()
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Job::try_from).transpose()?.map(|job| job.statement))
+}
+
 /// The statement whose next part has been due longest, locked. One that somebody else is writing or ending is left to them.
 pub(crate) async fn take_due_in_tx(connection: &mut PgConnection) -> sqlx::Result<Option<Job>> {
     let row = select_statements!(
@@ -197,7 +217,7 @@ pub(crate) async fn take_due_in_tx(connection: &mut PgConnection) -> sqlx::Resul
 /// The statement, locked; `None` for those who may not see it. Waits for whoever is writing a part of it.
 pub(crate) async fn lock_in_tx(connection: &mut PgConnection, viewer: Viewer, id: Uuid) -> sqlx::Result<Option<Job>> {
     let row = select_statements!(
-        "where s.id = $1 and ($2::uuid is null or a.owner_id = $2) for update of s",
+        "where s.id = $1 and ($2::uuid is null or a.owner_id = $2 and s.requested_by = $2) for update of s",
         id,
         viewer.owner()
     )
@@ -287,19 +307,24 @@ pub(crate) async fn put_off(pool: &PgPool, id: Uuid, pause: Duration) -> sqlx::R
     Ok(attempts.unwrap_or_default())
 }
 
-/// The statements with these ids of accounts the viewer may see, in no particular order.
+/// The statements with these ids which the viewer may see, in no particular order: those a holder asked for, all for staff. A
+/// holder does not learn of those the bank has prepared about the account.
 pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::Result<Vec<Statement>> {
-    let rows =
-        select_statements!("where s.id = any($1) and ($2::uuid is null or a.owner_id = $2)", ids, viewer.owner())
-            .fetch_all(pool)
-            .await?;
+    let rows = select_statements!(
+        "where s.id = any($1) and ($2::uuid is null or a.owner_id = $2 and s.requested_by = $2)",
+        ids,
+        viewer.owner()
+    )
+    .fetch_all(pool)
+    .await?;
     rows.into_iter().map(|row| Job::try_from(row).map(|job| job.statement)).collect()
 }
 
-/// Pages of the ids of statements, newest first: for each account, up to `limits` with ids below `before`. Each id comes with
+/// Pages of the ids of statements the viewer may see, newest first: for each account, up to `limits` with ids below `before`. Each id comes with
 /// the place of its page in the request, from 1.
 pub(crate) async fn pages(
     pool: &PgPool,
+    viewer: Viewer,
     accounts: &[Uuid],
     before: &[Uuid],
     limits: &[i64],
@@ -310,12 +335,14 @@ pub(crate) async fn pages(
            cross join lateral (
                select s.id from account.statement s
                where s.account_id = asked.account_id and s.id < asked.before
+                 and ($4::uuid is null or s.requested_by = $4)
                order by s.id desc limit asked.most
            ) s
            order by asked.page, s.id desc"#,
         accounts,
         before,
-        limits
+        limits,
+        viewer.owner()
     )
     .fetch_all(pool)
     .await?;
@@ -328,7 +355,8 @@ pub(crate) async fn part(pool: &PgPool, viewer: Viewer, id: Uuid, part: i32) -> 
         "select p.content from account.statement_part p
          join account.statement s on s.id = p.statement_id
          join account.account a on a.id = s.account_id
-         where p.statement_id = $1 and p.part = $2 and s.status = $3 and ($4::uuid is null or a.owner_id = $4)",
+         where p.statement_id = $1 and p.part = $2 and s.status = $3
+           and ($4::uuid is null or a.owner_id = $4 and s.requested_by = $4)",
         id,
         part,
         StatementStatus::Ready.as_str(),

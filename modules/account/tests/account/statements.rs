@@ -18,7 +18,7 @@ use vostro_events::account::{
 };
 use vostro_kernel::{Actor, FixedClock, RequestContext, Role, SystemIds};
 use vostro_messaging::{Module as _, Outbox, ScheduleWorker};
-use vostro_testkit::{Consuming, incoming, reason_for_refusing};
+use vostro_testkit::{Consuming, eventually, incoming, reason_for_refusing};
 
 use crate::fixture::{Bank, code, customer, internal, operator, person, transfer};
 
@@ -83,7 +83,16 @@ impl Scene {
 
     /// The states of a statement until `is_enough`, or its end.
     async fn until(&self, id: Uuid, is_enough: impl Fn(&Statement) -> bool) -> Vec<Statement> {
-        let states = self.bank.accounts.statement_progress(&self.owner, id).await.expect("readable").expect("there");
+        self.until_seen_by(&self.owner, id, is_enough).await
+    }
+
+    async fn until_seen_by(
+        &self,
+        viewer: &RequestContext,
+        id: Uuid,
+        is_enough: impl Fn(&Statement) -> bool,
+    ) -> Vec<Statement> {
+        let states = self.bank.accounts.statement_progress(viewer, id).await.expect("readable").expect("there");
         let mut states = std::pin::pin!(states);
         let mut seen = Vec::new();
         let watching = async {
@@ -210,8 +219,8 @@ async fn neighbouring_periods_share_no_entry_and_leave_none_out() {
     let scene = Scene::set(3).await;
     scene.it_is("2024-02-01T00:00:01Z");
     scene.earn(1).await;
-    // The clock is set back, and January goes on for one entry.
-    scene.it_is("2024-01-31T23:59:59Z");
+    // The clock is set back by more than clocks differ, and January goes on for one entry.
+    scene.it_is("2024-01-31T23:57:00Z");
     scene.earn(1).await;
     scene.it_is("2024-02-20T00:00:00Z");
     scene.earn(2).await;
@@ -311,16 +320,43 @@ async fn repeating_the_command_gives_the_same_statement_and_another_input_is_ref
     assert_eq!(scene.told(StatementRequestedV1::TYPE).await.len(), 1);
     let shorter = scene.asked("k", ("2024-01-01", "2024-01-30"));
     assert_eq!(scene.refusal(&scene.owner, &shorter).await, "IDEMPOTENCY_KEY_REUSED");
-    // The keys of others are others.
-    let asked = scene.asked("k", JANUARY);
-    assert_eq!(scene.refusal(&operator(), &asked).await, "ACC_STATEMENT_IN_PREPARATION");
-    assert_eq!(scene.refusal(&scene.owner, &scene.asked("l", JANUARY)).await, "ACC_STATEMENT_IN_PREPARATION");
+    assert_eq!(scene.generate("l", JANUARY).await, first, "another key for what there is already");
+    let other = scene.asked("m", ("2024-01-01", "2024-01-30"));
+    assert_eq!(scene.refusal(&scene.owner, &other).await, "ACC_STATEMENT_IN_PREPARATION");
 
     let writing = scene.write();
     let ready = scene.until_ended(first.id).await;
     writing.stop().await;
     assert_eq!(scene.generate("k", JANUARY).await, ready, "also when it is ready");
-    assert_ne!(scene.generate("l", JANUARY).await.id, ready.id, "one after the other is fine");
+    assert_eq!(scene.generate("n", JANUARY).await, ready, "nothing is written twice");
+    let other = scene.generate("m", ("2024-01-01", "2024-01-30")).await;
+    assert_ne!(other.id, ready.id, "one after the other is fine");
+    assert_eq!(scene.told(StatementRequestedV1::TYPE).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_bank_has_prepared_about_an_account_is_hidden_from_its_holder() {
+    let scene = Scene::set(3).await;
+    scene.it_is("2024-02-10T12:00:00Z");
+    let officer = person(Uuid::now_v7(), &[Role::ComplianceOfficer]);
+    let accounts = &scene.bank.accounts;
+    let looked_into = accounts.generate_statement(&officer, &scene.asked("k", JANUARY)).await.expect("accepted");
+    let own = scene.generate("k", JANUARY).await;
+    assert_ne!(own.id, looked_into.id, "the one does not stand in the way of the other");
+
+    let writing = scene.write();
+    scene.until_ended(own.id).await;
+    scene.until_seen_by(&officer, looked_into.id, |state| state.status == StatementStatus::Ready).await;
+    writing.stop().await;
+    assert_eq!(accounts.statement(&scene.owner, looked_into.id).await.expect("readable"), None);
+    assert_eq!(accounts.statement_part(&scene.owner, looked_into.id, 1).await.expect("readable"), None);
+    assert!(accounts.statement_progress(&scene.owner, looked_into.id).await.expect("readable").is_none());
+    assert_eq!(code(accounts.cancel_statement(&scene.owner, looked_into.id).await), "ACC_STATEMENT_NOT_FOUND");
+    let page = StatementPage { account_id: scene.account.id, after: None, limit: 1 };
+    for (viewer, expected) in [(&scene.owner, own.id), (&officer, own.id.max(looked_into.id))] {
+        let found = accounts.statements(viewer, &[page]).await.expect("readable");
+        assert_eq!(found[0].iter().map(|found| found.id).collect::<Vec<_>>(), [expected]);
+    }
 }
 
 #[tokio::test]
@@ -387,8 +423,8 @@ async fn statements_are_listed_newest_first_in_pages() {
     scene.it_is("2024-02-10T12:00:00Z");
     let writing = scene.write();
     let mut ids = Vec::new();
-    for key in ["a", "b", "c"] {
-        let id = scene.generate(key, JANUARY).await.id;
+    for (key, last) in [("a", "2024-01-29"), ("b", "2024-01-30"), ("c", "2024-01-31")] {
+        let id = scene.generate(key, ("2024-01-01", last)).await.id;
         scene.until_ended(id).await;
         ids.insert(0, id);
     }
@@ -505,26 +541,15 @@ async fn a_ledger_that_is_damaged_is_not_written_down_and_others_go_on() {
     let writing = scene.write();
     let asked = GenerateStatement { account_id: sound.id, ..scene.asked("k", JANUARY) };
     let other = scene.bank.accounts.generate_statement(&operator(), &asked).await.expect("accepted");
-    scene.until_other(other.id).await;
+    let states = scene.until_seen_by(&operator(), other.id, |_| false).await;
+    assert_eq!(states.last().map(|state| state.status), Some(StatementStatus::Ready));
     let attempts = async || -> i32 {
         let attempts = sqlx::query_scalar("select attempts from account.statement where id = $1").bind(requested.id);
         attempts.fetch_one(pool).await.expect("readable")
     };
-    while attempts().await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it was tried", || async { (attempts().await > 0).then_some(()) }).await;
     writing.stop().await;
     let stuck = scene.see(requested.id).await;
     assert_eq!((stuck.status, stuck.parts), (StatementStatus::Preparing, 0));
     assert_eq!(scene.told(StatementPartWrittenV1::TYPE).await.len(), 1, "of the other statement");
-}
-
-impl Scene {
-    /// Until a statement that is not the owner's has ended.
-    async fn until_other(&self, id: Uuid) {
-        let states = self.bank.accounts.statement_progress(&operator(), id).await.expect("readable").expect("there");
-        let all = tokio::time::timeout(Duration::from_secs(60), states.collect::<Vec<_>>()).await.expect("it ends");
-        let last = all.into_iter().next_back().expect("a state").expect("readable");
-        assert_eq!(last.status, StatementStatus::Ready);
-    }
 }

@@ -2,7 +2,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{
-    AccountChange, AccountKind, AccountStatus, AccountTerm, AccountUpdatedV1, AccountUpdatedV2,
+    AccountChange, AccountKind, AccountStatus, AccountTerm, AccountUpdatedV1, AccountUpdatedV2, StatementReadyV1,
 };
 use vostro_events::auth::UserUpdatedV1;
 use vostro_events::notification::NotificationSentV1;
@@ -327,4 +327,32 @@ async fn every_event_the_manifest_names_is_handled() {
         let reason = reason_for_refusing(bench.database.pool(), &handler, event).await;
         assert!(reason.contains("missing field"), "{event_type}: {reason}");
     }
+}
+
+#[tokio::test]
+async fn a_statement_is_announced_to_a_holder_who_asked_for_it_and_to_nobody_else() {
+    let bench = Bench::new().await;
+    let (holder, officer) = (Uuid::now_v7(), Uuid::now_v7());
+    let ready = |requested_by| {
+        let day = chrono::NaiveDate::default();
+        let statement = StatementReadyV1 {
+            statement_id: Uuid::now_v7(),
+            account_id: Uuid::now_v7(),
+            owner_id: Some(holder),
+            from: day,
+            to: day,
+            currency: euro(0).currency,
+            opening_balance_minor: 0,
+            closing_balance_minor: 0,
+            entries: 0,
+            parts: 1,
+        };
+        let mut event = incoming(&statement, 3);
+        event.envelope.cause.actor_id = Some(requested_by);
+        event
+    };
+    bench.consume(&[ready(officer)]).await;
+    assert!(bench.list(holder).await.is_empty(), "that the bank looks into an account is not told to its holder");
+    bench.consume(&[ready(holder)]).await;
+    assert!(!bench.list(holder).await.is_empty(), "the answer to one's own question is");
 }
