@@ -1,6 +1,6 @@
 //! The one translator from what happened in the module to the events others see.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{
@@ -23,6 +23,15 @@ pub(crate) struct Publisher<'a> {
 impl<'a> Publisher<'a> {
     pub(crate) fn new(ids: &'a dyn Ids, clock: &dyn Clock) -> Self {
         Self { ids, now: clock.now() }
+    }
+
+    /// The same behind what was booked at `last`. Two instances are never at the same instant, and the entries of an account are
+    /// to be dated in their order. Further apart than clocks are by themselves, one of them is wrong, and this one is believed: a
+    /// clock that was once set to next year must not date the ledger until then.
+    pub(crate) fn booking_after(self, last: Option<DateTime<Utc>>) -> Self {
+        const CLOCKS_DIFFER_BY: TimeDelta = TimeDelta::minutes(1);
+        let last = last.filter(|last| *last > self.now && *last - self.now <= CLOCKS_DIFFER_BY);
+        Self { now: last.unwrap_or(self.now), ..self }
     }
 
     fn event<E: vostro_events::DomainEvent>(&self, sequence: i64, cause: Cause, event: &E) -> NewEvent {

@@ -34,8 +34,14 @@ impl Handler for Postings {
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
         let foundation = &self.inner.foundation;
-        let publisher = self.inner.publisher();
         let mut requests = batch.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+
+        let mut accounts: Vec<Uuid> = requests.iter().flat_map(|it| [it.source, it.destination]).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let (mut state, changed_at) = postings::lock_in_tx(connection, &accounts).await?;
+        // Read only now: the locks may have been waited for, past midnight too.
+        let publisher = self.inner.publisher().booking_after(changed_at);
 
         let mut fresh = postings::claim_in_tx(connection, &requests, publisher.now).await?;
         let mut causes: Vec<&Incoming> = batch.iter().collect();
@@ -48,11 +54,6 @@ impl Handler for Postings {
         if requests.is_empty() {
             return Ok(None);
         }
-
-        let mut accounts: Vec<Uuid> = requests.iter().flat_map(|it| [it.source, it.destination]).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let mut state = postings::lock_in_tx(connection, &accounts).await?;
 
         let mut batch = Batch::new(&publisher, requests.len());
         for (request, cause) in requests.iter().zip(causes) {

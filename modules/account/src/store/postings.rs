@@ -76,11 +76,15 @@ pub(crate) async fn decided_in_tx(
         .collect()
 }
 
-/// Locks the accounts in the order of their ids (so that nobody waits in a circle) and returns how they stand.
-pub(crate) async fn lock_in_tx(connection: &mut PgConnection, accounts: &[Uuid]) -> sqlx::Result<LedgerState> {
+/// Locks the accounts in the order of their ids (so that nobody waits in a circle) and returns how they stand, and when the
+/// last of them changed.
+pub(crate) async fn lock_in_tx(
+    connection: &mut PgConnection,
+    accounts: &[Uuid],
+) -> sqlx::Result<(LedgerState, Option<DateTime<Utc>>)> {
     let rows = sqlx::query!(
         "select b.account_id, b.owner_id, b.kind, b.currency, b.status, b.posted, b.pending_in, b.pending_out,
-                b.locked, b.overdraft_limit, b.sequence
+                b.locked, b.overdraft_limit, b.sequence, b.changed_at
          from unnest($1::uuid[]) as wanted (id) join account.balance b on b.account_id = wanted.id
          order by b.account_id
          for no key update of b",
@@ -88,6 +92,7 @@ pub(crate) async fn lock_in_tx(connection: &mut PgConnection, accounts: &[Uuid])
     )
     .fetch_all(connection)
     .await?;
+    let changed_at = rows.iter().map(|row| row.changed_at).max();
     let accounts = rows.into_iter().map(|row| {
         Ok(LedgerAccount {
             id: row.account_id,
@@ -105,7 +110,8 @@ pub(crate) async fn lock_in_tx(connection: &mut PgConnection, accounts: &[Uuid])
             },
         })
     });
-    accounts.collect::<sqlx::Result<Vec<_>>>().map(LedgerState::new)
+    let state = accounts.collect::<sqlx::Result<Vec<_>>>().map(LedgerState::new)?;
+    Ok((state, changed_at))
 }
 
 /// The columns of the entries and rejections of a batch.

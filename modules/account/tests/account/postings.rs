@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
+use vostro_account::Config;
 use vostro_account::domain::InternalRole;
 use vostro_events::account::{BalanceChangedV1, PostingAppliedV1, PostingRejectedV1};
-use vostro_kernel::{Money, RequestContext, SystemIds};
+use vostro_kernel::{Clock, FixedClock, Money, RequestContext, SystemIds};
 use vostro_messaging::Incoming;
 use vostro_testkit::{deliver, incoming, reason_for_refusing};
 
@@ -329,4 +331,28 @@ async fn an_empty_batch_is_no_work() {
     let bank = Bank::open().await;
     bank.post(&[]).await.expect("nothing");
     assert!(bank.database.outbox_events().await.is_empty());
+}
+
+#[tokio::test]
+async fn entries_are_dated_in_their_order_though_the_clocks_of_two_instances_differ() {
+    let at = |time: &str| time.parse::<DateTime<Utc>>().expect("a time");
+    let clock = Arc::new(FixedClock::at(at("2024-02-01T00:00:00.200Z")));
+    let bank = Bank::open_with(clock.clone(), Config::default()).await;
+    let account = bank.account_with(100).await;
+    let cash = internal(CASH);
+    for (now, booked) in [
+        ("2024-01-31T23:59:59.900Z", "2024-02-01T00:00:00.200Z"),
+        ("2024-02-01T00:00:00.300Z", "2024-02-01T00:00:00.300Z"),
+        // No two clocks that are right are this far apart.
+        ("2024-01-31T23:58:00Z", "2024-01-31T23:58:00Z"),
+    ] {
+        let shown = Clock::now(clock.as_ref());
+        clock.advance(at(now) - shown);
+        bank.forget_events().await;
+        bank.post(&[transfer(cash, account.id, 100)]).await.expect("posted");
+        let applied = bank.database.published(PostingAppliedV1::TYPE).await.remove(0);
+        let applied: PostingAppliedV1 = serde_json::from_value(applied).expect("an event");
+        assert_eq!(applied.booked_at, at(booked), "at {now}");
+        assert_eq!(applied.booking_date, at(booked).date_naive());
+    }
 }
