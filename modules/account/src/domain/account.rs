@@ -76,7 +76,8 @@ impl Account {
         Ok(())
     }
 
-    /// Sets how far the balance may go below zero.
+    /// Sets how far the balance may go below zero. The limit it has already changes nothing, so that a command whose answer
+    /// was lost can be repeated.
     ///
     /// # Errors
     /// The first rule that refuses: kind, status, product, currency, range, and that the new limit covers what is
@@ -102,8 +103,10 @@ impl Account {
         if balance.exactly_available() < 0 {
             return Err(at(AccountErrorCode::OverdraftExceeded));
         }
-        self.balance = balance;
-        self.version += 1;
+        if self.balance.overdraft_limit != limit.minor {
+            self.balance = balance;
+            self.version += 1;
+        }
         Ok(())
     }
 

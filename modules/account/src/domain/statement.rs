@@ -20,7 +20,8 @@ impl Period {
     pub const MOST_DAYS: i64 = 366;
 
     /// A posting carries the time its transaction began at, so an entry of a day can be committed a little after the day.
-    /// Nothing is committed this late: transactions of that age are ended by the database.
+    /// None is committed this late: each of its few statements is ended by the database after seconds, and so is a connection
+    /// that stays idle between two.
     const SETTLED_AFTER: TimeDelta = TimeDelta::hours(1);
 
     /// # Errors

@@ -179,6 +179,9 @@ impl Accounts {
             }
             Change::Overdraft(limit) => {
                 account.arrange_overdraft(limit)?;
+                if account.balance.overdraft_limit == limit_before {
+                    return Ok(account);
+                }
                 (vec![AccountTerm::OverdraftLimit], None)
             }
         };
