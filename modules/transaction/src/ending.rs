@@ -6,32 +6,42 @@ use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
+use vostro_kernel::Refusal;
 
 use crate::domain::{Outcome, Transaction};
+use crate::error::TransactionErrorCode;
 use crate::facade::Shared;
 use crate::publish;
 use crate::store::outcomes::settle_in_tx;
+
+/// Why transactions were not ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EndError {
+    /// The update has just found this one open, and its own rules say that it has ended: neither is to be believed.
+    #[error("transaction {id} is not ended: {refusal}")]
+    Refused { id: Uuid, refusal: Refusal<TransactionErrorCode> },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
 
 /// Ends those of the transactions that are under way, says so in the outbox, and returns them as they are now. The others
 /// have ended before, or do not exist. `cause` names what the outcome of a transaction was learnt from.
 ///
 /// # Errors
-/// Database faults.
+/// Database faults; [`EndError::Refused`] for the first that cannot be ended.
 pub(crate) async fn end_in_tx(
     shared: &Shared,
     connection: &mut PgConnection,
     outcomes: &HashMap<Uuid, &Outcome>,
     cause: impl Fn(Uuid) -> Cause,
-) -> sqlx::Result<Vec<Transaction>> {
+) -> Result<Vec<Transaction>, EndError> {
     let foundation = &shared.foundation;
     let open = settle_in_tx(connection, outcomes.iter().map(|(id, outcome)| (*id, *outcome))).await?;
     let now = foundation.clock.now();
     let (mut ended, mut events) = (Vec::with_capacity(open.len()), Vec::with_capacity(open.len()));
     for transaction in open {
         let id = transaction.id;
-        // The update has just found it open; should the two disagree, neither is to be believed.
-        let transaction =
-            transaction.settle(outcomes[&id]).map_err(|refusal| sqlx::Error::Protocol(refusal.to_string()))?;
+        let transaction = transaction.settle(outcomes[&id]).map_err(|refusal| EndError::Refused { id, refusal })?;
         events.push(publish::ended(foundation.ids.next(), now, cause(id), &transaction));
         ended.push(transaction);
     }

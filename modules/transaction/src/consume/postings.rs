@@ -14,7 +14,7 @@ use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 use super::on_posting_applied::on_posting_applied;
 use super::on_posting_rejected::on_posting_rejected;
 use crate::domain::{Outcome, Status, Transaction};
-use crate::ending::{end_in_tx, tell_ended};
+use crate::ending::{EndError, end_in_tx, tell_ended};
 use crate::facade::Shared;
 use crate::store::outcomes::statuses_in_tx;
 
@@ -68,7 +68,11 @@ impl Handler for PostingsHandler {
     ) -> Result<AfterCommit, HandlerError> {
         let said = outcomes(batch)?;
         let outcomes = said.iter().map(|(id, (outcome, _))| (*id, outcome)).collect();
-        let ended = end_in_tx(&self.shared, connection, &outcomes, |id| Cause::event(&said[&id].1.envelope)).await?;
+        let ended = end_in_tx(&self.shared, connection, &outcomes, |id| Cause::event(&said[&id].1.envelope)).await;
+        let ended = ended.map_err(|error| match error {
+            EndError::Refused { id, .. } => said[&id].1.invalid(error.to_string()),
+            EndError::Database(error) => error.into(),
+        })?;
         Self::check_the_others(connection, &said, &ended).await?;
         let shared = Arc::clone(&self.shared);
         let completions = completions(&said, &ended);

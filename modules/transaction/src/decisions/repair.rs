@@ -8,7 +8,7 @@ use vostro_kernel::RequestContext;
 
 use super::DecisionWatch;
 use crate::domain::{Outcome, Transaction};
-use crate::ending::{end_in_tx, tell_ended};
+use crate::ending::{EndError, end_in_tx, tell_ended};
 use crate::publish;
 use crate::store::history;
 use crate::store::outcomes::statuses_in_tx;
@@ -27,7 +27,18 @@ impl DecisionWatch {
         let context = RequestContext::system(foundation.ids.as_ref());
         let mut database = foundation.begin().await?;
         let outcomes = decided.iter().map(|(id, outcome)| (*id, outcome)).collect();
-        let ended = end_in_tx(&self.shared, &mut database, &outcomes, |_| Cause::command(&context, COMMAND)).await?;
+        let ended = end_in_tx(&self.shared, &mut database, &outcomes, |_| Cause::command(&context, COMMAND)).await;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(EndError::Database(error)) => return Err(error),
+            Err(EndError::Refused { id, refusal }) => {
+                error!(transaction = %id, %refusal, "an overdue transaction is not ended");
+                drop(database);
+                let others = decided.iter().filter(|(other, _)| **other != id);
+                let others = others.map(|(id, outcome)| (*id, outcome.clone())).collect();
+                return Box::pin(self.settle(&others)).await;
+            }
+        };
         let repaired: HashSet<Uuid> = ended.iter().map(|transaction| transaction.id).collect();
         let others: Vec<Uuid> = decided.keys().copied().filter(|id| !repaired.contains(id)).collect();
         for (id, status) in statuses_in_tx(&mut database, &others).await? {
@@ -50,8 +61,8 @@ impl DecisionWatch {
         tell_ended(&self.shared, ended);
     }
 
-    /// Sends what the ledger has not decided to it once more: the same event, under the same id. A ledger that has it
-    /// waiting somewhere decides it once, whichever comes first.
+    /// Sends what the ledger has not decided to it once more: the same payment under the same id, in an event of its own whose
+    /// cause is the inquiry. A ledger that has the first waiting somewhere decides it once, whichever comes first.
     pub(super) async fn send_again(&self, unseen: &[Uuid]) -> sqlx::Result<()> {
         let foundation = &self.shared.foundation;
         let transactions = history::by_ids(&foundation.pool, unseen).await?;
