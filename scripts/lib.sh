@@ -76,7 +76,7 @@ set_ports() {
   if [ "$PORT_BASE" -lt 1024 ] || [ "$PORT_BASE" -ge $((32768 - 700)) ]; then
     die "PORT_BASE=$PORT_BASE is outside 1024..32067" \
       'the ports reach up to PORT_BASE+699; from 32768 on the kernel picks ports for outgoing connections' \
-      "make's targets other than 'run' add up to 4000 to it: choose for example PORT_BASE=25000"
+      "make's targets other than 'run' add up to 4500 to it: choose for example PORT_BASE=25000"
   fi
   HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=$((PORT_BASE + 369)) PG_PORT=$((PORT_BASE + 432))
   AMQP_PORT=$((PORT_BASE + 672)) MGMT_PORT=$((PORT_BASE + 673)) DIST_PORT=$((PORT_BASE + 674))

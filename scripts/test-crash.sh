@@ -6,7 +6,7 @@
 # Each seed (default: 100 of them, from 0) is a bank of its own on the real servers. It is ended at a third of all crash
 # points, in an order of its own, while people use it; then everything has to add up. A line per seed says how it went; one
 # that fails names the command that repeats it. The servers live in .local/crash with ports from PORT_BASE+4500 and are
-# stopped at the end. The ordinary `make test` plays two seeds.
+# stopped at the end. The ordinary `make test` plays three seeds, which deal every blow.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

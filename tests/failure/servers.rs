@@ -32,6 +32,18 @@ impl Scene {
         Load::start(self.world.config.http.address, &self.ada, &self.bob)
     }
 
+    /// While the broker takes nothing commands are accepted and their events wait; once it is itself again they leave.
+    async fn holds_events_until(self, it_is_itself_again: impl FnOnce(&PrivateServers)) {
+        let load = self.load();
+        load.progresses_by(200).await;
+        let waiting = async || self.world.count("select count(*) from transaction.outbox").await;
+        let held = waiting().await;
+        assert!(held >= 200, "only {held} events wait for the broker");
+        it_is_itself_again(&self.servers);
+        eventually("the outbox has drained", || async { (waiting().await < 50).then_some(()) }).await;
+        self.proves_itself(load).await;
+    }
+
     async fn proves_itself(self, load: Load) {
         let accepted = load.finish().await;
         nothing_is_lost_or_doubled(&self.world, &accepted).await;
@@ -56,34 +68,14 @@ async fn the_broker_is_killed_and_restarted() {
 async fn the_broker_is_stopped_for_a_while_and_the_outbox_drains_by_itself() {
     let scene = Scene::set().await;
     scene.servers.stop("rabbitmq");
-    let load = scene.load();
-    load.progresses_by(200).await;
-    let waiting = scene.world.count("select count(*) from transaction.outbox").await;
-    assert!(waiting >= 200, "only {waiting} events wait for the broker");
-    scene.servers.start_again("rabbitmq");
-    eventually("the outbox has drained", || async {
-        let waiting = scene.world.count("select count(*) from transaction.outbox").await;
-        (waiting < 50).then_some(())
-    })
-    .await;
-    scene.proves_itself(load).await;
+    scene.holds_events_until(|servers| servers.start_again("rabbitmq")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_broker_is_short_of_memory_commands_are_accepted_and_events_wait() {
     let scene = Scene::set().await;
     scene.servers.memory_alarm(true);
-    let load = scene.load();
-    load.progresses_by(200).await;
-    let waiting = scene.world.count("select count(*) from transaction.outbox").await;
-    assert!(waiting >= 200, "only {waiting} events wait for the broker");
-    scene.servers.memory_alarm(false);
-    eventually("the outbox has drained", || async {
-        let waiting = scene.world.count("select count(*) from transaction.outbox").await;
-        (waiting < 50).then_some(())
-    })
-    .await;
-    scene.proves_itself(load).await;
+    scene.holds_events_until(|servers| servers.memory_alarm(false)).await;
 }
 
 /// What the broker had confirmed and nobody had taken yet is lost with its disk, so nothing is on its way when it is.

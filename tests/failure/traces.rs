@@ -8,7 +8,7 @@ use vostro::client::{Connection, documents};
 
 use super::parking::{BOOKED, BREAK, MEND, as_operator, statement, until_parked};
 use crate::support::people::transfer_input;
-use crate::support::{Collector, Person, Staff, World, eventually, traced_bank};
+use crate::support::{Collector, Person, Port, Staff, World, eventually, traced_bank};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -64,7 +64,7 @@ async fn lost_spans(address: SocketAddr) -> u64 {
     line.and_then(|count| count.parse().ok()).expect("the counter is there from the start")
 }
 
-/// Whole transfers, more spans than the bank keeps, while the collector does not take any.
+/// Whole transfers while the collector does not take any spans.
 async fn goes_on_without(world: &World, collector: SocketAddr) -> (crate::support::BankProcess, Person, Person) {
     let bank = traced_bank(world, collector, "1.0").await;
     let staff = Staff::hire(world).await;
@@ -82,7 +82,8 @@ async fn goes_on_without(world: &World, collector: SocketAddr) -> (crate::suppor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_costs_spans_and_is_used_again_when_it_is_back() {
     let world = World::create().await;
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port").local_addr().expect("an address");
+    let port = Port::free();
+    let nobody = port.address();
     let (bank, ada, bob) = goes_on_without(&world, nobody).await;
     let collector = Collector::start_at(nobody).await;
     let mut connection = ada.connection().await;

@@ -2,13 +2,12 @@
 
 mod common;
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use common::{Bank, OTHER_PASSWORD, anonymous, config};
 use tokio_util::sync::CancellationToken;
 use vostro_auth::Config;
 use vostro_messaging::Module as _;
+use vostro_testkit::eventually;
 
 const ADA: &str = "ada@example.org";
 const LEFTOVERS: &str = "select (select count(*) from auth.session) + (select count(*) from auth.refresh_token)
@@ -18,12 +17,7 @@ const LEFTOVERS: &str = "select (select count(*) from auth.session) + (select co
 async fn until(bank: &Bank, rows: &'static str, wanted: i64) {
     let stop = CancellationToken::new();
     let background = bank.auth.background(stop.clone()).into_iter().map(tokio::spawn).collect::<Vec<_>>();
-    let reached = async {
-        while bank.count(rows).await != wanted {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("reached in time");
+    eventually("the rows are as wanted", || async { (bank.count(rows).await == wanted).then_some(()) }).await;
     stop.cancel();
     for task in background {
         task.await.expect("ends when it is told to");

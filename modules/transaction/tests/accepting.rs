@@ -9,7 +9,7 @@ use futures::future::join_all;
 use uuid::Uuid;
 use vostro_events::account::AccountStatus;
 use vostro_kernel::{Actor, RequestContext, Role, SystemIds};
-use vostro_testkit::incoming;
+use vostro_testkit::{eventually, incoming};
 use vostro_transaction::domain::{Channel, Instruction, Status};
 use vostro_transaction::{CashMovement, Config, TransactionErrorCode as Code, TransferCreate};
 
@@ -280,9 +280,7 @@ async fn race_with(ending: &'static str) -> (Bank, Uuid, vostro_transaction::Ini
     let racing = tokio::spawn(async move { transactions.transfer_create(&context, input).await });
     let blocked =
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while bank.count(blocked).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it waits for a lock", || async { (bank.count(blocked).await > 0).then_some(()) }).await;
     sqlx::raw_sql(ending).execute(&mut *connection).await.expect("ended");
     drop(connection);
     let initiated = racing.await.expect("joined").expect("accepted");

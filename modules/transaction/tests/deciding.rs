@@ -11,7 +11,7 @@ use uuid::Uuid;
 use vostro_events::query::account::{PostingDecisionV1, PostingDecisionsAnswerV1, PostingDecisionsV1};
 use vostro_kernel::{Clock as _, FixedClock};
 use vostro_messaging::rpc::{Asking, Callee, respond_to};
-use vostro_testkit::{Wire, WireMood};
+use vostro_testkit::{Wire, WireMood, eventually};
 use vostro_transaction::domain::{Status, Transaction};
 use vostro_transaction::{Config, Reach, Transactions};
 
@@ -315,9 +315,7 @@ async fn the_ledgers_events_and_its_answers_do_not_lock_each_other_out() {
         let release = async {
             let waiting = "select count(distinct pid) from pg_locks
                            where not granted and pid in (select pid from pg_stat_activity where datname = current_database())";
-            while watched.bank.count(waiting).await < 2 {
-                tokio::task::yield_now().await;
-            }
+            eventually("both wait", || async { (watched.bank.count(waiting).await >= 2).then_some(()) }).await;
             held.rollback().await.expect("released");
         };
         tokio::join!(watched.turn_after(3_600), watched.bank.hear_of_postings(&outcomes), release);

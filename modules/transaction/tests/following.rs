@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use uuid::Uuid;
 use vostro_kernel::Role;
-use vostro_testkit::deliver;
+use vostro_testkit::{deliver, eventually};
 use vostro_transaction::domain::Status;
 use vostro_transaction::{
     Config, Initiated, Subject, TransactionError, TransactionErrorCode as Code, TransferCreate, Update, WaitFor,
@@ -30,14 +30,12 @@ fn waiting(bank: &Bank, key: &str) -> tokio::task::JoinHandle<Result<Initiated, 
 
 /// The id of the transaction that was initiated last, once there are `count`.
 async fn initiated(bank: &Bank, count: usize) -> Uuid {
-    loop {
-        let events = bank.database.published("transaction.initiated.v1").await;
-        if events.len() >= count {
-            let id = events.last().and_then(|event| event["transactionId"].as_str()).expect("an id");
-            return id.parse().expect("a UUID");
-        }
-        tokio::task::yield_now().await;
-    }
+    let events = eventually("so many are initiated", || async {
+        Some(bank.database.published("transaction.initiated.v1").await).filter(|events| events.len() >= count)
+    })
+    .await;
+    let id = events.last().and_then(|event| event["transactionId"].as_str()).expect("an id");
+    id.parse().expect("a UUID")
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use vostro_events::account::{AccountChange, AccountStatus, AccountUpdatedV1};
 use vostro_messaging::{
     EventSource, Incoming, Module as _, Rebuild, RebuildError, RebuildOptions, RebuildReport, SourceError,
 };
-use vostro_testkit::{Consuming, incoming, incoming_in_two_versions};
+use vostro_testkit::{Consuming, eventually, incoming, incoming_in_two_versions};
 
 /// Events in the order of their arrival.
 #[derive(Default)]
@@ -261,11 +261,7 @@ async fn one_projection_is_rebuilt_by_one_at_a_time() {
     let first = tokio::spawn(async move { first.run(&|_, _| ()).await });
     let claimed = "select count(*) from pg_locks where locktype = 'advisory' and database = (
         select oid from pg_database where datname = current_database())";
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while sqlx::query_scalar::<_, i64>(claimed).fetch_one(bank.database.pool()).await.expect("readable") == 0 {
-        assert!(std::time::Instant::now() < deadline, "nobody claimed the projection");
-        tokio::task::yield_now().await;
-    }
+    eventually("somebody has claimed the projection", || async { (bank.count(claimed).await > 0).then_some(()) }).await;
     let second = rebuild(&bank, &store, PATIENT).run(&|_, _| ()).await;
     assert!(matches!(second, Err(RebuildError::Running(name)) if name == "transaction.account_view"));
     store.gate.as_ref().expect("there is one").add_permits(1_000);

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use vostro_testkit::Database;
+use vostro_testkit::{Database, eventually};
 
 async fn lines(pool: &PgPool) -> i64 {
     sqlx::query_scalar("select count(*) from line").fetch_one(pool).await.expect("readable")
@@ -23,7 +23,7 @@ async fn what_is_written_after_a_dropped_begin_is_committed() {
         .expect("connects");
     sqlx::query("create table line ()").execute(&alone).await.expect("created");
     for looks in 1..200 {
-        until(|| alone.num_idle() == 1).await;
+        eventually("the connection is back", || async { (alone.num_idle() == 1).then_some(()) }).await;
         {
             let mut begin = pin!(vostro_messaging::begin(&alone));
             for _ in 0..looks {
@@ -35,11 +35,5 @@ async fn what_is_written_after_a_dropped_begin_is_committed() {
         }
         sqlx::query("insert into line default values").execute(&alone).await.expect("written");
         assert_eq!(lines(database.pool()).await, looks, "dropped after {looks} looks");
-    }
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::task::yield_now().await;
     }
 }

@@ -8,6 +8,7 @@ mod database;
 mod delivery;
 mod proxy;
 mod queue;
+mod waiting;
 mod wire;
 
 pub use consuming::Consuming;
@@ -15,4 +16,5 @@ pub use database::Database;
 pub use delivery::{deliver, incoming, incoming_caused_by, incoming_in_two_versions, reason_for_refusing};
 pub use proxy::{Moment, Proxy};
 pub use queue::Queue;
+pub use waiting::eventually;
 pub use wire::{Wire, WireMood};

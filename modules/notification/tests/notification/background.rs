@@ -4,6 +4,7 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_messaging::Module as _;
+use vostro_testkit::eventually;
 
 use crate::smtp_sink::{Reaction, SmtpSink};
 use crate::support::*;
@@ -29,9 +30,7 @@ async fn a_server_that_hangs_does_not_keep_the_bank_from_stopping() {
     bench.consume(&[bench.registered(Uuid::now_v7())]).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(join_all(bench.module.background(stop.clone())));
-    while sink.reactions_left() > 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the server is asked", || async { (sink.reactions_left() == 0).then_some(()) }).await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(20), running).await.expect("it ends soon").expect("joined");
     assert_eq!(bench.email().await.0, "QUEUED", "its claim runs out, and it is sent at the next start");
