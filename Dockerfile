@@ -7,8 +7,8 @@ COPY . .
 ENV SQLX_OFFLINE=true
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --locked --release --bin vostro \
-    && install -D --strip target/release/vostro /out/vostro
+    cargo build --locked --profile dist --bin vostro \
+    && install -D --strip target/dist/vostro /out/vostro
 
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008

@@ -6,6 +6,8 @@
 #
 # The stack lives in .local/bench with ports from PORT_BASE+3000. Nothing else should run on the machine meanwhile.
 
+# shellcheck disable=SC2034 # read by lib/bank.sh
+PROFILE=${PROFILE:-dist}
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=scripts/lib/bank.sh

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Building the bank and running it on a private stack. Sourced after lib.sh.
 #
-# PROFILE is the Cargo profile: release (default) or dev. Tests use dev, so that they share their build with the
-# program they start; what is shown or measured uses release.
+# PROFILE is the Cargo profile: release (default), dev or dist. Tests use dev, so that they share their build with the
+# program they start; what is shown uses release, what is measured uses what the image has, dist.
 
 PROFILE=${PROFILE:-release}
 
