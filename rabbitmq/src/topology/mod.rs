@@ -29,7 +29,7 @@ use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription, versio
 
 use crate::rpc::{REPLIES, exchange_of, queue_of};
 
-pub use apply::apply;
+pub use apply::{apply, prune};
 pub use diff::{Difference, diff};
 pub use event_flow::event_flow;
 pub use live::{LiveTopology, read_live};
