@@ -42,11 +42,14 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
 #[derive(Default)]
 struct Reader {
     read: Mutex<Vec<(Uuid, usize)>>,
+    /// How many events each batch had.
+    batches: Mutex<Vec<usize>>,
 }
 
 #[async_trait]
 impl Handler for Reader {
     async fn handle_in_tx(&self, _: &mut PgConnection, batch: &[Incoming]) -> Result<AfterCommit, HandlerError> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(batch.len());
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         for event in batch {
             assert_eq!(event.envelope.dataref, None, "the handler gets events whole");
@@ -172,6 +175,19 @@ async fn large_data_stays_behind_and_reaches_the_handler_whole_in_parts() {
     let sizes: Vec<usize> = scene.read().iter().map(|(_, size)| *size).collect();
     assert_eq!(sizes, [500, 1_300_000, 500]);
     assert_eq!(scene.wire.carried(), 3, "three parts");
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
+}
+
+#[tokio::test]
+async fn a_batch_has_no_more_claimed_data_in_memory_than_one_event_may_have() {
+    let scene = Scene::set().await;
+    let key = Uuid::now_v7();
+    let sizes = [500, CLAIMED_BYTES / 2, CLAIMED_BYTES / 2, 500, 5_000, CLAIMED_BYTES - 4_000];
+    let events: Vec<NewEvent> = (1..).zip(sizes).map(|(sequence, bytes)| event(key, sequence, bytes)).collect();
+    scene.consuming.take(&scene.publish(&events).await).await;
+    assert_eq!(scene.read().iter().map(|(_, size)| *size).collect::<Vec<_>>(), sizes);
+    let batches = scene.reader.batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(batches, [4, 1, 1]);
     scene.consuming.leaves_nothing_behind(&scene.account).await;
 }
 
