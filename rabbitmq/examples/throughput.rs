@@ -132,6 +132,7 @@ fn manifests() -> Vec<Manifest> {
         version: "1",
         purpose: "For measuring.",
         publishes,
+        claimed: &[],
         subscribes,
         calls: &[],
         serves: &[],

@@ -16,8 +16,8 @@ use vostro_messaging::claim::{ClaimSweeper, Redeeming};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::rpc::Callee;
 use vostro_messaging::{
-    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, PublishingHold, Relay, RetryWorker,
-    ScheduleWorker,
+    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, PublishingHold, Relay,
+    RetryWorker, ScheduleWorker,
 };
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{LiveTopology, diff, read_live};

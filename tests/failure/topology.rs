@@ -74,10 +74,8 @@ async fn what_happens_while_queues_are_missing_waits_in_the_outboxes_and_reaches
     until_ready_or_not(&world, true, "").await;
     let completed = "select count(*) from transaction.transaction where status = 'COMPLETED' and reference = 'test'";
     eventually("every transfer is completed", || async { (world.count(completed).await == 5).then_some(()) }).await;
-    eventually("the payee is told of each", || async {
-        (world.count(told).await == told_before + 5).then_some(())
-    })
-    .await;
+    eventually("the payee is told of each", || async { (world.count(told).await == told_before + 5).then_some(()) })
+        .await;
     world.leaves_nothing_behind().await;
     world.proofs_hold().await;
     bank.stop().await;

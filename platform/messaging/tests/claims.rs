@@ -15,8 +15,8 @@ use vostro_kernel::FixedClock;
 use vostro_messaging::claim::{CLAIMED_BYTES, ClaimDesk, ClaimSweeper, Redeeming};
 use vostro_messaging::rpc::{Asking, CallError, Callee, Caller, Reply, Request};
 use vostro_messaging::{
-    AfterCommit, EventSelector, EventTooLarge, Handler, HandlerError, InboxMode, Incoming, Manifest, NewEvent, Outbox,
-    Subscription,
+    AfterCommit, EventSelector, EventTooLarge, Handler, HandlerError, InboxMode, Incoming, MESSAGE_BYTES, Manifest,
+    NewEvent, Outbox, Subscription,
 };
 use vostro_testkit::{Consuming, Database, Queue, Wire, WireMood, incoming};
 
@@ -30,6 +30,7 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
         version: "1",
         purpose: "For tests.",
         publishes: &[],
+        claimed: &[],
         subscribes: vec![],
         calls,
         serves,
@@ -118,7 +119,16 @@ impl Scene {
             inbox: InboxMode::Rows,
         };
         let consuming = Consuming::on(Queue::default(), &account, &subscription, handler, clock.clone());
-        Self { auth, account, outbox: Outbox::claiming(MOST), wire, open, reader, clock, consuming }
+        Self {
+            auth,
+            account,
+            outbox: Outbox::claiming(MOST, &[UserLoggedInV1::TYPE]),
+            wire,
+            open,
+            reader,
+            clock,
+            consuming,
+        }
     }
 
     /// Commits events of one key and takes them out of the outbox, as they would travel.
@@ -265,6 +275,21 @@ async fn data_that_is_not_what_the_event_says_is_never_believed() {
     assert!(code == "INVALID" && reason.contains("other data than the event refers to"), "{code}: {reason}");
     assert_eq!(scene.read(), []);
     scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn an_event_that_the_manifest_does_not_name_travels_whole_or_not_at_all() {
+    let mut scene = Scene::set().await;
+    scene.outbox = Outbox::claiming(MOST, &["auth.user-updated.v1"]);
+    let events = scene.publish(&[event(Uuid::now_v7(), 1, 5_000)]).await;
+    assert_eq!(events[0].envelope.dataref, None);
+    let mut transaction = vostro_messaging::begin(scene.auth.pool()).await.expect("a transaction");
+    let large = vec![event(Uuid::now_v7(), 1, MESSAGE_BYTES)];
+    scene.outbox.append_in_tx(&mut transaction, large).await.expect_err("too large to travel");
+    drop(transaction);
+    scene.consuming.take(&events).await;
+    assert_eq!(scene.read(), [(events[0].envelope.id, 5_000)]);
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::read_structured;
 use vostro_messaging::{
-    Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher, PublishingHold,
-    Relay,
+    Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher,
+    PublishingHold, Relay,
 };
 use vostro_testkit::{Database, incoming};
 

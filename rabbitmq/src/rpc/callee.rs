@@ -76,7 +76,15 @@ impl Desk {
         let consume = asking.basic_consume(queue.clone(), queue, BasicConsumeOptions::default(), FieldTable::default());
         // A missing or forbidden queue ends this channel alone.
         let consumer = session.attempt(consume).await?.map_err(|error| error.to_string())?;
-        let line = Arc::new(Line { vhost, user, asking, replying, mute: CancellationToken::new(), questions: session, replies });
+        let line = Arc::new(Line {
+            vhost,
+            user,
+            asking,
+            replying,
+            mute: CancellationToken::new(),
+            questions: session,
+            replies,
+        });
         Ok(Self { callee: Arc::clone(callee), consumer, line })
     }
 

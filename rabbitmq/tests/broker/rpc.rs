@@ -53,6 +53,7 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
         version: "1",
         purpose: "For tests.",
         publishes: &[],
+        claimed: &[],
         subscribes: vec![],
         calls,
         serves,
@@ -258,7 +259,8 @@ async fn both_sides_go_on_after_the_exchange_of_replies_was_deleted_and_is_there
     assert_eq!(ask(TimeDelta::seconds(1)).await, Err(CallError::DeadlineExceeded));
     let topology = Topology::of(&manifests()).expect("valid");
     apply(&topology, &broker.management, &broker.vhost, broker.passwords()).await.expect("applied");
-    eventually("a question to be answered", async || (ask(TimeDelta::seconds(3)).await == answered).then_some(())).await;
+    eventually("a question to be answered", async || (ask(TimeDelta::seconds(3)).await == answered).then_some(()))
+        .await;
     desk.close().await;
 }
 

@@ -188,6 +188,7 @@ fn manifests() -> [Manifest; 2] {
         version: "1",
         purpose: "Measures messaging.",
         publishes,
+        claimed: &[],
         subscribes,
         calls: &[],
         serves: &[],

@@ -12,7 +12,7 @@ use vostro_events::DataRef;
 use vostro_events::query::callee_of;
 use vostro_events::query::claim::{ClaimAnswerV1, ClaimPartV1, ClaimV1};
 
-use super::{CLAIM, CLAIMED_BYTES, sha256};
+use super::{CLAIMED_BYTES, sha256};
 use crate::rpc::Asking;
 use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits};
 
@@ -33,8 +33,7 @@ impl Redeeming {
 
     /// `manifest` is that of the handler's module; it says whose claims it asks for.
     pub fn new(handler: Arc<dyn Handler>, asking: Asking, manifest: &Manifest) -> Self {
-        let claims = manifest.calls.iter().copied().filter(|query| query.ends_with(CLAIM)).collect();
-        Self { handler, asking, claims }
+        Self { handler, asking, claims: manifest.claims() }
     }
 
     async fn redeem(&self, event: &Incoming, reference: DataRef) -> Result<Incoming, HandlerError> {
