@@ -14,7 +14,7 @@ use vostro_events::query::claim::{ClaimAnswerV1, ClaimPartV1, ClaimV1};
 
 use super::{CLAIMED_BYTES, sha256};
 use crate::rpc::Asking;
-use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits};
+use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits, trace};
 
 /// A handler that gets events whole: data that did not travel is asked of its owner first, before the transaction.
 ///
@@ -98,7 +98,9 @@ impl Handler for Redeeming {
         let mut whole = batch.into_owned();
         for event in &mut whole {
             if let Some(reference) = event.envelope.dataref {
-                *event = self.redeem(event, reference).await?;
+                // What is asked belongs to the event it is asked for.
+                let works_for = event.envelope.cause.traceparent.clone();
+                *event = trace::within(works_for, self.redeem(event, reference)).await?;
             }
         }
         self.handler.prepare(Cow::Owned(whole)).await
