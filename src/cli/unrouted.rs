@@ -10,7 +10,7 @@ use vostro_rabbitmq::topology::{OPERATOR, UNROUTED_QUEUE};
 use vostro_rabbitmq::{AmqpBroker, Picker, Supervisor};
 use vostro_schema::operations::BrokerView as _;
 
-use super::operator::OperatorArgs;
+use super::operator::OperatorUnlessDryRun;
 use super::output;
 use crate::app;
 use crate::broker::{self, BrokerEyes};
@@ -44,13 +44,8 @@ pub struct RedriveArgs {
     /// How many messages you mean, as --dry-run said: as many that can be read, the oldest first, and none that came later.
     #[arg(long, required_unless_present = "dry_run", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     count: Option<u64>,
-    /// Why. Goes to the audit log.
-    #[arg(long, required_unless_present = "dry_run")]
-    reason: Option<String>,
-    /// Your e-mail address; you need the role OPERATOR or ADMIN. The password is taken from VOSTRO_OPERATOR_PASSWORD, or
-    /// read from standard input.
-    #[arg(long, value_name = "EMAIL", env = "VOSTRO_OPERATOR", required_unless_present = "dry_run")]
-    operator: Option<String>,
+    #[command(flatten)]
+    by: OperatorUnlessDryRun,
     /// Print as JSON.
     #[arg(long)]
     json: bool,
@@ -74,19 +69,17 @@ async fn redrive(config: &Config, arguments: &RedriveArgs) -> anyhow::Result<boo
         held.release("would be published", arguments.json).await?;
         return Ok(true);
     }
-    let operator = arguments.operator.clone().context("say who you are with --operator")?;
-    let context = OperatorArgs::of(operator).sign_in(config).await?;
+    let context = arguments.by.sign_in(config).await?;
     let differences = BrokerEyes::open(config)?.topology_differences().await?;
     if let Some(harmful) = differences.iter().find(|difference| difference.is_harmful) {
         bail!("the topology differs, so that it would come back; run vostro topology apply first: {}", harmful.text);
     }
     let mut held = Held::take(config, arguments.count.unwrap_or(MOST)).await?;
-    let reason = arguments.reason.as_deref().unwrap_or_default();
     // All of them before the first is published: nothing is half done because of a module that is not ours.
     let modules = held.modules();
     let foundations = modules.iter().map(|module| app::foundation_for_commands(config, module));
     for (module, foundation) in foundations.collect::<anyhow::Result<Vec<_>>>()? {
-        publish(module, &foundation, &context, held.events_of(module), reason).await?;
+        publish(module, &foundation, &context, held.events_of(module), arguments.by.reason()).await?;
         // Only now: a crash in between has them in the outbox and in the queue, and subscribers drop what comes twice.
         held.remove(module).await.with_context(|| {
             format!("the events of {module} are in its outbox, and some still in the queue: repeat the command")

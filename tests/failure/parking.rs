@@ -212,10 +212,7 @@ async fn events_that_no_queue_took_are_published_once_more_when_the_topology_is_
     // Something nobody can read lies before it, and stays there.
     let (_connection, channel) = channel(&world).await;
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    channel
-        .basic_publish("".into(), UNROUTED_QUEUE.into(), options, b"garbage", properties)
-        .await
-        .expect("published");
+    channel.basic_publish("".into(), UNROUTED_QUEUE.into(), options, b"garbage", properties).await.expect("published");
     eventually("the garbage is there", || async {
         let (_, found) = world.json_command(&["unrouted", "list", "--json"]).await;
         (found["unreadable"].as_array()?.len() == 1).then_some(())

@@ -20,7 +20,7 @@ mod event_flow;
 mod live;
 mod users;
 #[cfg(test)]
-mod versions;
+mod version_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
