@@ -14,6 +14,9 @@ use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
 use vostro_messaging::{AdmissionBounds, MESSAGE_BYTES, Partitions, RetrySchedule};
 
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,7 +177,8 @@ pub struct MessagingConfig {
     pub admission_stalled_seconds: u32,
     /// Events of more bytes travel without their data, which subscribers ask for. For modules that answer for it.
     pub claim_over_bytes: usize,
-    /// For how many days such data is kept after the last event that refers to it.
+    /// For how many days such data is kept after the last event that refers to it. A week longer than parked events are tried
+    /// again, at least.
     pub claims_kept_days: u16,
 }
 
@@ -226,7 +230,7 @@ impl MessagingConfig {
 
     /// For how long data that did not travel is kept.
     pub fn claims_kept(&self) -> Duration {
-        Duration::from_secs(u64::from(self.claims_kept_days) * 24 * 60 * 60)
+        Duration::from_secs(u64::from(self.claims_kept_days) * DAY)
     }
 
     pub fn partitions(&self) -> Partitions {
@@ -243,8 +247,15 @@ impl MessagingConfig {
         if self.admission_rows < 2 || self.admission_stalled_seconds == 0 {
             return Err("admission_rows and admission_stalled_seconds: at least 2 and 1".to_owned());
         }
-        if !(1024..=MESSAGE_BYTES).contains(&self.claim_over_bytes) || self.claims_kept_days == 0 {
-            return Err(format!("claim_over_bytes: between 1024 and {MESSAGE_BYTES}; claims_kept_days: at least 1"));
+        if !(1024..=MESSAGE_BYTES).contains(&self.claim_over_bytes) {
+            return Err(format!("claim_over_bytes: between 1024 and {MESSAGE_BYTES}"));
+        }
+        // What the archive could not take by itself, an operator has a week to see to: there is no other copy.
+        let least = self.retry_schedule().span().as_secs().div_ceil(DAY).saturating_add(7);
+        if u64::from(self.claims_kept_days) < least {
+            return Err(format!(
+                "claims_kept_days: at least {least}, a week longer than parked events are tried again"
+            ));
         }
         if Partitions::new(self.partitions).is_none() {
             return Err("partitions: 1, 2, 4, 8, 16, 32 or 64".to_owned());
@@ -361,6 +372,10 @@ mod tests {
         assert!(error.contains("retry_attempts"), "{error}");
         let error = load(MINIMAL, &[("VOSTRO__MESSAGING__PARTITIONS", "3")]).expect_err("refused").to_string();
         assert!(error.contains("partitions"), "{error}");
+        let kept_too_short = format!("{MINIMAL}\n[messaging]\nretry_pauses_seconds = [86400]\nclaims_kept_days = 21");
+        let error = load(&kept_too_short, &[]).expect_err("refused").to_string();
+        assert!(error.contains("claims_kept_days: at least 22"), "{error}");
+        load(&kept_too_short.replace("21", "22"), &[]).expect("long enough");
         let error = load(MINIMAL, &[("VOSTRO__MESSAGING__LEASE_MS", "5")]).expect_err("refused").to_string();
         assert!(error.contains("lease_ms"), "{error}");
         let error =

@@ -16,8 +16,8 @@ use vostro_messaging::claim::{ClaimSweeper, Redeeming};
 use vostro_messaging::lease::{LeaseKeeper, consume_whenever_held, relay_whenever_held};
 use vostro_messaging::rpc::Callee;
 use vostro_messaging::{
-    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, Relay, RetryWorker,
-    ScheduleWorker,
+    AdmissionWatch, ConsumptionSwitch, Foundation, Handler, Intake, Manifest, Module, PublishingHold, Relay,
+    RetryWorker, ScheduleWorker,
 };
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{LiveTopology, diff, read_live};
@@ -107,11 +107,11 @@ impl Bank {
         let (management, vhost) = broker::management(&config.broker)?;
         let topology = topology(config)?;
         broker::passwords(&config.broker, &topology)?;
-        let verified = CancellationToken::new();
+        let (verified, hold) = (CancellationToken::new(), PublishingHold::default());
         let here = (SystemIds.next(), format!("{} (process {})", self.address, std::process::id()));
         for module in modules.all() {
             let foundation = modules.foundation(module.manifest().module)?;
-            self.move_messages_of(&module, foundation, config, &here, &verified)?;
+            self.move_messages_of(&module, foundation, config, &here, &verified, &hold)?;
         }
         let (health, connections) = (Arc::clone(&self.health), self.connections.clone());
         let stop = self.stop_consuming.clone();
@@ -124,7 +124,7 @@ impl Bank {
                 () = stop.cancelled() => return,
             }
             tokio::select! {
-                () = watch_topology(&topology, &management, &vhost, &health) => {}
+                () = watch_topology(&topology, &management, &vhost, &health, &hold) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -139,6 +139,7 @@ impl Bank {
         config: &Config,
         here: &(Uuid, String),
         verified: &CancellationToken,
+        hold: &PublishingHold,
     ) -> anyhow::Result<()> {
         let manifest = module.manifest();
         let Manifest { module: name, publish_linger, .. } = manifest;
@@ -155,6 +156,7 @@ impl Bank {
 
         let publisher = Arc::new(AmqpPublisher::new(publishing.clone(), name));
         let relay = Relay::new(name, pool.clone(), outbox.clone(), publisher.clone(), publish_linger, partitions);
+        let relay = relay.under(hold.clone());
         let relaying = keeper.clone();
         self.publishing.spawn(after(verified.clone(), self.stop_publishing.clone(), move |stop| {
             relay_whenever_held(relaying, name, relay, publisher, stop)
@@ -274,10 +276,17 @@ async fn verify_broker(
 }
 
 /// Looks again and again whether the broker still has everything. A queue or a binding that somebody deletes loses events
-/// for its subscriber without anybody noticing, so the bank is not ready until it is there again. A broker that does not
+/// for its subscriber without anybody noticing: the broker confirms what reaches the others. So until it is there again
+/// nothing is published (outboxes grow, and turn commands away at their bound), and the bank is not ready. A broker that does not
 /// answer is another matter: nothing is lost while it is away. So is what was changed: that is how the next release
 /// prepares the broker while this one runs.
-async fn watch_topology(topology: &Topology, management: &ManagementClient, vhost: &str, health: &Health) {
+async fn watch_topology(
+    topology: &Topology,
+    management: &ManagementClient,
+    vhost: &str,
+    health: &Health,
+    hold: &PublishingHold,
+) {
     const EVERY: Duration = Duration::from_secs(10);
     let mut said = String::new();
     loop {
@@ -290,9 +299,10 @@ async fn watch_topology(topology: &Topology, management: &ManagementClient, vhos
                 continue;
             }
         };
+        hold.set(!component.ok);
         if component.detail != said {
             if !component.ok {
-                error!(detail = component.detail, "not ready: subscribers may be losing events");
+                error!(detail = component.detail, "not ready: nothing is published, as it would not reach everybody");
             } else if !said.is_empty() {
                 info!("ready again: the broker's topology is right");
             }

@@ -147,11 +147,9 @@ fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundatio
     })
 }
 
-/// A module that answers for the data of its events may leave it behind.
 fn outbox(config: &Config, module: &str) -> Outbox {
-    let claim = format!("{module}.claim.v1");
-    let answers = manifests().iter().any(|manifest| manifest.serves.contains(&claim.as_str()));
-    if answers { Outbox::claiming(config.messaging.claim_over_bytes) } else { Outbox::default() }
+    let manifest = manifests().into_iter().find(|manifest| manifest.module == module);
+    Outbox::claiming(config.messaging.claim_over_bytes, manifest.map_or(&[], |manifest| manifest.claimed))
 }
 
 /// Modules after those they depend on. A circle keeps its order: events flow both ways, only the start has a first.

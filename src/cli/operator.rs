@@ -15,6 +15,34 @@ pub struct OperatorArgs {
     operator: String,
 }
 
+/// The same for commands that have a --dry-run, which nobody has to answer for.
+#[derive(Debug, clap::Args)]
+pub struct OperatorUnlessDryRun {
+    /// Why. Goes to the audit log.
+    #[arg(long, required_unless_present = "dry_run")]
+    reason: Option<String>,
+    /// Your e-mail address; you need the role OPERATOR or ADMIN. The password is taken from VOSTRO_OPERATOR_PASSWORD, or
+    /// read from standard input.
+    #[arg(long, value_name = "EMAIL", env = "VOSTRO_OPERATOR", required_unless_present = "dry_run")]
+    operator: Option<String>,
+}
+
+impl OperatorUnlessDryRun {
+    /// Why it is done; empty in a dry run.
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or_default()
+    }
+
+    /// As [`OperatorArgs::sign_in`].
+    ///
+    /// # Errors
+    /// The same, and in a dry run that nobody has signed.
+    pub async fn sign_in(&self, config: &Config) -> anyhow::Result<RequestContext> {
+        let operator = self.operator.clone().context("say who you are with --operator")?;
+        OperatorArgs::of(operator).sign_in(config).await
+    }
+}
+
 impl OperatorArgs {
     pub const fn of(operator: String) -> Self {
         Self { operator }

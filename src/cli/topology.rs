@@ -14,8 +14,13 @@ const VHOST: &str = "vostro";
 
 #[derive(Debug, Subcommand)]
 pub enum TopologyCommand {
-    /// Create and correct what the bank needs on the broker, its users included. Nothing with messages in it is deleted.
-    Apply,
+    /// Create and correct what the bank needs on the broker, its users included. Nothing with messages in it is deleted, and
+    /// nothing is unbound that a release needs which still runs.
+    Apply {
+        /// Unbind what only earlier releases had. Not before the last instance of them has stopped.
+        #[arg(long)]
+        prune: bool,
+    },
     /// Compare the broker with the manifests and name every difference. Exit status 1 when there is one.
     #[command(visible_alias = "diff")]
     Check {
@@ -46,14 +51,17 @@ pub fn run_without_configuration(command: &TopologyCommand) -> Option<anyhow::Re
             output::text(topology::event_flow(&app::manifests()).trim_end());
             Some(Ok(true))
         }
-        TopologyCommand::Apply | TopologyCommand::Check { .. } | TopologyCommand::Definitions { .. } => None,
+        TopologyCommand::Apply { .. } | TopologyCommand::Check { .. } | TopologyCommand::Definitions { .. } => None,
     }
 }
 
 pub async fn run(config: &Config, command: &TopologyCommand) -> anyhow::Result<bool> {
     match command {
-        TopologyCommand::Apply => {
+        TopologyCommand::Apply { prune } => {
             apply(config).await?;
+            if *prune {
+                unbind_the_obsolete(config).await?;
+            }
             output::text("The broker has what the bank needs.");
             Ok(true)
         }
@@ -96,6 +104,14 @@ pub async fn apply(config: &Config) -> anyhow::Result<()> {
         None => Ok(()),
         Some(difference) => anyhow::bail!("the broker still differs: {difference}"),
     }
+}
+
+async fn unbind_the_obsolete(config: &Config) -> anyhow::Result<()> {
+    let (management, vhost) = broker::management(&config.broker)?;
+    for binding in topology::prune(&app::topology(config)?, &management, &vhost).await? {
+        output::text(&format!("removed: {binding}"));
+    }
+    Ok(())
 }
 
 /// Nobody would consume what is in queues of another division. The management API's counts are seconds old, so the queues

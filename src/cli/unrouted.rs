@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -10,7 +10,7 @@ use vostro_rabbitmq::topology::{OPERATOR, UNROUTED_QUEUE};
 use vostro_rabbitmq::{AmqpBroker, Picker, Supervisor};
 use vostro_schema::operations::BrokerView as _;
 
-use super::operator::OperatorArgs;
+use super::operator::OperatorUnlessDryRun;
 use super::output;
 use crate::app;
 use crate::broker::{self, BrokerEyes};
@@ -41,16 +41,11 @@ pub struct RedriveArgs {
     /// Say what would be published, and publish and remove nothing.
     #[arg(long)]
     dry_run: bool,
-    /// How many messages you mean, as --dry-run said: as many, the oldest first, and none that came later.
+    /// How many messages you mean, as --dry-run said: as many that can be read, the oldest first, and none that came later.
     #[arg(long, required_unless_present = "dry_run", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     count: Option<u64>,
-    /// Why. Goes to the audit log.
-    #[arg(long, required_unless_present = "dry_run")]
-    reason: Option<String>,
-    /// Your e-mail address; you need the role OPERATOR or ADMIN. The password is taken from VOSTRO_OPERATOR_PASSWORD, or
-    /// read from standard input.
-    #[arg(long, value_name = "EMAIL", env = "VOSTRO_OPERATOR", required_unless_present = "dry_run")]
-    operator: Option<String>,
+    #[command(flatten)]
+    by: OperatorUnlessDryRun,
     /// Print as JSON.
     #[arg(long)]
     json: bool,
@@ -74,20 +69,22 @@ async fn redrive(config: &Config, arguments: &RedriveArgs) -> anyhow::Result<boo
         held.release("would be published", arguments.json).await?;
         return Ok(true);
     }
-    let operator = arguments.operator.clone().context("say who you are with --operator")?;
-    let context = OperatorArgs::of(operator).sign_in(config).await?;
+    let context = arguments.by.sign_in(config).await?;
     let differences = BrokerEyes::open(config)?.topology_differences().await?;
     if let Some(harmful) = differences.iter().find(|difference| difference.is_harmful) {
         bail!("the topology differs, so that it would come back; run vostro topology apply first: {}", harmful.text);
     }
     let mut held = Held::take(config, arguments.count.unwrap_or(MOST)).await?;
-    let reason = arguments.reason.as_deref().unwrap_or_default();
-    for (module, events) in held.by_module() {
-        let (module, foundation) = app::foundation_for_commands(config, &module)?;
-        publish(module, &foundation, &context, events, reason).await?;
+    // All of them before the first is published: nothing is half done because of a module that is not ours.
+    let modules = held.modules();
+    let foundations = modules.iter().map(|module| app::foundation_for_commands(config, module));
+    for (module, foundation) in foundations.collect::<anyhow::Result<Vec<_>>>()? {
+        publish(module, &foundation, &context, held.events_of(module), arguments.by.reason()).await?;
+        // Only now: a crash in between has them in the outbox and in the queue, and subscribers drop what comes twice.
+        held.remove(module).await.with_context(|| {
+            format!("the events of {module} are in its outbox, and some still in the queue: repeat the command")
+        })?;
     }
-    // Only now: a crash in between has them in the outbox and in the queue, and subscribers drop what comes twice.
-    held.remove().await.context("they are in the outboxes, and some still in the queue: repeat the command")?;
     held.release("in the outbox and will be published", arguments.json).await?;
     Ok(true)
 }
@@ -122,16 +119,29 @@ struct Stray {
     events: Result<Vec<Incoming>, String>,
 }
 
+impl Stray {
+    /// The module whose events they are, all of them: nobody else could have sent the message.
+    fn module(&self) -> Option<&str> {
+        Some(self.events.as_ref().ok()?.first()?.envelope.event_type.module())
+    }
+}
+
 impl Held {
-    /// Takes at most `count` messages.
+    /// Takes `count` messages that can be read, as far as there are so many, and those between them that cannot: at most
+    /// [`MOST`] in all.
     async fn take(config: &Config, count: u64) -> anyhow::Result<Self> {
         let endpoint = broker::endpoint_of(&config.broker, OPERATOR)?;
         let broker = AmqpBroker::new(Supervisor::start(endpoint, "vostro unrouted"));
         let mut picker = broker.pick(UNROUTED_QUEUE).await?;
         let mut messages = Vec::new();
-        for _ in 0..count {
+        let mut readable = 0;
+        for _ in 0..MOST {
+            if readable == count {
+                break;
+            }
             let Some(delivery) = picker.next().await? else { break };
             let events = decode(&delivery.message).map_err(|reason| reason.to_string());
+            readable += u64::from(events.is_ok());
             messages.push(Stray { tag: delivery.tag, events });
         }
         Ok(Self { picker, messages })
@@ -145,19 +155,20 @@ impl Held {
         self.messages.iter().filter_map(|stray| stray.events.as_ref().ok()).flatten()
     }
 
-    /// The events by the module that owns them, and nobody else could have sent: in the order of the queue.
-    fn by_module(&self) -> BTreeMap<String, Vec<NewEvent>> {
-        let mut by_module = BTreeMap::<_, Vec<_>>::new();
-        for Incoming { envelope, data } in self.events() {
-            let events = by_module.entry(envelope.event_type.module().to_owned()).or_default();
-            events.push(NewEvent::again(envelope.clone(), data));
-        }
-        by_module
+    /// Whose events there are.
+    fn modules(&self) -> BTreeSet<String> {
+        self.messages.iter().filter_map(Stray::module).map(str::to_owned).collect()
     }
 
-    /// Removes what could be read.
-    async fn remove(&mut self) -> anyhow::Result<()> {
-        for stray in self.messages.iter().filter(|stray| stray.events.is_ok()) {
+    /// In the order of the queue.
+    fn events_of(&self, module: &str) -> Vec<NewEvent> {
+        let ours = self.events().filter(|event| event.envelope.event_type.module() == module);
+        ours.map(|Incoming { envelope, data }| NewEvent::again(envelope.clone(), data)).collect()
+    }
+
+    /// Removes the messages of a module from the queue.
+    async fn remove(&mut self, module: &str) -> anyhow::Result<()> {
+        for stray in self.messages.iter().filter(|stray| stray.module() == Some(module)) {
             self.picker.ack(stray.tag).await?;
         }
         Ok(())

@@ -1,7 +1,10 @@
 //! The benchmarks run. Their figures are for machines with nothing else to do.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::World;
 
@@ -32,11 +35,43 @@ async fn messaging_is_measured_on_servers_of_its_own_and_nothing_is_left_of_it()
         assert!(load["publishLagMicros"]["p99"].as_u64() <= load["publishLagMicros"]["max"].as_u64(), "{load}");
     }
     assert!(report["outage"]["backlog"].as_u64() >= Some(500), "what commands added is in it too: {report}");
+    assert!(report["outage"]["effects"].as_u64() >= report["outage"]["backlog"].as_u64(), "one an event: {report}");
     for part in ["Before", "During"] {
         let commands = &report["outage"][format!("commandMicros{part}")];
         assert!(commands["count"].as_u64() > Some(0), "commands go on without the broker: {report}");
     }
-    let virtual_host = report["virtualHost"].as_str().expect("its name");
+    nothing_is_left(&world, &report["database"], &report["virtualHost"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_measurement_that_is_interrupted_leaves_nothing_either() {
+    let world = World::create().await;
+    let mut measuring = tokio::process::Command::from(world.command(&SMALL))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the bank's program can be started");
+    let mut said = BufReader::new(measuring.stderr.take().expect("piped")).lines();
+    let names = loop {
+        let line = said.next_line().await.expect("readable").expect("it says where it measures");
+        if line.contains("which are removed in the end") {
+            break line;
+        }
+    };
+    let name = |sign: char| names.split([' ', ',']).find(|word| word.starts_with(&format!("vostro{sign}bench{sign}")));
+    let (database, virtual_host) = (name('_').expect("a database"), name('-').expect("a virtual host"));
+    // Something is being measured.
+    said.next_line().await.expect("readable").expect("it goes on");
+    let id = measuring.id().expect("it runs").to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill(1)").success());
+    let ended = measuring.wait().await.expect("it ends");
+    assert!(ended.code().is_some_and(|code| code != 0), "{ended}");
+    nothing_is_left(&world, &json!(database), &json!(virtual_host)).await;
+}
+
+async fn nothing_is_left(world: &World, database: &Value, virtual_host: &Value) {
+    let virtual_host = virtual_host.as_str().expect("its name");
     assert!(
         !world.management().vhost_exists(virtual_host).await.expect("the broker answers"),
         "the virtual host is left"
@@ -44,7 +79,7 @@ async fn messaging_is_measured_on_servers_of_its_own_and_nothing_is_left_of_it()
     let options = vostro::database::owner_options(&world.config.database).expect("a database URL");
     let mut connection = PgConnection::connect_with(&options).await.expect("the database server answers");
     let databases: i64 = sqlx::query_scalar("select count(*) from pg_database where datname = $1")
-        .bind(report["database"].as_str().expect("its name"))
+        .bind(database.as_str().expect("its name"))
         .fetch_one(&mut connection)
         .await
         .expect("readable");

@@ -30,6 +30,7 @@ pub fn manifest() -> Manifest {
             "account.command-refused.v1",
             "account.operator-acted.v1",
         ],
+        claimed: &[StatementPartWrittenV1::TYPE],
         subscribes: vec![postings(), registrations(), statement_terms()],
         calls: &[],
         serves: &[PostingDecisionsV1::TYPE, CLAIM],

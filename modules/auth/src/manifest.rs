@@ -27,6 +27,7 @@ pub fn manifest() -> Manifest {
             CommandRefusedV1::TYPES[0],
             "auth.operator-acted.v1",
         ],
+        claimed: &[],
         subscribes: Vec::new(),
         calls: &[],
         serves: &[NameCheckV1::TYPE],

@@ -26,6 +26,7 @@ pub fn manifest() -> Manifest {
         version: env!("CARGO_PKG_VERSION"),
         purpose: "Keeps every event once, in a chain that shows tampering, and looks at them with its rules.",
         publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4], "compliance.operator-acted.v1"],
+        claimed: &[],
         subscribes: vec![ARCHIVE],
         // The archive is complete by itself: what did not travel with an event is stored with it.
         calls: &[CLAIM],

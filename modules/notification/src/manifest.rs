@@ -44,6 +44,7 @@ pub fn manifest() -> Manifest {
             "notification.command-refused.v1",
             "notification.operator-acted.v1",
         ],
+        claimed: &[],
         subscribes: vec![BUSINESS_EVENTS],
         calls: &[],
         serves: &[],

@@ -48,6 +48,7 @@ pub fn manifest() -> Manifest {
             CommandRefusedV1::TYPES[2],
             "transaction.operator-acted.v1",
         ],
+        claimed: &[],
         subscribes: vec![POSTINGS, ACCOUNTS],
         calls: &[PostingDecisionsV1::TYPE, NameCheckV1::TYPE],
         serves: &[],

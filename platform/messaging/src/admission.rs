@@ -23,12 +23,6 @@ pub struct AdmissionBounds {
     pub stalled: Duration,
 }
 
-impl Default for AdmissionBounds {
-    fn default() -> Self {
-        Self { rows: 200_000, stalled: Duration::from_secs(30 * 60) }
-    }
-}
-
 /// What whoever lets commands in asks, for each: one look at a number in memory. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AdmissionGate {
@@ -94,7 +88,11 @@ impl AdmissionWatch {
         gauge!("vostro_admission_closed", "module" => self.module).set(if is_open { 0.0 } else { 1.0 });
         if was_open && !is_open {
             let (module, rows) = (self.module, sample.rows);
-            warn!(module, rows, "the outbox is beyond its bound: commands are turned away");
+            if rows > self.bounds.rows {
+                warn!(module, rows, "the outbox is beyond its bound: commands are turned away");
+            } else {
+                warn!(module, rows, "nothing leaves the outbox: commands are turned away");
+            }
         } else if is_open && !was_open {
             info!(module = self.module, rows = sample.rows, "the outbox has drained: commands are let in again");
         }

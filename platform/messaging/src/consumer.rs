@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
+use crate::claim::CLAIMED_BYTES;
 use crate::fault::{Fault, classify, jitter, until_database_answers};
 use crate::lease::{Fence, LeaseLost};
 use crate::parking::{ReasonCode, reason_of};
@@ -32,6 +33,7 @@ use crate::{
 /// - an event of a parked key is kept behind it;
 /// - what came again and again because the process ended is parked, so that the one that ends it is tried alone;
 /// - while the database is away the batch is held, unacknowledged, until it answers;
+/// - a batch whose data did not travel is handled in portions, each with no more of it than one event may have;
 /// - when another instance has taken the lease the batch is rolled back and returned to the queue.
 pub struct Consumer {
     intake: Arc<Intake>,
@@ -213,7 +215,9 @@ impl Consumer {
                 self.handle(vec![event]).await?;
             }
         } else {
-            self.handle(events).await?;
+            for events in in_portions(events) {
+                self.handle(events).await?;
+            }
         }
         deliveries.ack_through(last).await.map_err(|error| self.gone(&error))?;
         crash::point(crash::ACKNOWLEDGED, &self.intake.group);
@@ -423,6 +427,24 @@ async fn next_until(deliveries: &mut dyn Deliveries, deadline: Instant) -> Optio
         // A stream that has ended gives nothing here and says so at the next turn.
         None => tokio::time::timeout_at(deadline, deliveries.next()).await.ok().flatten(),
     }
+}
+
+/// The events in order, in as few batches as there can be without one whose data, where it did not travel, is more than a
+/// single event may have: a batch has it all in memory.
+fn in_portions(events: Vec<Incoming>) -> Vec<Vec<Incoming>> {
+    let most = u64::try_from(CLAIMED_BYTES).unwrap_or(u64::MAX);
+    let mut portions = vec![Vec::with_capacity(events.len())];
+    let mut bytes = 0_u64;
+    for event in events {
+        let size = event.envelope.dataref.map_or(0, |reference| reference.size);
+        if bytes > 0 && bytes.saturating_add(size) > most {
+            portions.push(Vec::new());
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(size);
+        portions.last_mut().expect("there is one from the start").push(event);
+    }
+    portions
 }
 
 fn ids(events: &[Incoming]) -> Vec<Uuid> {

@@ -2,7 +2,7 @@
 
 use vostro_events::Undecodable;
 
-/// No event and no body of a message is larger, in bytes. The relay packs up to 48 KiB into a frame; the broker takes 4 MiB,
+/// No event and no body of a message is larger, in bytes: neither as it travels nor as it is read. The relay packs up to 48 KiB into a frame; the broker takes 4 MiB,
 /// so that what is refused here is refused with a reason and not by a closed channel.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use vostro_kernel::SLOTS;
 
-use crate::EventReader;
+use crate::{EventReader, claim};
 
 /// What a module is to the others: what it tells, what it listens to, whom it needs.
 ///
@@ -17,6 +17,9 @@ pub struct Manifest {
     pub purpose: &'static str,
     /// Types of the events it publishes. Of one event two versions at most, while subscribers move from one to the other.
     pub publishes: &'static [&'static str],
+    /// Those of them whose data stays behind when there is much of it ([`crate::claim`]). The module answers for it, and
+    /// whoever takes such an event asks for it: the topology refuses manifests in which somebody does not.
+    pub claimed: &'static [&'static str],
     pub subscribes: Vec<Subscription>,
     /// Types of the questions it asks others; see [`crate::rpc`].
     pub calls: &'static [&'static str],
@@ -27,6 +30,18 @@ pub struct Manifest {
     /// How long its events may wait in the outbox for company. Nothing where somebody waits for what they lead to, some
     /// milliseconds where nobody does.
     pub publish_linger: Duration,
+}
+
+impl Manifest {
+    /// The type of the question for data of its events that did not travel, if it answers it.
+    pub fn claim(&self) -> Option<&'static str> {
+        self.serves.iter().copied().find(|query| claim::is_claim(query))
+    }
+
+    /// The types of the questions by which it asks others for such data.
+    pub fn claims(&self) -> Vec<&'static str> {
+        self.calls.iter().copied().filter(|query| claim::is_claim(query)).collect()
+    }
 }
 
 /// One queue of a module and how it is consumed.

@@ -113,13 +113,26 @@ fn data_of<E: DomainEvent>(event: &E) -> Box<RawValue> {
     serde_json::value::to_raw_value(event).expect("events are plain data and always serialise")
 }
 
+/// Events of these types leave their data behind when they have more bytes.
+#[derive(Debug, Clone, Copy)]
+struct Claiming {
+    over: usize,
+    types: &'static [&'static str],
+}
+
+impl Claiming {
+    fn concerns(&self, event: &NewEvent) -> bool {
+        event.bytes.len() > self.over && self.types.contains(&event.envelope.event_type.as_str())
+    }
+}
+
 /// The outgoing side of one module. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     committed: Arc<Notify>,
     gate: AdmissionGate,
-    /// Events of more bytes leave their data behind; `None`: none does.
-    claiming: Option<usize>,
+    /// Which events leave their data behind; `None`: none does.
+    claiming: Option<Claiming>,
 }
 
 /// A row waiting to be published.
@@ -142,10 +155,11 @@ pub struct OutboxStatus {
 }
 
 impl Outbox {
-    /// An outbox that keeps the data of events of more than so many bytes in the module's claims and lets the events travel
-    /// without ([`crate::claim`]). The module has to answer for them.
-    pub fn claiming(over: usize) -> Self {
-        Self { claiming: Some(over), ..Self::default() }
+    /// An outbox that keeps the data of events of these types, when they have more than so many bytes, in the module's claims
+    /// and lets the events travel without ([`crate::claim`]). The module has to answer for them, and whoever takes them to
+    /// ask: give [`crate::Manifest::claimed`].
+    pub fn claiming(over: usize, types: &'static [&'static str]) -> Self {
+        Self { claiming: Some(Claiming { over, types }), ..Self::default() }
     }
 
     /// Adds events to the caller's transaction, in order. Call it *after* the aggregates' rows are locked or inserted:
@@ -163,7 +177,7 @@ impl Outbox {
             (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut digests, mut claims) = (Vec::new(), Vec::new());
         for mut event in events {
-            if self.claiming.is_some_and(|most| event.bytes.len() > most)
+            if self.claiming.is_some_and(|claiming| claiming.concerns(&event))
                 && let Some(LeftBehind { digest, data }) = event.leave_data_behind()?
             {
                 digests.push(digest);

@@ -19,17 +19,6 @@ pub struct EventReader {
     earlier: Vec<(&'static str, Chain)>,
 }
 
-/// What a reader makes of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// It takes it, as it is or upcast.
-    Taken,
-    /// The newer of two versions that were published, and the reader takes the older one. Leaving this one loses nothing.
-    OtherVersion,
-    /// Not for this reader, or told in a version of the future alone.
-    Unknown,
-}
-
 impl EventReader {
     /// A reader of these types.
     pub fn of(types: &'static [&'static str]) -> Self {
@@ -64,22 +53,16 @@ impl EventReader {
         }
     }
 
-    pub(crate) fn reading(&self, envelope: &Envelope) -> Reading {
-        if self.takes(envelope.event_type.as_str()) {
-            Reading::Taken
-        } else if is_copy(envelope.id) && self.takes_older_than(&envelope.event_type) {
-            Reading::OtherVersion
-        } else {
-            Reading::Unknown
-        }
+    /// Whether it is the newer of two versions that were published, and the reader takes the older one. Leaving this one loses
+    /// nothing.
+    fn is_other_version(&self, envelope: &Envelope) -> bool {
+        is_copy(envelope.id) && !self.takes(envelope.event_type.as_str()) && self.takes_older_than(&envelope.event_type)
     }
 
     /// Takes out newer versions of what is also told in the version that is taken here. To be acknowledged, and no more: no
     /// inbox row, nothing parked, no position touched.
     pub(crate) fn leave_other_versions(&self, events: &mut Vec<Incoming>) {
-        events.retain(|Incoming { envelope, .. }| {
-            !is_copy(envelope.id) || self.reading(envelope) != Reading::OtherVersion
-        });
+        events.retain(|Incoming { envelope, .. }| !self.is_other_version(envelope));
     }
 
     /// The events in the versions that are named, each once in whichever versions it came. What is not taken is left out.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::fault::jitter;
 use crate::read_ids::ReadIds;
 use crate::trace::Publishing;
-use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, crash, frames};
+use crate::{Frame, Outbox, OutboxRow, Partitions, PublishError, Publisher, PublishingHold, crash, frames};
 
 /// Publishes what a module has committed, until the broker has confirmed it.
 ///
@@ -28,6 +28,7 @@ pub struct Relay {
     publisher: Arc<dyn Publisher>,
     linger: Duration,
     lanes: i16,
+    hold: PublishingHold,
     /// Rows with smaller ids are deleted, except such that were committed late and are published at once.
     cleared: Arc<AtomicI64>,
 }
@@ -39,6 +40,8 @@ enum RelayError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error("the broker lacks what events travel through, and some would reach nobody")]
+    Held,
 }
 
 impl Relay {
@@ -63,7 +66,14 @@ impl Relay {
         linger: Duration,
         partitions: Partitions,
     ) -> Self {
-        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes(), cleared: Arc::default() }
+        let hold = PublishingHold::default();
+        Self { module, pool, outbox, publisher, linger, lanes: partitions.lanes(), hold, cleared: Arc::default() }
+    }
+
+    /// Publishes nothing while this hold is set.
+    #[must_use]
+    pub fn under(self, hold: PublishingHold) -> Self {
+        Self { hold, ..self }
     }
 
     /// Publishes until `stop` is cancelled, then until the outbox is empty or cannot be emptied.
@@ -91,6 +101,10 @@ impl Relay {
                 }
                 tokio::time::sleep(jitter(pause)).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
+                if !self.hold.lifted(&stop).await {
+                    warn!(module = self.module, "stopped with events left in the outbox");
+                    return;
+                }
             }
         };
         tokio::join!(sampling, publishing);
@@ -117,6 +131,9 @@ impl Relay {
         let mut swept = Instant::now();
         self.cleared.store(0, Ordering::Relaxed);
         loop {
+            if self.hold.is_set() {
+                return Err(RelayError::Held);
+            }
             let rows = if swept.elapsed() < Self::SWEEP {
                 Outbox::waiting(&self.pool, read.newest(), &read.gaps(), Self::ROWS).await?
             } else {

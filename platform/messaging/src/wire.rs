@@ -234,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn what_travels_small_and_would_be_read_large_is_refused() {
+        let mut message = received(encode(&frame(vec![event(1).1, event(2).1])));
+        message.body = compression::compress(&[b"[".as_slice(), &vec![b' '; limits::MESSAGE_BYTES]].concat());
+        assert!(message.body.len() < limits::MESSAGE_BYTES / 100);
+        let (bytes, most) = (limits::MESSAGE_BYTES + 1, limits::MESSAGE_BYTES);
+        assert_eq!(decode(&message).expect_err("too large"), Undecodable::TooLarge { bytes, most });
+    }
+
+    #[test]
     fn a_plain_batch_of_another_publisher_is_read_too() {
         let (envelope, bytes) = event(1);
         let body = [b"[".as_slice(), &bytes, b"]"].concat();

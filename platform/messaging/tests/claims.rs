@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
+use opentelemetry::global;
+use opentelemetry::trace::Status;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use serde_json::value::RawValue;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -14,9 +18,10 @@ use vostro_events::auth::UserLoggedInV1;
 use vostro_kernel::FixedClock;
 use vostro_messaging::claim::{CLAIMED_BYTES, ClaimDesk, ClaimSweeper, Redeeming};
 use vostro_messaging::rpc::{Asking, CallError, Callee, Caller, Reply, Request};
+use vostro_messaging::trace;
 use vostro_messaging::{
-    AfterCommit, EventSelector, EventTooLarge, Handler, HandlerError, InboxMode, Incoming, Manifest, NewEvent, Outbox,
-    Subscription,
+    AfterCommit, EventSelector, EventTooLarge, Handler, HandlerError, InboxMode, Incoming, MESSAGE_BYTES, Manifest,
+    NewEvent, Outbox, Subscription,
 };
 use vostro_testkit::{Consuming, Database, Queue, Wire, WireMood, incoming};
 
@@ -30,6 +35,7 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
         version: "1",
         purpose: "For tests.",
         publishes: &[],
+        claimed: &[],
         subscribes: vec![],
         calls,
         serves,
@@ -42,11 +48,14 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
 #[derive(Default)]
 struct Reader {
     read: Mutex<Vec<(Uuid, usize)>>,
+    /// How many events each batch had.
+    batches: Mutex<Vec<usize>>,
 }
 
 #[async_trait]
 impl Handler for Reader {
     async fn handle_in_tx(&self, _: &mut PgConnection, batch: &[Incoming]) -> Result<AfterCommit, HandlerError> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(batch.len());
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         for event in batch {
             assert_eq!(event.envelope.dataref, None, "the handler gets events whole");
@@ -115,7 +124,16 @@ impl Scene {
             inbox: InboxMode::Rows,
         };
         let consuming = Consuming::on(Queue::default(), &account, &subscription, handler, clock.clone());
-        Self { auth, account, outbox: Outbox::claiming(MOST), wire, open, reader, clock, consuming }
+        Self {
+            auth,
+            account,
+            outbox: Outbox::claiming(MOST, &[UserLoggedInV1::TYPE]),
+            wire,
+            open,
+            reader,
+            clock,
+            consuming,
+        }
     }
 
     /// Commits events of one key and takes them out of the outbox, as they would travel.
@@ -152,10 +170,16 @@ impl Scene {
 
 /// An event of a key with so many bytes of data, and its data.
 fn event(key: Uuid, sequence: i64, bytes: usize) -> NewEvent {
+    event_in(None, key, sequence, bytes)
+}
+
+/// The same, of a trace.
+fn event_in(traceparent: Option<&str>, key: Uuid, sequence: i64, bytes: usize) -> NewEvent {
     let sample = include_str!("../../../events/samples/auth.user-logged-in.v1.json");
     let mut sample: UserLoggedInV1 = serde_json::from_str(sample).expect("the sample fits");
     sample.user_id = key;
-    let Envelope { cause, .. } = incoming(&sample, sequence).envelope;
+    let Envelope { mut cause, .. } = incoming(&sample, sequence).envelope;
+    cause.traceparent = traceparent.map(str::to_owned);
     let envelope = NewEvent::new(Uuid::now_v7(), Utc::now(), sequence, cause, &sample).envelope().clone();
     let data = serde_json::value::to_raw_value(&"ž".repeat((bytes - 2) / 2)).expect("a text");
     NewEvent::again(envelope, &data)
@@ -172,6 +196,19 @@ async fn large_data_stays_behind_and_reaches_the_handler_whole_in_parts() {
     let sizes: Vec<usize> = scene.read().iter().map(|(_, size)| *size).collect();
     assert_eq!(sizes, [500, 1_300_000, 500]);
     assert_eq!(scene.wire.carried(), 3, "three parts");
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
+}
+
+#[tokio::test]
+async fn a_batch_has_no_more_claimed_data_in_memory_than_one_event_may_have() {
+    let scene = Scene::set().await;
+    let key = Uuid::now_v7();
+    let sizes = [500, CLAIMED_BYTES / 2, CLAIMED_BYTES / 2, 500, 5_000, CLAIMED_BYTES - 4_000];
+    let events: Vec<NewEvent> = (1..).zip(sizes).map(|(sequence, bytes)| event(key, sequence, bytes)).collect();
+    scene.consuming.take(&scene.publish(&events).await).await;
+    assert_eq!(scene.read().iter().map(|(_, size)| *size).collect::<Vec<_>>(), sizes);
+    let batches = scene.reader.batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(batches, [4, 1, 1]);
     scene.consuming.leaves_nothing_behind(&scene.account).await;
 }
 
@@ -252,6 +289,21 @@ async fn data_that_is_not_what_the_event_says_is_never_believed() {
 }
 
 #[tokio::test]
+async fn an_event_that_the_manifest_does_not_name_travels_whole_or_not_at_all() {
+    let mut scene = Scene::set().await;
+    scene.outbox = Outbox::claiming(MOST, &["auth.user-updated.v1"]);
+    let events = scene.publish(&[event(Uuid::now_v7(), 1, 5_000)]).await;
+    assert_eq!(events[0].envelope.dataref, None);
+    let mut transaction = vostro_messaging::begin(scene.auth.pool()).await.expect("a transaction");
+    let large = vec![event(Uuid::now_v7(), 1, MESSAGE_BYTES)];
+    scene.outbox.append_in_tx(&mut transaction, large).await.expect_err("too large to travel");
+    drop(transaction);
+    scene.consuming.take(&events).await;
+    assert_eq!(scene.read(), [(events[0].envelope.id, 5_000)]);
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
+}
+
+#[tokio::test]
 async fn a_module_whose_manifest_asks_for_no_claims_gets_none() {
     let scene = Scene::with(&[]).await;
     let events = scene.publish(&[event(Uuid::now_v7(), 1, 5_000)]).await;
@@ -286,5 +338,65 @@ async fn claims_are_swept_when_nobody_has_referred_to_them_for_long() {
     let left: i32 =
         sqlx::query_scalar("select length(data) from claim").fetch_one(scene.auth.pool()).await.expect("one is left");
     assert_eq!(left, 5_000);
+    scene.consuming.leaves_nothing_behind(&scene.account).await;
+}
+
+/// What was recorded, oldest first.
+#[derive(Debug, Clone, Default)]
+struct Spans(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Spans {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        Ok(())
+    }
+}
+
+impl Spans {
+    /// Of this trace, since the last look: names, whether they failed, and the name of what they are below.
+    fn take(&self, traceparent: &str) -> Vec<(String, bool, Option<String>)> {
+        let spans = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let parent = |span: &SpanData| {
+            let parent = spans.iter().find(|parent| parent.span_context.span_id() == span.parent_span_id);
+            parent.map(|parent| parent.name.to_string())
+        };
+        let ours = spans.iter().filter(|span| {
+            traceparent.contains(&span.span_context.trace_id().to_string()) && !span.name.starts_with("answer")
+        });
+        ours.map(|span| (span.name.to_string(), matches!(span.status, Status::Error { .. }), parent(span))).collect()
+    }
+}
+
+#[tokio::test]
+async fn every_attempt_is_a_span_with_what_it_asked_below_it_and_none_looks_as_if_it_had_worked() {
+    const TRACEPARENT: &str = "00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let spans = Spans::default();
+    global::set_tracer_provider(SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build());
+    trace::turn_on(|_| true);
+    let attempt = |has_failed, asking_failed| {
+        let process = "process account.large-events".to_owned();
+        let ask = (format!("ask {CLAIM}"), asking_failed, Some(process.clone()));
+        vec![ask, (process, has_failed, None)]
+    };
+    let scene = Scene::set().await;
+    let events = scene.publish(&[event_in(Some(TRACEPARENT), Uuid::now_v7(), 1, 5_000)]).await;
+    scene.wire.set(WireMood::IsCut);
+    scene.consuming.take(&events).await;
+    assert_eq!(spans.take(TRACEPARENT), attempt(true, true), "the consumer's attempt");
+    scene.retry().await;
+    assert_eq!(spans.take(TRACEPARENT), attempt(true, true), "the first attempt of the parked event");
+    scene.wire.set(WireMood::Carries);
+    scene
+        .account
+        .tamper("create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$")
+        .await;
+    let trigger = "create constraint trigger refuse after delete on parked_message deferrable initially deferred
+                   for each row execute function refuse()";
+    scene.account.tamper(trigger).await;
+    scene.retry().await;
+    assert_eq!(spans.take(TRACEPARENT), attempt(true, false), "handled, and not committed");
+    scene.account.tamper("drop trigger refuse on parked_message").await;
+    scene.retry().await;
+    assert_eq!(spans.take(TRACEPARENT), attempt(false, false), "committed");
     scene.consuming.leaves_nothing_behind(&scene.account).await;
 }

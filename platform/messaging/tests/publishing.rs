@@ -12,7 +12,8 @@ use uuid::Uuid;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::read_structured;
 use vostro_messaging::{
-    Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher, Relay,
+    Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher,
+    PublishingHold, Relay,
 };
 use vostro_testkit::{Database, incoming};
 
@@ -70,6 +71,7 @@ struct Relaying {
     database: Database,
     outbox: Outbox,
     exchange: Arc<Exchange>,
+    hold: PublishingHold,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -80,8 +82,9 @@ impl Relaying {
         let (outbox, exchange, stop) = (Outbox::default(), Arc::new(Exchange::default()), CancellationToken::new());
         let pool = database.pool().clone();
         let relay = Relay::new("account", pool, outbox.clone(), exchange.clone(), Duration::ZERO, Partitions::ONE);
-        let task = tokio::spawn(relay.run(stop.clone()));
-        Self { database, outbox, exchange, stop, task }
+        let hold = PublishingHold::default();
+        let task = tokio::spawn(relay.under(hold.clone()).run(stop.clone()));
+        Self { database, outbox, exchange, hold, stop, task }
     }
 
     /// Writes one event of each in a transaction that is still open.
@@ -182,4 +185,30 @@ async fn an_event_that_nobody_would_take_is_refused_before_anything_is_committed
     relaying.until_confirmed(1).await;
     let (confirmed, left) = relaying.stop().await;
     assert_eq!((confirmed.len(), left), (1, 0));
+}
+
+#[tokio::test]
+async fn while_publishing_is_held_events_stay_in_the_outbox_and_afterwards_they_go_out_in_order() {
+    let relaying = Relaying::start().await;
+    relaying.commits(&aggregates(10)).await;
+    relaying.until_confirmed(10).await;
+    assert!(relaying.hold.set(true));
+    let events = aggregates(100);
+    relaying.commits(&events).await;
+    // A window that was being read when the hold was set is published at most; nothing that is written later is.
+    relaying.commits(&aggregates(1)).await;
+    tokio::time::timeout(Duration::from_millis(600), relaying.until_confirmed(111)).await.expect_err("held");
+    assert!(!relaying.hold.set(true), "it is set already");
+    assert!(relaying.hold.set(false));
+    relaying.until_confirmed(111).await;
+    let (confirmed, left) = relaying.stop().await;
+    assert_eq!((&confirmed[10..110], left), (events.as_slice(), 0));
+}
+
+#[tokio::test]
+async fn a_relay_that_is_stopped_while_publishing_is_held_leaves_the_outbox_as_it_is() {
+    let relaying = Relaying::start().await;
+    relaying.hold.set(true);
+    relaying.commits(&aggregates(10)).await;
+    assert_eq!(relaying.stop().await, (Vec::new(), 10));
 }

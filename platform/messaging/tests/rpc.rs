@@ -57,6 +57,7 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
         version: "1",
         purpose: "For tests.",
         publishes: &[],
+        claimed: &[],
         subscribes: vec![],
         calls,
         serves,

@@ -57,6 +57,8 @@ struct Line {
     user: String,
     asking: Channel,
     replying: Channel,
+    /// The broker has closed the channel for replies, which it does when their exchange is missing.
+    mute: CancellationToken,
     questions: Arc<Session>,
     replies: Arc<Session>,
 }
@@ -74,7 +76,15 @@ impl Desk {
         let consume = asking.basic_consume(queue.clone(), queue, BasicConsumeOptions::default(), FieldTable::default());
         // A missing or forbidden queue ends this channel alone.
         let consumer = session.attempt(consume).await?.map_err(|error| error.to_string())?;
-        let line = Arc::new(Line { vhost, user, asking, replying, questions: session, replies });
+        let line = Arc::new(Line {
+            vhost,
+            user,
+            asking,
+            replying,
+            mute: CancellationToken::new(),
+            questions: session,
+            replies,
+        });
         Ok(Self { callee: Arc::clone(callee), consumer, line })
     }
 
@@ -85,6 +95,7 @@ impl Desk {
                 item = self.consumer.next() => item,
                 () = self.line.questions.over() => None,
                 () = self.line.replies.over() => None,
+                () = self.line.mute.cancelled() => None,
                 () = stop.cancelled() => None,
                 Some(_) = answering.join_next(), if !answering.is_empty() => continue,
             };
@@ -100,6 +111,7 @@ impl Desk {
             () = tokio::time::sleep(FINISH) => warn!(callee = self.callee.module(), "answers that take too long are given up"),
             () = line.questions.over() => {}
             () = line.replies.over() => {}
+            () = line.mute.cancelled() => {}
         }
         answering.shutdown().await;
         // Unused questions go back to the queue with the channel, for another instance or the next connection.
@@ -122,6 +134,11 @@ impl Line {
             && let Err(reason) = self.reply(reply, correlation_id, reply_to).await
         {
             debug!(callee = callee.module(), reason, "a reply was not sent");
+            if !self.replying.status().connected() {
+                // The question goes back to the queue, for a desk that can reply.
+                self.mute.cancel();
+                return;
+            }
         }
         // Also without a reply: nobody waits for a second one. A crash before this has the question answered again.
         let ack = self.asking.basic_ack(delivery.delivery_tag, BasicAckOptions::default());

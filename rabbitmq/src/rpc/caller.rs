@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -47,18 +48,23 @@ struct Line {
 
 /// Questions without a reply yet.
 #[derive(Default)]
-struct Waiting(Mutex<HashMap<Uuid, (&'static str, oneshot::Sender<Answer>)>>);
+struct Waiting {
+    questions: Mutex<HashMap<Uuid, (&'static str, oneshot::Sender<Answer>)>>,
+    /// A deadline has passed and no reply has come since: the reply queue may have lost its binding, of which the broker
+    /// tells nobody.
+    may_be_deaf: AtomicBool,
+}
 
 impl Waiting {
     fn add(&self, id: Uuid, callee: &'static str) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (callee, answer));
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (callee, answer));
         answered
     }
 
     /// Takes out whoever waits for the question, if the sender may answer it.
     fn take(&self, id: Uuid, sender: Option<&str>) -> Option<oneshot::Sender<Answer>> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         match sender {
             Some(sender) if waiting.get(&id).is_some_and(|(callee, _)| *callee != sender) => None,
             _ => waiting.remove(&id).map(|(_, answer)| answer),
@@ -66,7 +72,7 @@ impl Waiting {
     }
 
     fn forget_all(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -144,7 +150,8 @@ impl AmqpCaller {
 
 impl Line {
     fn is_open(&self) -> bool {
-        !self.questions.is_over() && !self.replies.is_over() && self.channel.status().connected()
+        let is_broken = self.questions.is_over() || self.replies.is_over() || !self.channel.status().connected();
+        !is_broken && !self.waiting.may_be_deaf.load(Ordering::Relaxed)
     }
 
     async fn call(&self, request: Request, user: &str) -> Answer {
@@ -202,11 +209,18 @@ impl Caller for AmqpCaller {
     async fn call(&self, request: Request) -> Answer {
         let left = (request.deadline - Utc::now()).to_std().map_err(|_| CallError::DeadlineExceeded)?;
         let user = self.questions.endpoint().user();
+        let mut asked_on = None;
         let answer = async {
             let line = self.line().await.map_err(CallError::Unavailable)?;
-            line.call(request, user).await
+            asked_on.insert(line).call(request, user).await
         };
-        tokio::time::timeout(left, answer).await.unwrap_or(Err(CallError::DeadlineExceeded))
+        tokio::time::timeout(left, answer).await.unwrap_or_else(|_| {
+            if let Some(line) = asked_on {
+                // The next question is asked over a new one, unless a reply comes before it.
+                line.waiting.may_be_deaf.store(true, Ordering::Relaxed);
+            }
+            Err(CallError::DeadlineExceeded)
+        })
     }
 }
 
@@ -237,6 +251,7 @@ impl Ear {
 }
 
 fn take_in(module: &str, vhost: &str, delivery: Delivery, waiting: &Waiting) {
+    waiting.may_be_deaf.store(false, Ordering::Relaxed);
     let Some((id, sender, reply)) = wire::replied(&delivery.properties, delivery.data, vhost) else {
         warn!(module, "a reply that cannot be read");
         return;

@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Difference, LiveTopology, Topology, diff, read_live};
+use super::{Binding, Difference, LiveTopology, Topology, diff, read_live};
 use crate::passwords::{NO_PASSWORD, hash, is_hash_of};
 use crate::{ManagementClient, ManagementError, Passwords};
 
 /// Brings a virtual host to the topology and returns the differences that remain.
 ///
-/// Creates what is missing, sets the policies, and unbinds our queues from our exchanges where the topology has no
-/// binding (after the new ones exist, so that no event falls between). It deletes no queue and no message: a queue that
-/// is there with other arguments remains as a difference for an operator, and one of a subscription that is now divided
-/// otherwise remains without bindings.
+/// Creates what is missing and sets the policies. It takes nothing from a release that runs beside this one: bindings that
+/// the topology does not have remain ([`prune`] removes them), except those of queues of another division, which nobody may
+/// consume any more. It deletes no queue and no message: a queue that is there with other arguments remains as a difference
+/// for an operator, and one of a subscription that is now divided otherwise remains without bindings.
 ///
 /// Users get these passwords; one whose password is not given keeps what it has, and cannot log in when it is new.
 ///
@@ -27,7 +27,10 @@ pub async fn apply(
     client.post(&format!("import the topology into {vhost}"), &["definitions", vhost], &definitions).await?;
     let live = read_live(client, vhost).await?;
     correct_users(topology, &live, client, vhost, passwords).await?;
-    remove_bindings(topology, &live, client, vhost).await?;
+    unbind(&live, client, vhost, |binding| {
+        topology.is_retired(&binding.queue) && topology.exchanges.contains_key(&binding.exchange)
+    })
+    .await?;
     settled_differences(topology, client, vhost).await
 }
 
@@ -63,22 +66,38 @@ async fn correct_users(
     client.post(&what, &["definitions"], &definitions).await
 }
 
-async fn remove_bindings(
+/// Unbinds our queues from our exchanges where the topology has no binding, and returns what it has unbound. For when no
+/// instance of an earlier release runs any more: it needs what this takes away.
+///
+/// # Errors
+/// [`ManagementError`]; what was unbound before stays unbound.
+pub async fn prune(
     topology: &Topology,
+    client: &ManagementClient,
+    vhost: &str,
+) -> Result<Vec<Binding>, ManagementError> {
+    let live = read_live(client, vhost).await?;
+    unbind(&live, client, vhost, |binding| {
+        let ours = topology.queues.contains_key(&binding.queue) && topology.exchanges.contains_key(&binding.exchange);
+        ours && !topology.bindings.contains(binding)
+    })
+    .await
+}
+
+async fn unbind(
     live: &LiveTopology,
     client: &ManagementClient,
     vhost: &str,
-) -> Result<(), ManagementError> {
-    for (binding, key) in &live.bindings {
-        let known = topology.queues.contains_key(&binding.queue) || topology.is_retired(&binding.queue);
-        let ours = known && topology.exchanges.contains_key(&binding.exchange);
-        if ours && !topology.bindings.contains(binding) {
-            let what = format!("unbind the queue {} from {}", binding.queue, binding.exchange);
-            let path = ["bindings", vhost, "e", &binding.exchange, "q", &binding.queue, key];
-            client.delete(&what, &path).await?;
-        }
+    is_obsolete: impl Fn(&Binding) -> bool,
+) -> Result<Vec<Binding>, ManagementError> {
+    let mut unbound = Vec::new();
+    for (binding, key) in live.bindings.iter().filter(|(binding, _)| is_obsolete(binding)) {
+        let what = format!("unbind the queue {} from {}", binding.queue, binding.exchange);
+        let path = ["bindings", vhost, "e", &binding.exchange, "q", &binding.queue, key];
+        client.delete(&what, &path).await?;
+        unbound.push(binding.clone());
     }
-    Ok(())
+    Ok(unbound)
 }
 
 /// A policy takes a moment to come into effect on objects that exist already.

@@ -105,15 +105,15 @@ impl Differences {
     fn bindings(&mut self, topology: &Topology, live: &LiveTopology) {
         let bound = live.bindings();
         for binding in topology.bindings.iter().filter(|binding| !bound.contains(binding)) {
-            self.missing(described(binding));
+            self.missing(binding.to_string());
         }
         // Callers bind their reply queues themselves.
         let ours = |binding: &&Binding| topology.concerns(binding) && !binding.queue.starts_with(REPLY_QUEUES);
         for binding in bound.into_iter().filter(ours) {
             if topology.is_retired(&binding.queue) {
-                self.compare(described(binding), "none, as the queue is of another division", "there");
+                self.compare(binding.to_string(), "none, as the queue is of another division", "there");
             } else if !topology.bindings.contains(binding) {
-                self.unexpected(described(binding));
+                self.unexpected(binding.to_string());
             }
         }
     }
@@ -185,9 +185,11 @@ impl Topology {
     }
 }
 
-fn described(binding: &Binding) -> String {
-    let Binding { exchange, queue, routing_key } = binding;
-    format!("the binding of the queue {queue} to the exchange {exchange} with the key \"{routing_key}\"")
+impl fmt::Display for Binding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exchange, queue, routing_key } = self;
+        write!(formatter, "the binding of the queue {queue} to the exchange {exchange} with the key \"{routing_key}\"")
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod event_flow;
 mod live;
 mod users;
 #[cfg(test)]
-mod versions;
+mod version_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription, versio
 
 use crate::rpc::{REPLIES, exchange_of, queue_of};
 
-pub use apply::apply;
+pub use apply::{apply, prune};
 pub use diff::{Difference, diff};
 pub use event_flow::event_flow;
 pub use live::{LiveTopology, read_live};
@@ -323,6 +323,7 @@ fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
             return problem(format!("it publishes {foreign}, an event of another module"));
         }
         check_questions(manifest, &served).or_else(problem)?;
+        check_claims(manifest, manifests).or_else(problem)?;
         event_versions::check_published(manifest).or_else(problem)?;
         let mut names = BTreeSet::new();
         for subscription in &manifest.subscribes {
@@ -353,6 +354,28 @@ fn check_questions(manifest: &Manifest, served: &BTreeSet<&str>) -> Result<(), S
     }
 }
 
+/// Whoever takes an event whose data may stay behind asks for it; it would quarantine each such event otherwise.
+fn check_claims(manifest: &Manifest, manifests: &[Manifest]) -> Result<(), String> {
+    if let Some(foreign) = manifest.claimed.iter().find(|claimed| !manifest.publishes.contains(*claimed)) {
+        return Err(format!("the data of {foreign} may stay behind, an event it does not publish"));
+    }
+    if let (Some(claimed), None) = (manifest.claimed.first(), manifest.claim()) {
+        return Err(format!("the data of {claimed} may stay behind, and it answers no question for it"));
+    }
+    for owner in manifests {
+        let Some(claim) = owner.claim().filter(|claim| !manifest.calls.contains(claim)) else { continue };
+        for subscription in &manifest.subscribes {
+            if let Some(claimed) = owner.claimed.iter().find(|claimed| subscription.takes(claimed)) {
+                let name = subscription.name;
+                return Err(format!(
+                    "{name} takes {claimed}, whose data may stay behind, and it does not call {claim}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn is_name(name: &str) -> bool {
     let allowed = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
     name.starts_with(|first: char| first.is_ascii_lowercase()) && name.len() <= 60 && name.chars().all(allowed)
@@ -378,6 +401,7 @@ pub(crate) mod samples {
             version: "1",
             purpose: "For tests.",
             publishes,
+            claimed: &[],
             subscribes,
             calls: &[],
             serves: &[],
@@ -459,6 +483,36 @@ mod tests {
         );
         let rpc = problem(|manifests| manifests[1].subscribes[0].name = "rpc");
         assert!(rpc.contains("the subscription name \"rpc\""), "{rpc}");
+    }
+
+    /// compliance asks for what account leaves behind.
+    fn with_claims() -> Vec<Manifest> {
+        let mut manifests = manifests();
+        manifests[1].claimed = &["account.account-created.v1"];
+        manifests[1].serves = &["account.claim.v1"];
+        manifests[2].calls = &["account.claim.v1"];
+        manifests
+    }
+
+    #[test]
+    fn whoever_takes_an_event_whose_data_may_stay_behind_has_to_ask_for_it() {
+        Topology::of(&with_claims()).expect("valid");
+        let problem = |change: fn(&mut Vec<Manifest>)| {
+            let mut manifests = with_claims();
+            change(&mut manifests);
+            Topology::of(&manifests).expect_err("invalid").to_string()
+        };
+        assert_eq!(
+            problem(|manifests| manifests[2].calls = &[]),
+            "the compliance module's manifest: audit takes account.account-created.v1, whose data may stay behind, and it \
+             does not call account.claim.v1"
+        );
+        assert_eq!(
+            problem(|manifests| manifests[1].claimed = &["auth.user-updated.v1"]),
+            "the account module's manifest: the data of auth.user-updated.v1 may stay behind, an event it does not publish"
+        );
+        let unanswered = problem(|manifests| (manifests[1].serves, manifests[2].calls) = (&[], &[]));
+        assert!(unanswered.ends_with("may stay behind, and it answers no question for it"), "{unanswered}");
     }
 
     fn pair(left: &str, right: &str) -> (String, String) {

@@ -11,6 +11,8 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
+use reqwest::Method;
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,10 +24,10 @@ use vostro_messaging::rpc::{
 };
 use vostro_rabbitmq::rpc::{AmqpCaller, serve};
 use vostro_rabbitmq::testing::TestBroker;
-use vostro_rabbitmq::topology::user_name;
+use vostro_rabbitmq::topology::{apply, user_name};
 use vostro_rabbitmq::{Supervisor, Topology};
 
-use crate::support::{eventually, within};
+use crate::support::{eventually, tamper, within};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,6 +53,7 @@ fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'stat
         version: "1",
         purpose: "For tests.",
         publishes: &[],
+        claimed: &[],
         subscribes: vec![],
         calls,
         serves,
@@ -242,6 +245,22 @@ async fn both_sides_go_on_after_the_broker_has_closed_their_connections() {
         eventually("an answer after it", async || caller.call(request("after", TimeDelta::seconds(2))).await.ok())
             .await;
     assert_eq!(answer, Reply::Answered(b"\"after\"".to_vec()));
+    desk.close().await;
+}
+
+#[tokio::test]
+async fn both_sides_go_on_after_the_exchange_of_replies_was_deleted_and_is_there_again() {
+    let broker = TestBroker::with_topology("rpc-no-replies", &manifests()).await;
+    let (desk, caller) = (Desk::open(&broker), caller(&broker, "transaction"));
+    let ask = |deadline| caller.call(request("are you there?", deadline));
+    let answered = Ok(Reply::Answered(b"\"are you there?\"".to_vec()));
+    assert_eq!(ask(TimeDelta::seconds(30)).await, answered);
+    tamper(Method::DELETE, &format!("exchanges/{}/rpc.reply", broker.vhost), json!({})).await;
+    assert_eq!(ask(TimeDelta::seconds(1)).await, Err(CallError::DeadlineExceeded));
+    let topology = Topology::of(&manifests()).expect("valid");
+    apply(&topology, &broker.management, &broker.vhost, broker.passwords()).await.expect("applied");
+    eventually("a question to be answered", async || (ask(TimeDelta::seconds(3)).await == answered).then_some(()))
+        .await;
     desk.close().await;
 }
 

@@ -32,6 +32,7 @@ pub fn manifests() -> Vec<Manifest> {
         version: "1",
         purpose: "For tests.",
         publishes,
+        claimed: &[],
         subscribes,
         calls: &[],
         serves: &[],

@@ -1,8 +1,8 @@
 use reqwest::Method;
 use serde_json::json;
-use vostro_messaging::{Partitions, Publisher as _};
+use vostro_messaging::{EventSelector, Partitions, Publisher as _};
 use vostro_rabbitmq::testing::TestBroker;
-use vostro_rabbitmq::topology::{Difference, apply, diff, read_live, user_name};
+use vostro_rabbitmq::topology::{Difference, apply, diff, prune, read_live, user_name};
 use vostro_rabbitmq::{ConnectionHealth, Endpoint, Passwords, Supervisor, Topology};
 
 use crate::support::{QUEUE, UPDATED, eventually, frame, manifests, tamper, within};
@@ -104,7 +104,7 @@ async fn a_policy_that_shadows_ours_is_named() {
 }
 
 #[tokio::test]
-async fn a_binding_of_an_earlier_release_is_removed_and_a_foreign_queue_left_alone() {
+async fn a_binding_of_an_earlier_release_is_removed_when_it_is_pruned_and_a_foreign_queue_left_alone() {
     let broker = TestBroker::with_topology("stale", &manifests()).await;
     let vhost = &broker.vhost;
     let tap = json!({ "durable": true, "arguments": { "x-queue-type": "quorum" } });
@@ -113,13 +113,32 @@ async fn a_binding_of_an_earlier_release_is_removed_and_a_foreign_queue_left_alo
         let key = json!({ "routing_key": "auth.user-deleted.v1.#" });
         tamper(Method::POST, &format!("bindings/{vhost}/e/ev.auth/q/{queue}"), key).await;
     }
-    assert_eq!(differences(&broker).await.len(), 2);
+    assert_eq!(apply_again(&broker).await.len(), 2, "the earlier release may still run");
+    let pruned = prune(&topology(), &broker.management, vhost).await.expect("the broker answers");
+    assert_eq!(pruned.iter().map(|binding| binding.queue.as_str()).collect::<Vec<_>>(), [QUEUE]);
     let remaining = apply_again(&broker).await;
     assert_eq!(
         remaining.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["unexpected: the binding of the queue tap to the exchange ev.auth with the key \"auth.user-deleted.v1.#\""]
     );
     assert!(!remaining[0].is_harmful());
+}
+
+#[tokio::test]
+async fn preparing_a_release_that_listens_to_less_takes_nothing_from_the_one_that_runs() {
+    let broker = TestBroker::with_topology("rollout", &manifests()).await;
+    let mut next = manifests();
+    next[1].subscribes[0].events = EventSelector::Types(&["auth.user-deleted.v1"]);
+    let next = Topology::of(&next).expect("valid");
+    let applied = apply(&next, &broker.management, &broker.vhost, broker.passwords()).await.expect("applied");
+    assert!(!applied.iter().any(Difference::is_harmful), "{applied:?}");
+    let live = read_live(&broker.management, &broker.vhost).await.expect("the broker answers");
+    let of_the_running_one = diff(&topology(), &live);
+    let missing = of_the_running_one.iter().filter(|difference| matches!(difference, Difference::Missing { .. }));
+    assert_eq!(missing.count(), 0, "{of_the_running_one:?}");
+    assert_eq!(prune(&next, &broker.management, &broker.vhost).await.expect("pruned").len(), 1);
+    let live = read_live(&broker.management, &broker.vhost).await.expect("the broker answers");
+    assert_eq!(diff(&next, &live), []);
 }
 
 #[tokio::test]

@@ -97,8 +97,16 @@ impl Ground {
     /// Removes the database and the virtual host with its users. The two roles stay on the database server: without a
     /// schema they can do nothing, and another benchmark may be using them.
     pub async fn clear_away(&self) -> anyhow::Result<()> {
-        self.management.delete_vhost(&self.vhost).await?;
-        self.on_server(&format!("drop database if exists {} with (force)", self.database_name)).await
+        let virtual_host = self.management.delete_vhost(&self.vhost).await;
+        // Also when the broker does not answer: what can go goes.
+        let database = self.on_server(&format!("drop database if exists {} with (force)", self.database_name)).await;
+        virtual_host.with_context(|| format!("the virtual host {} is left", self.vhost))?;
+        database.with_context(|| format!("the database {} is left", self.database_name))
+    }
+
+    /// What it is called, on the database server and on the broker.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.database_name, &self.vhost)
     }
 
     async fn on_server(&self, statement: &str) -> anyhow::Result<()> {
@@ -188,6 +196,7 @@ fn manifests() -> [Manifest; 2] {
         version: "1",
         purpose: "Measures messaging.",
         publishes,
+        claimed: &[],
         subscribes,
         calls: &[],
         serves: &[],

@@ -44,13 +44,21 @@ pub struct MessagingBenchOptions {
     pub json: bool,
 }
 
-/// Measures messaging on a database and a virtual host of its own, and removes both.
+/// Measures messaging on a database and a virtual host of its own, and removes both, also when it is interrupted.
 ///
 /// # Errors
 /// When a server cannot be reached, or an event has not had its effect exactly once.
 pub async fn messaging(config: &Config, options: &MessagingBenchOptions) -> anyhow::Result<bool> {
     let ground = Ground::prepare(config).await?;
-    let measured = measure(&ground, options).await;
+    let (database, virtual_host) = ground.names();
+    eprintln!("in the database {database} and the virtual host {virtual_host}, which are removed in the end");
+    let measured = tokio::select! {
+        measured = measure(&ground, options) => measured,
+        interrupted = tokio::signal::ctrl_c() => match interrupted {
+            Ok(()) => Err(anyhow::anyhow!("interrupted")),
+            Err(error) => Err(error.into()),
+        },
+    };
     let cleared = ground.clear_away().await;
     let report = measured?;
     cleared?;

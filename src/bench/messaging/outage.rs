@@ -16,12 +16,15 @@ use super::events::{Events, Layout, fill};
 use super::gate::Gate;
 use super::ground::{Ground, METER};
 use super::stopwatch::{Timed, histogram};
+use super::throughput::effects_of;
 use crate::demo::bar;
 
 /// What a broker outage did.
 pub struct Outage {
     /// Rows that were in the outbox when the broker came back.
     pub backlog: u64,
+    /// What everything that was made before, during and after it led to: one effect an event.
+    pub effects: u64,
     /// From then until the relay was connected again.
     pub reconnected_after: Duration,
     /// From then until all of them were published, confirmed and deleted.
@@ -94,10 +97,13 @@ pub async fn outage(ground: &Ground, backlog: u64, seconds: u64, bytes: usize) -
     let [before, during, draining] = commanding.await??;
     stop.cancel();
     relaying.await?;
+    let made = backlog + events.lock().await.made();
+    let effects = effects_of(ground, made, "Effects of what was made in the outage").await?;
+    ensure!(effects == made, "{made} events were made, and had {effects} effects");
     supervisor.close().await;
     meter.pool.close().await;
     ground.fresh_queues().await?;
-    Ok(Outage { backlog: rows, reconnected_after, drained_after, before, during, draining })
+    Ok(Outage { backlog: rows, effects, reconnected_after, drained_after, before, during, draining })
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) -> anyhow::Result<()> {

@@ -114,6 +114,7 @@ impl Report {
             })).collect::<Vec<_>>(),
             "outage": {
                 "backlog": self.outage.backlog,
+                "effects": self.outage.effects,
                 "reconnectedAfterMicros": micros(self.outage.reconnected_after),
                 "drainedAfterMicros": micros(self.outage.drained_after),
                 "commandMicrosBefore": quantiles(&self.outage.before),
@@ -179,12 +180,12 @@ impl Report {
     }
 
     fn outage(&self) -> String {
-        let Outage { backlog, reconnected_after, drained_after, before, during, draining } = &self.outage;
+        let Outage { backlog, effects, reconnected_after, drained_after, before, during, draining } = &self.outage;
         let row = |name: &str, histogram: &Histogram<u64>| [name.to_owned(), summary(histogram)];
         let rows = [row("before", before), row("during the outage", during), row("while draining", draining)];
         let table = output::table(["commands, p50 / p99 / max", "due to commit"], &rows);
         format!(
-            "{backlog} rows waited; connected again after {}, drained after {}\n{table}",
+            "{backlog} rows waited; connected again after {}, drained after {}; {effects} events had their effect\n{table}",
             milliseconds(micros(*reconnected_after)),
             milliseconds(micros(*drained_after)),
         )

@@ -137,8 +137,16 @@ pub async fn consumer(ground: &Ground, events: u64, bytes: usize, batch: Batch) 
         publish_backlog(ground, events, bytes, batch.layout, &format!("{title}: publishing")).await?.messages;
     let effects = Effects::new(None);
     let consuming = Consuming::start(ground, batch.events, Duration::ZERO, effects.clone())?;
+    let took = until_reached(&effects, expected, &title).await?;
+    consuming.stop().await?;
+    ground.fresh_queues().await?;
+    Ok(Consumed { batch, rate: Rate { events: expected, messages, took }, commits: effects.commits() })
+}
+
+/// Waits until every event has had its effect, and says how long that took.
+async fn until_reached(effects: &Effects, expected: u64, title: &str) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let progress = bar(&title, usize::try_from(events)?);
+    let progress = bar(title, usize::try_from(expected)?);
     let reached = effects.reach(expected);
     tokio::pin!(reached);
     let mut last = (0, Instant::now());
@@ -149,11 +157,18 @@ pub async fn consumer(ground: &Ground, events: u64, bytes: usize, batch: Batch) 
         }
         ensure!(last.1.elapsed() < PATIENCE, "effects have stopped at {} of {expected}", last.0);
     }
-    let took = started.elapsed();
     progress.finish();
+    Ok(started.elapsed())
+}
+
+/// Consumes what is in the queue until every one of `expected` events has had its effect, and says how many there are in the
+/// end: as many, unless one was made twice.
+pub async fn effects_of(ground: &Ground, expected: u64, title: &str) -> anyhow::Result<u64> {
+    let effects = Effects::new(None);
+    let consuming = Consuming::start(ground, 500, Duration::ZERO, effects.clone())?;
+    until_reached(&effects, expected, title).await?;
     consuming.stop().await?;
-    ground.fresh_queues().await?;
-    Ok(Consumed { batch, rate: Rate { events: expected, messages, took }, commits: effects.commits() })
+    Ok(effects.committed())
 }
 
 /// The consumer of the bank, on a connection of its own.

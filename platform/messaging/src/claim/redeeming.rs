@@ -12,9 +12,9 @@ use vostro_events::DataRef;
 use vostro_events::query::callee_of;
 use vostro_events::query::claim::{ClaimAnswerV1, ClaimPartV1, ClaimV1};
 
-use super::{CLAIM, CLAIMED_BYTES, sha256};
+use super::{CLAIMED_BYTES, sha256};
 use crate::rpc::Asking;
-use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits};
+use crate::{AfterCommit, Handler, HandlerError, Incoming, Manifest, limits, trace};
 
 /// A handler that gets events whole: data that did not travel is asked of its owner first, before the transaction.
 ///
@@ -33,8 +33,7 @@ impl Redeeming {
 
     /// `manifest` is that of the handler's module; it says whose claims it asks for.
     pub fn new(handler: Arc<dyn Handler>, asking: Asking, manifest: &Manifest) -> Self {
-        let claims = manifest.calls.iter().copied().filter(|query| query.ends_with(CLAIM)).collect();
-        Self { handler, asking, claims }
+        Self { handler, asking, claims: manifest.claims() }
     }
 
     async fn redeem(&self, event: &Incoming, reference: DataRef) -> Result<Incoming, HandlerError> {
@@ -99,7 +98,9 @@ impl Handler for Redeeming {
         let mut whole = batch.into_owned();
         for event in &mut whole {
             if let Some(reference) = event.envelope.dataref {
-                *event = self.redeem(event, reference).await?;
+                // What is asked belongs to the event it is asked for.
+                let works_for = event.envelope.cause.traceparent.clone();
+                *event = trace::within(works_for, self.redeem(event, reference)).await?;
             }
         }
         self.handler.prepare(Cow::Owned(whole)).await

@@ -81,8 +81,8 @@ impl LeaseKeeper {
         is_news
     }
 
-    /// Takes what is free as far as it is this instance's share, or begins to hand one over. Only instances that would
-    /// take any of the group have a share: one that is stopping, or does not reach the broker, leaves it to the others.
+    /// Takes what is free as far as it is this instance's share, or begins to hand one over. Only instances that
+    /// stand for all of the group have a share: one that is stopping, or does not reach the broker, leaves it to the others.
     async fn balance(&self, group: &[Wanted], rows: &[Row], instances: &[Instance]) -> sqlx::Result<()> {
         if group.iter().any(|wanted| !wanted.is_candidate) {
             return Ok(());

@@ -30,8 +30,8 @@ pub(super) struct Taken {
     pub previous: Option<Uuid>,
 }
 
-/// Says that the instance is there and what it stands for, and renews what it holds. Returns the epochs of the leases that are its own for that
-/// much longer.
+/// Says that the instance is there and what it stands for, and renews what it holds. Returns the epochs of the leases that
+/// are its own for that much longer.
 pub(super) async fn renew(
     pool: &PgPool,
     instance: Uuid,

@@ -26,6 +26,16 @@ impl RetrySchedule {
         now + self.pause(attempts).mul_f64(rand::rng().random_range(0.8..=1.2))
     }
 
+    /// How long after it failed a key may be tried for the last time.
+    pub fn span(&self) -> Duration {
+        let listed = self.pauses.iter().take(usize::try_from(self.attempts).unwrap_or(usize::MAX));
+        let listed = listed.fold(Duration::ZERO, |sum, pause| sum.saturating_add(*pause));
+        let repeated = self.attempts.saturating_sub(u32::try_from(self.pauses.len()).unwrap_or(u32::MAX));
+        let last = self.pauses.last().copied().unwrap_or_default();
+        // A fifth more than the schedule says, each time.
+        listed.saturating_add(last.saturating_mul(repeated)).saturating_mul(6) / 5
+    }
+
     fn pause(&self, attempts: u32) -> Duration {
         let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(self.pauses.len().saturating_sub(1));
         self.pauses.get(index).copied().unwrap_or_default()
@@ -41,6 +51,16 @@ mod tests {
         let schedule = RetrySchedule::default();
         let pauses: Vec<u64> = (0..8).map(|attempts| schedule.pause(attempts).as_secs()).collect();
         assert_eq!(pauses, [1, 10, 60, 600, 3_600, 21_600, 21_600, 21_600]);
+    }
+
+    #[test]
+    fn the_span_is_that_of_all_pauses_at_their_longest() {
+        let schedule = RetrySchedule::default();
+        let pauses: u64 = (0..12).map(|attempts| schedule.pause(attempts).as_secs()).sum();
+        assert_eq!(schedule.span(), Duration::from_secs(pauses).mul_f64(1.2));
+        let two = RetrySchedule { attempts: 2, ..schedule.clone() };
+        assert_eq!(two.span(), Duration::from_millis(13_200));
+        assert!(RetrySchedule { attempts: u32::MAX, ..schedule }.span() > Duration::from_secs(1 << 40));
     }
 
     #[test]

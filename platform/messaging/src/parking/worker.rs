@@ -40,6 +40,16 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// For traces, which hold nothing that an event or the database said.
+fn kind_of_failure(result: &Result<Finished, Failure>) -> Option<&'static str> {
+    match result {
+        Ok(Finished::More | Finished::Released) => None,
+        Ok(Finished::Gone) => Some("somebody else has decided about it meanwhile"),
+        Err(Failure::DatabaseDown) => Some("the database did not do its part"),
+        Err(Failure::Because(code, _)) => Some(code.as_str()),
+    }
+}
+
 impl RetryWorker {
     const POLL: Duration = Duration::from_secs(1);
     /// Keys that are tried at the same time, so that one whose handler hangs does not hold up all others.
@@ -172,16 +182,28 @@ impl RetryWorker {
         head: &Head,
         next_claim: DateTime<Utc>,
     ) -> Result<Finished, Failure> {
-        let deadline = HandlerError::Transient("the handler exceeded its deadline".to_owned());
-        tokio::time::timeout(Self::DEADLINE, self.apply(key, head, next_claim))
-            .await
-            .unwrap_or_else(|_| Err(deadline.into()))
+        let events = self.read(head)?;
+        let handling = Handling::begin(&self.intake.group, &events);
+        let events = handling.as_ref().map_or(events, |handling| handling.events().to_vec());
+        let applied = tokio::time::timeout(Self::DEADLINE, self.apply(key, head, events, next_claim)).await;
+        let deadline = || HandlerError::Transient("the handler exceeded its deadline".to_owned());
+        let result = applied.unwrap_or_else(|_| Err(deadline().into()));
+        if let (Some(handling), Some(kind)) = (handling, kind_of_failure(&result)) {
+            handling.fail(kind);
+        }
+        result
     }
 
     /// One transaction: the effect, the message gone, the key free if it was the last.
-    async fn apply(&self, key: Uuid, head: &Head, next_claim: DateTime<Utc>) -> Result<Finished, Failure> {
+    async fn apply(
+        &self,
+        key: Uuid,
+        head: &Head,
+        events: Vec<Incoming>,
+        next_claim: DateTime<Utc>,
+    ) -> Result<Finished, Failure> {
         let intake = &*self.intake;
-        let events = self.handler.prepare(Cow::Owned(self.read(head)?)).await?.into_owned();
+        let events = self.handler.prepare(Cow::Owned(events)).await?.into_owned();
         let mut transaction = crate::begin(&intake.pool).await?;
         let events = if head.event_id.is_none() && intake.subscription.inbox == InboxMode::Rows {
             // It could not be read when it was parked, so its events have no inbox rows yet.
@@ -191,16 +213,8 @@ impl RetryWorker {
         } else {
             events
         };
-        let handling = Handling::begin(&intake.group, &events);
-        let events = handling.as_ref().map_or(events.as_slice(), Handling::events);
-        let handled =
-            if events.is_empty() { Ok(None) } else { self.handler.handle_in_tx(&mut transaction, events).await };
-        if let Err(error) = &handled
-            && let Some(handling) = handling
-        {
-            handling.fail(error.kind());
-        }
-        let after_commit = handled?;
+        let after_commit =
+            if events.is_empty() { None } else { self.handler.handle_in_tx(&mut transaction, &events).await? };
         crash::point(crash::RETRIED, &intake.group);
         let finished = store::finish_in_tx(&mut transaction, &intake.group, key, head.position, next_claim).await?;
         if finished == Finished::Gone {

@@ -57,7 +57,7 @@ fn steps_of(frame: &Frame) -> Vec<Step> {
     steps.collect()
 }
 
-/// The events of a batch in their handler, a span each.
+/// The events of a batch in their handler, a span each: from what it prepares to its commit.
 pub(crate) struct Handling {
     steps: Vec<Step>,
     events: Vec<Incoming>,

@@ -9,7 +9,7 @@
 //! | `mutation` (the command), `query` | the operation begins | its result is known |
 //! | `commit` | a command joins its group | the group is committed |
 //! | `publish <type>` | the relay hands the event over | the broker has confirmed it |
-//! | `process <subscription>` | the handler's transaction begins | it is committed |
+//! | `process <subscription>` | the events go to their handler, which may ask for what it needs first | its transaction is committed, or has failed |
 //! | `ask <query>`, `answer <query>` | a question between modules | its answer |
 //! | `completion` | the transfer is accepted | its outcome is committed |
 //!
