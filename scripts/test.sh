@@ -79,6 +79,7 @@ other_tests() {
   check_with shellcheck 'scripts are clean' shellcheck -x scripts/*.sh scripts/tests/*.sh .ci/run
   for file in scripts/tests/*_test.sh; do check "$file" "$file"; done
   check_with npm 'GraphQL over HTTP: the audit has no error and no warning' schema/http-audit/run.sh
+  check_with npm 'Hive Gateway answers over the subgraphs as the bank does' schema/hive-gateway/run.sh
   check_with promtool 'Prometheus accepts its configuration' promtool check config --syntax-only monitoring/prometheus.yml
   check_with promtool 'alert rules fire when they should' promtool test rules monitoring/rules_test.yml
   if has docker && docker compose version >/dev/null 2>&1; then

@@ -28,6 +28,8 @@ pub struct Config {
     #[serde(default)]
     pub graphql: crate::graphql::GraphqlConfig,
     #[serde(default)]
+    pub federation: crate::federation::FederationConfig,
+    #[serde(default)]
     pub log: LogConfig,
     #[serde(default)]
     pub tracing: TracingConfig,
@@ -141,7 +143,7 @@ impl Default for TracingConfig {
 }
 
 impl TracingConfig {
-    fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.ratio) {
             return Err("ratio: between 0 and 1".to_owned());
         }
@@ -267,7 +269,25 @@ impl MessagingConfig {
 /// The configuration cannot be used; the text names the key and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration: {0}")]
-pub struct ConfigError(String);
+pub struct ConfigError(pub(crate) String);
+
+/// What the layers say: `file` when given, then the environment (the process's own without one).
+pub(crate) fn layered<T: serde::de::DeserializeOwned>(
+    file: Option<&Path>,
+    environment: Option<std::collections::HashMap<String, String>>,
+) -> Result<T, ConfigError> {
+    let mut layers = config::Config::builder();
+    if let Some(path) = file {
+        layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
+    }
+    let variables = config::Environment::with_prefix("VOSTRO")
+        .prefix_separator("__")
+        .separator("__")
+        .try_parsing(true)
+        .source(environment);
+    let layers = layers.add_source(variables).build();
+    layers.and_then(config::Config::try_deserialize).map_err(|error| ConfigError(error.to_string()))
+}
 
 impl Config {
     /// Reads the layers: `file` when given, then the process environment.
@@ -282,20 +302,7 @@ impl Config {
         file: Option<&Path>,
         environment: Option<std::collections::HashMap<String, String>>,
     ) -> Result<Self, ConfigError> {
-        let mut layers = config::Config::builder();
-        if let Some(path) = file {
-            layers = layers.add_source(config::File::from(path).format(config::FileFormat::Toml));
-        }
-        let variables = config::Environment::with_prefix("VOSTRO")
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .source(environment);
-        let config: Self = layers
-            .add_source(variables)
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| ConfigError(error.to_string()))?;
+        let config: Self = layered(file, environment)?;
         config.validate()?;
         Ok(config)
     }
@@ -303,6 +310,7 @@ impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
             ("graphql", self.graphql.validate()),
+            ("federation", self.federation.validate()),
             ("auth", self.auth.validate()),
             ("account", self.account.validate()),
             ("transaction", self.transaction.validate()),

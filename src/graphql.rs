@@ -1,25 +1,31 @@
 //! The GraphQL door over the five facades: a subgraph for each, one that finds any object by its id, and one for
-//! operators.
+//! operators. In one process, or in several with a gateway before them.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{anyhow, ensure};
 use axum::Router;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{SystemClock, SystemIds};
-use vostro_schema::door::{Budget, DocumentPolicy, Door, DoorConfig, TrustedDocuments};
+use vostro_messaging::AdmissionGate;
+use vostro_schema::door::{Authenticator, Budget, DocumentPolicy, Door, DoorConfig, TrustedDocuments};
+use vostro_schema::federation::{Entrance, EntranceConfig};
 use vostro_schema::modules::SUPERGRAPH;
-use vostro_schema::node::Directory;
+use vostro_schema::node::{Directory, Facades, Subgraphs};
 use vostro_schema::stitch::subgraph::finish;
-use vostro_schema::stitch::{Engine, InProcess, Limits};
+use vostro_schema::stitch::{Engine, InProcess, Limits, SubgraphTransport};
 use vostro_schema::{account, auth, compliance, node, notification, operations, transaction};
 
 pub use vostro_schema::modules::subgraph_sdls;
 
-use crate::app::Modules;
+use crate::app::{Modules, Part};
 use crate::config::Config;
+use crate::federation::FederationConfig;
+use crate::gateway::GatewayConfig;
 
 /// How the API meets its clients.
 #[derive(Debug, Clone, Deserialize)]
@@ -111,47 +117,177 @@ impl GraphqlConfig {
     }
 }
 
-/// The routes of the API. WebSocket connections are closed when `stop` is cancelled.
+/// A subgraph and how it is reached.
+type Reached = (String, Arc<dyn SubgraphTransport>);
+
+/// The routes of the API over modules that all run here. WebSocket connections are closed when `stop` is cancelled.
 ///
 /// # Errors
 /// When the committed supergraph cannot be planned over, or a manifest of documents cannot be read.
-pub fn router(config: &Config, modules: &Modules, stop: CancellationToken) -> anyhow::Result<Router> {
-    let directory = Directory {
-        auth: modules.auth.clone(),
-        account: modules.account.clone(),
-        transaction: modules.transaction.clone(),
-        notification: modules.notification.clone(),
+pub fn public(config: &Config, modules: &Modules, stop: CancellationToken) -> anyhow::Result<Router> {
+    let missing = || anyhow!("the whole bank runs all modules");
+    let directory = Facades {
+        auth: modules.auth.clone().ok_or_else(missing)?,
+        account: modules.account.clone().ok_or_else(missing)?,
+        transaction: modules.transaction.clone().ok_or_else(missing)?,
+        notification: modules.notification.clone().ok_or_else(missing)?,
     };
-    let settings = &config.graphql;
+    let authenticator = Arc::new(directory.auth.verifier());
+    let mut subgraphs = of_modules(modules);
+    subgraphs.push(node(Arc::new(directory)));
+    subgraphs.push(operations(config, modules)?);
+    let gates = gates(modules)?;
+    open(&config.graphql, config.http.graphiql, subgraphs, gates, authenticator, stop)
+}
+
+/// The routes for gateways, over what runs here. Subscriptions are ended when `stop` is cancelled.
+///
+/// # Errors
+/// When no gateway is trusted, or `node` runs here and a module it asks has no address.
+pub fn for_gateways(
+    config: &Config,
+    modules: &Modules,
+    part: &Part,
+    stop: CancellationToken,
+) -> anyhow::Result<Router> {
+    let gateways = config.federation.trusted_gateways()?;
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let mut entrance = Entrance::new(gateways, clock, ids, EntranceConfig::default());
+    let mut subgraphs = of_modules(modules);
+    if part.has("node") {
+        let mut owners: HashMap<_, _> = subgraphs.iter().cloned().collect();
+        for (name, transport) in elsewhere(&config.federation, part)? {
+            owners.entry(name).or_insert(transport);
+        }
+        subgraphs.push(node(Arc::new(Subgraphs::new(owners)?)));
+    }
+    if part.has("operations") {
+        subgraphs.push(operations(config, modules)?);
+    }
+    for (name, transport) in subgraphs {
+        entrance = entrance.subgraph(&name, transport);
+    }
+    for (module, gate, always) in gates(modules)? {
+        entrance = entrance.gate(module, gate, always);
+    }
+    if let Some(auth) = &modules.auth {
+        entrance = entrance.identifies_with(Arc::new(auth.verifier()));
+    }
+    let (router, closing) = entrance.router();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        closing.send_replace(true);
+    });
+    Ok(router)
+}
+
+/// The ways to what `node` asks and does not run here.
+fn elsewhere(federation: &FederationConfig, part: &Part) -> anyhow::Result<Vec<Reached>> {
+    let needed = ["auth", "account", "transaction", "notification"];
+    let missing: Vec<_> = needed.into_iter().filter(|name| !part.has(name)).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let without: Vec<_> = missing.iter().filter(|name| !federation.subgraphs.contains_key(**name)).copied().collect();
+    ensure!(
+        without.is_empty(),
+        "node asks modules in other processes: set federation.subgraphs for {}",
+        without.join(", ")
+    );
+    let transports = federation.transports()?.into_iter();
+    Ok(transports.map(|(name, transport)| (name, Arc::new(transport) as Arc<dyn SubgraphTransport>)).collect())
+}
+
+/// The routes of the API over subgraphs in other processes.
+///
+/// # Errors
+/// When there is no key to sign with, or an address is none.
+pub fn gateway(config: &GatewayConfig, stop: CancellationToken) -> anyhow::Result<Router> {
+    let authenticator = Arc::new(config.federation.authenticator()?);
+    let transports = config.federation.transports()?.into_iter();
+    let mut subgraphs: Vec<Reached> =
+        transports.map(|(name, transport)| (name, Arc::new(transport) as Arc<dyn SubgraphTransport>)).collect();
+    if !config.federation.subgraphs.contains_key("node") {
+        // It owns no data, so it can as well be here: one step less.
+        let owners = subgraphs.iter().cloned().collect();
+        subgraphs.push(node(Arc::new(Subgraphs::new(owners)?)));
+    }
+    open(&config.graphql, config.http.graphiql, subgraphs, Vec::new(), authenticator, stop)
+}
+
+fn open(
+    settings: &GraphqlConfig,
+    graphiql: bool,
+    subgraphs: Vec<Reached>,
+    gates: Vec<Gate>,
+    authenticator: Arc<dyn Authenticator>,
+    stop: CancellationToken,
+) -> anyhow::Result<Router> {
     let limits = Limits {
-        introspection: config.http.graphiql,
+        introspection: graphiql,
         cost: settings.max_cost,
         slow: Duration::from_millis(settings.slow_millis),
         ..Limits::default()
     };
-    let engine = Engine::over(SUPERGRAPH)?
-        .limits(limits)
-        .module("auth", InProcess(finish(auth::builder().data(modules.auth.clone()))))
-        .module("account", InProcess(finish(account::builder().data(modules.account.clone()))))
-        .module("transaction", InProcess(finish(transaction::builder().data(modules.transaction.clone()))))
-        .module("notification", InProcess(finish(notification::builder().data(modules.notification.clone()))))
-        .module("compliance", InProcess(finish(compliance::builder().data(modules.compliance.clone()))))
-        .module("node", InProcess(finish(node::builder().data(directory))))
-        .module("operations", InProcess(finish(operations::builder().data(modules.operations(config)?))))
-        // Without logging in nobody could look at what waits, and an operator could do nothing about it. What protects money or
-        // takes work away is let in too: the transfers that wait will be booked against an account as it stands then.
-        .gate("auth", modules.gate("auth")?, &["login", "tokenRefresh", "logout", "roleAssign"])
-        .gate("account", modules.gate("account")?, &["accountFreeze", "statementCancel"])
-        .gate("transaction", modules.gate("transaction")?, &[])
-        .gate("notification", modules.gate("notification")?, &[])
-        .build()?;
-    let authenticator = Arc::new(modules.auth.verifier());
-    let door_config = settings.door(config.http.graphiql)?;
-    let door = Door::new(engine, authenticator, Arc::new(SystemIds), Arc::new(SystemClock), door_config);
+    let mut engine = Engine::over(SUPERGRAPH)?.limits(limits);
+    for (name, transport) in subgraphs {
+        engine = engine.module(name, transport);
+    }
+    for (module, gate, always) in gates {
+        engine = engine.gate(module, gate, always);
+    }
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let door = Door::new(engine.build()?, authenticator, ids, clock, settings.door(graphiql)?);
     let router = door.router();
     tokio::spawn(async move {
         stop.cancelled().await;
         door.close_connections();
     });
     Ok(router)
+}
+
+/// The subgraphs of the modules that run here.
+fn of_modules(modules: &Modules) -> Vec<Reached> {
+    fn reached(name: &str, transport: impl SubgraphTransport + 'static) -> Reached {
+        (name.to_owned(), Arc::new(transport))
+    }
+    let Modules { auth, account, transaction, notification, compliance, .. } = modules;
+    let subgraphs = [
+        auth.clone().map(|facade| reached("auth", InProcess(finish(auth::builder().data(facade))))),
+        account.clone().map(|facade| reached("account", InProcess(finish(account::builder().data(facade))))),
+        transaction
+            .clone()
+            .map(|facade| reached("transaction", InProcess(finish(transaction::builder().data(facade))))),
+        notification
+            .clone()
+            .map(|facade| reached("notification", InProcess(finish(notification::builder().data(facade))))),
+        compliance.clone().map(|facade| reached("compliance", InProcess(finish(compliance::builder().data(facade))))),
+    ];
+    subgraphs.into_iter().flatten().collect()
+}
+
+fn node(directory: Arc<dyn Directory>) -> Reached {
+    ("node".to_owned(), Arc::new(InProcess(finish(node::builder().data(directory)))))
+}
+
+fn operations(config: &Config, modules: &Modules) -> anyhow::Result<Reached> {
+    let desks = operations::builder().data(modules.operations(config)?);
+    Ok(("operations".to_owned(), Arc::new(InProcess(finish(desks)))))
+}
+
+/// A module's gate, and the mutations that are let in all the same.
+type Gate = (&'static str, AdmissionGate, &'static [&'static str]);
+
+/// The gates of the modules that run here.
+fn gates(modules: &Modules) -> anyhow::Result<Vec<Gate>> {
+    // Without logging in nobody could look at what waits, and an operator could do nothing about it. What protects money or
+    // takes work away is let in too: the transfers that wait will be booked against an account as it stands then.
+    let all: [(bool, &'static str, &'static [&'static str]); 4] = [
+        (modules.auth.is_some(), "auth", &["login", "tokenRefresh", "logout", "roleAssign"]),
+        (modules.account.is_some(), "account", &["accountFreeze", "statementCancel"]),
+        (modules.transaction.is_some(), "transaction", &[]),
+        (modules.notification.is_some(), "notification", &[]),
+    ];
+    let here = all.into_iter().filter(|(runs, ..)| *runs);
+    here.map(|(_, module, always)| Ok((module, modules.gate(module)?, always))).collect()
 }

@@ -9,6 +9,8 @@ pub mod client;
 pub mod config;
 pub mod database;
 pub mod demo;
+pub mod federation;
+pub mod gateway;
 mod graphql;
 pub mod http;
 pub mod rebuild;

@@ -4,6 +4,7 @@
 //! - `journeys`: what people do, through the public API;
 //! - `crash`: what a seed after the other ends the bank at, and that everything adds up all the same;
 //! - `failure`: what happens when something is killed, cut, doubled or poisoned;
+//! - `federation`: the bank in several processes behind a gateway, ours and another;
 //! - `contract`: what others rely on: event schemas, samples, SDL, definitions;
 //! - `security`: tokens, roles, other people's objects;
 //! - `architecture`: the boundaries, each with a violation its rule must catch.
@@ -12,6 +13,7 @@ mod architecture;
 mod contract;
 mod crash;
 mod failure;
+mod federation;
 mod journeys;
 mod security;
 mod support;

@@ -14,8 +14,9 @@ use vostro_schema::stitch::Engine;
 /// Knows nobody.
 struct Nobody;
 
+#[async_trait::async_trait]
 impl Authenticator for Nobody {
-    fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
         bearer.map_or(Ok(Principal::ANONYMOUS), |_| Err(AuthFault::Forged))
     }
 }

@@ -200,6 +200,7 @@ pub mod connection;
 pub mod door;
 pub mod errors_page;
 pub mod faults;
+pub mod federation;
 pub mod guards;
 pub mod ids;
 pub mod loader;

@@ -25,10 +25,11 @@ use vostro_rabbitmq::{
     AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
 };
 
-use super::{Modules, manifests, schemas, topology};
+use super::{Modules, Part, manifests, schemas, topology};
 use crate::broker;
 use crate::config::Config;
 use crate::database;
+use crate::graphql;
 use crate::http::{self, Component, Health, Operations as HttpOperations};
 
 /// A running bank.
@@ -54,9 +55,28 @@ impl Bank {
     /// # Errors
     /// When a migration is pending, the database is away, a module cannot start, or the address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let modules = Modules::build(&config, &Part::whole())?;
+        Self::start_modules(config, modules, graphql::public).await
+    }
+
+    /// Starts a part of the bank, which answers gateways and no clients.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when no gateway is trusted or a subgraph it needs elsewhere has no address.
+    pub async fn start_part(config: Config, part: &Part) -> anyhow::Result<Self> {
+        let modules = Modules::build(&config, part)?;
+        let part = part.clone();
+        let open = move |config: &Config, modules: &Modules, stop| graphql::for_gateways(config, modules, &part, stop);
+        Self::start_modules(config, modules, open).await
+    }
+
+    async fn start_modules(
+        config: Config,
+        modules: Modules,
+        open: impl FnOnce(&Config, &Modules, CancellationToken) -> anyhow::Result<axum::Router>,
+    ) -> anyhow::Result<Self> {
         crate::telemetry::metrics();
         refuse_pending_migrations(&config).await?;
-        let modules = Modules::build(&config)?;
         for module in modules.all() {
             module.start().await?;
         }
@@ -79,8 +99,8 @@ impl Bank {
             connections: Vec::new(),
         };
         let operations = HttpOperations { health: Arc::clone(&health), auth: modules.auth.clone() };
-        let graphql = crate::graphql::router(&config, &modules, bank.stop_serving.clone())?;
-        bank.serve(listener, http::router(graphql, operations));
+        let routes = open(&config, &modules, bank.stop_serving.clone())?;
+        bank.serve(listener, http::router(routes, operations));
         bank.move_messages(&config, &modules)?;
         Ok(bank)
     }

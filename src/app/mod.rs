@@ -1,6 +1,7 @@
 //! The composition root: which modules there are, and what each stands on.
 
 mod bank;
+mod part;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use vostro_schema::operations::Operations;
 use vostro_transaction::Transactions;
 
 pub use self::bank::Bank;
+pub use self::part::{Part, UnknownPart};
 use crate::broker::BrokerEyes;
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
@@ -56,50 +58,56 @@ pub fn topology(config: &Config) -> anyhow::Result<Topology> {
     Ok(Topology::divided(&manifests(), config.messaging.partitions())?)
 }
 
-/// The five facades, and what each stands on.
+/// The facades of the modules that run here, and what each stands on.
 pub struct Modules {
-    pub auth: Auth,
-    pub account: Accounts,
-    pub transaction: Transactions,
-    pub notification: Notifications,
-    pub compliance: Compliance,
+    pub auth: Option<Auth>,
+    pub account: Option<Accounts>,
+    pub transaction: Option<Transactions>,
+    pub notification: Option<Notifications>,
+    pub compliance: Option<Compliance>,
     foundations: Vec<(&'static str, Foundation)>,
 }
 
 impl Modules {
-    /// Sets the modules up. Nothing is read or written yet.
+    /// Sets the modules of a part of the bank up. Nothing is read or written yet.
     ///
     /// # Errors
     /// When a module refuses its configuration.
-    fn build(config: &Config) -> anyhow::Result<Self> {
-        let contact_key = Arc::new(ContactKey::derive(config.auth.contact_secret.expose_secret()));
+    fn build(config: &Config, part: &Part) -> anyhow::Result<Self> {
         let mut foundations = Vec::new();
-        for schema in schemas() {
+        // The desks of operators stand in all modules.
+        for schema in schemas().iter().filter(|schema| part.has(schema.module) || part.has("operations")) {
             foundations.push((schema.module, foundation(config, schema.module)?));
         }
         let of = |module: &str| {
-            let found = foundations.iter().find(|(name, _)| *name == module);
-            found.map(|(_, foundation)| foundation.clone()).with_context(|| format!("no module is called {module}"))
+            let found = foundations.iter().find(|(name, _)| *name == module && part.has(module));
+            found.map(|(_, foundation)| foundation.clone())
         };
+        let contact_key = || Arc::new(ContactKey::derive(config.auth.contact_secret.expose_secret()));
         Ok(Self {
-            auth: Auth::new(of("auth")?, config.auth.clone())?,
-            account: Accounts::new(of("account")?, config.account.clone())?,
-            transaction: Transactions::new(of("transaction")?, config.transaction.clone())?,
-            notification: Notifications::new(of("notification")?, config.notification.clone(), contact_key)?,
-            compliance: Compliance::new(of("compliance")?, config.compliance.clone())?,
+            auth: of("auth").map(|on| Auth::new(on, config.auth.clone())).transpose()?,
+            account: of("account").map(|on| Accounts::new(on, config.account.clone())).transpose()?,
+            transaction: of("transaction").map(|on| Transactions::new(on, config.transaction.clone())).transpose()?,
+            notification: of("notification")
+                .map(|on| Notifications::new(on, config.notification.clone(), contact_key()))
+                .transpose()?,
+            compliance: of("compliance").map(|on| Compliance::new(on, config.compliance.clone())).transpose()?,
             foundations,
         })
     }
 
     fn all(&self) -> Vec<Arc<dyn Module>> {
-        let modules: [Arc<dyn Module>; 5] = [
-            Arc::new(self.auth.clone()),
-            Arc::new(self.account.clone()),
-            Arc::new(self.transaction.clone()),
-            Arc::new(self.notification.clone()),
-            Arc::new(self.compliance.clone()),
+        fn module<M: Module + Clone + 'static>(facade: &Option<M>) -> Option<Arc<dyn Module>> {
+            facade.clone().map(|facade| Arc::new(facade) as Arc<dyn Module>)
+        }
+        let modules = [
+            module(&self.auth),
+            module(&self.account),
+            module(&self.transaction),
+            module(&self.notification),
+            module(&self.compliance),
         ];
-        in_order_of_dependence(modules.into())
+        in_order_of_dependence(modules.into_iter().flatten().collect())
     }
 
     fn foundation(&self, module: &str) -> anyhow::Result<&Foundation> {
@@ -230,7 +238,7 @@ impl KnownProjection {
 /// # Errors
 /// When a module refuses its configuration.
 pub fn projections(config: &Config) -> anyhow::Result<Vec<KnownProjection>> {
-    let modules = Modules::build(config)?;
+    let modules = Modules::build(config, &Part::whole())?;
     let mut known = Vec::new();
     for module in modules.all() {
         let name = module.manifest().module;

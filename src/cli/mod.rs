@@ -7,6 +7,7 @@ mod audit;
 mod config_check;
 mod doctor;
 mod documents;
+mod gateway;
 mod ledger;
 mod migrate;
 mod module;
@@ -28,8 +29,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::{BenchOptions, MessagingBenchOptions};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::demo::DemoOptions;
+use crate::gateway::GatewayConfig;
 
 pub use ledger::prove_ledger;
 
@@ -47,7 +49,23 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the bank until it is told to stop (SIGTERM drains: accept nothing new, finish, publish, close).
+    #[command(
+        after_help = "Examples:\n  vostro serve --migrate\n  vostro --config part.toml serve --modules auth,account\n\n\
+        With --modules the process answers the gateways named in federation.gateways, at /subgraph/<name>, and has no\n\
+        public API; see `vostro gateway`."
+    )]
     Serve(serve::ServeOptions),
+    /// Serve the public API over modules in other processes (`vostro serve --modules …`).
+    #[command(after_help = "Example, with the key pair that `vostro federation key` makes:\n  \
+        vostro --config gateway.toml gateway\n\n  \
+        # gateway.toml\n  [http]\n  address = \"0.0.0.0:8080\"\n  [federation]\n  signing_key = \"…\"\n  \
+        [federation.subgraphs]\n  auth = \"http://10.0.0.5:21080\"\n  account = \"http://10.0.0.5:21080\"\n  …\n\n\
+        It needs no database and no broker. Every process of the bank may be there several times, behind an address\n\
+        that spreads connections.")]
+    Gateway,
+    /// What gateways need: keys, and the supergraph for one that is not ours.
+    #[command(subcommand)]
+    Federation(gateway::FederationCommand),
     /// Bring the database up to this release: schemas, roles, grants.
     Migrate,
     /// The broker's exchanges, queues, bindings and policies.
@@ -122,6 +140,15 @@ pub async fn run() -> ExitCode {
     if let Command::Documents(command) = &arguments.command {
         return output::status(documents::run(command));
     }
+    if let Command::Federation(command) = &arguments.command {
+        return output::status(gateway::run(command, file));
+    }
+    if matches!(arguments.command, Command::Gateway) {
+        return match GatewayConfig::load(file) {
+            Ok(config) => output::status(gateway::serve(&config).await),
+            Err(error) => unusable(&error),
+        };
+    }
     if let Command::Topology(command) = &arguments.command
         && let Some(result) = topology::run_without_configuration(command)
     {
@@ -129,10 +156,7 @@ pub async fn run() -> ExitCode {
     }
     let config = match Config::load(file) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return unusable(&error),
     };
     let result = match arguments.command {
         Command::Serve(options) => serve::run(config, &options).await,
@@ -151,9 +175,16 @@ pub async fn run() -> ExitCode {
         Command::Staff(command) => staff::run(&config, &command).await,
         Command::Config(command) => config_check::run(&config, &command),
         Command::Doctor(options) => doctor::run(&config, &options).await,
-        Command::Schema(_) | Command::Documents(_) => unreachable!("handled above, before the configuration was read"),
+        Command::Schema(_) | Command::Documents(_) | Command::Federation(_) | Command::Gateway => {
+            unreachable!("handled above, before the bank's configuration was read")
+        }
     };
     output::status(result)
+}
+
+fn unusable(error: &ConfigError) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(2)
 }
 
 async fn play_demo(config: &Config, file: Option<&std::path::Path>, options: &DemoOptions) -> anyhow::Result<bool> {

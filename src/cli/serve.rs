@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::app::Bank;
+use crate::app::{Bank, Part};
 use crate::config::Config;
 use crate::telemetry;
 
@@ -12,6 +12,10 @@ pub struct ServeOptions {
     /// Bring the database and the broker up to this release first, instead of refusing to start when they are not.
     #[arg(long)]
     pub migrate: bool,
+    /// Run these subgraphs only, and answer gateways instead of clients: auth, account, transaction, notification,
+    /// compliance, node, operations. A module brings its relay and consumers.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub modules: Vec<String>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -25,7 +29,13 @@ pub async fn run(config: Config, options: &ServeOptions) -> anyhow::Result<bool>
         super::topology::apply(&config).await?;
     }
     let limit = config.http.drain() + Duration::from_secs(5);
-    let bank = Bank::start(config).await?;
+    let bank = if options.modules.is_empty() {
+        Bank::start(config).await?
+    } else {
+        let part = Part::of(options.modules.iter().map(String::as_str))?;
+        info!(subgraphs = part.names().collect::<Vec<_>>().join(" "), "this process is a part of the bank");
+        Bank::start_part(config, &part).await?
+    };
     info!(address = %bank.address(), "the bank is open");
     tokio::select! {
         _ = terminate.recv() => info!("told to stop: draining"),

@@ -6,10 +6,13 @@ mod observe;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, middleware};
+use axum::{Json, Router, middleware};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 pub use health::{Component, Health};
 
@@ -19,10 +22,11 @@ use crate::telemetry;
 #[derive(Clone)]
 pub struct Operations {
     pub health: Arc<Health>,
-    pub auth: vostro_auth::Auth,
+    /// Where the auth module runs.
+    pub auth: Option<vostro_auth::Auth>,
 }
 
-/// All routes. `graphql` brings `/graphql` and, when enabled, `/graphiql`.
+/// All routes. `graphql` brings `/graphql` and, when enabled, `/graphiql`, or the subgraphs for gateways.
 pub fn router(graphql: Router, operations: Operations) -> Router {
     Router::new()
         .route("/health/live", get(|| async { "alive" }))
@@ -35,13 +39,36 @@ pub fn router(graphql: Router, operations: Operations) -> Router {
         .layer(middleware::from_fn(observe::observe))
 }
 
+/// The routes of a gateway beside its API: it stands on nothing of its own, so it is ready while it serves.
+pub fn gateway_router(graphql: Router, draining: CancellationToken) -> Router {
+    let ready = move || {
+        let draining = draining.is_cancelled();
+        async move {
+            let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            (status, Json(json!({"ready": !draining})))
+        }
+    };
+    let metrics = || async { page(telemetry::metrics().render()) };
+    Router::new()
+        .route("/health/live", get(|| async { "alive" }))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(graphql)
+        .layer(middleware::from_fn(observe::observe))
+}
+
 async fn metrics(State(operations): State<Operations>) -> impl IntoResponse {
     operations.health.sample_pools();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics().render())
+    page(telemetry::metrics().render())
+}
+
+fn page(metrics: String) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics)
 }
 
 /// RFC 7517. Whoever verifies tokens may keep the set for ten minutes: a new key is published long before it signs.
-async fn jwks(State(operations): State<Operations>) -> impl IntoResponse {
+async fn jwks(State(operations): State<Operations>) -> Response {
+    let Some(auth) = operations.auth else { return StatusCode::NOT_FOUND.into_response() };
     let headers = [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=600")];
-    (headers, operations.auth.jwks().to_string())
+    (headers, auth.jwks().to_string()).into_response()
 }

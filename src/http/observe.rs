@@ -17,8 +17,17 @@ pub async fn observe(request: Request, next: Next) -> Response {
 }
 
 fn known(path: &str) -> &'static str {
-    const ROUTES: [&str; 7] =
-        ["/graphql", "/graphiql", "/health", "/health/live", "/health/ready", "/metrics", "/.well-known/jwks.json"];
+    const ROUTES: [&str; 9] = [
+        "/graphql",
+        "/graphiql",
+        "/subgraph/{name}",
+        "/federation/identity",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/.well-known/jwks.json",
+    ];
     ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
 }
 

@@ -131,16 +131,34 @@ impl World {
 
     /// One more instance of the bank, ready, at an address of its own.
     pub async fn spawn_another(&self) -> (BankProcess, SocketAddr) {
-        let port = Port::free();
-        let address = port.address();
-        self.ports.lock().expect("nobody panicked with it").push(port);
-        let mut process = self.spawn_bank_without_waiting(&[("VOSTRO__HTTP__ADDRESS", &address.to_string())]);
+        let address = self.place();
+        let mut process = self.spawn_at(address, &["serve"], &[]);
         process.until_ready(address).await;
         (process, address)
     }
 
+    /// An address for a further process.
+    pub fn place(&self) -> SocketAddr {
+        let port = Port::free();
+        let address = port.address();
+        self.ports.lock().expect("nobody panicked with it").push(port);
+        address
+    }
+
     pub fn spawn_bank_without_waiting(&self, environment: &[(&str, &str)]) -> BankProcess {
-        let mut command = self.command(&["serve"]);
+        self.spawn(&["serve"], environment)
+    }
+
+    /// A process that listens at this address, not ready yet.
+    pub fn spawn_at(&self, address: SocketAddr, arguments: &[&str], environment: &[(&str, &str)]) -> BankProcess {
+        let address = address.to_string();
+        let environment: Vec<_> =
+            environment.iter().copied().chain([("VOSTRO__HTTP__ADDRESS", address.as_str())]).collect();
+        self.spawn(arguments, &environment)
+    }
+
+    fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> BankProcess {
+        let mut command = self.command(arguments);
         let log = self.folder.join(format!("{}.log", Uuid::now_v7()));
         let said = std::fs::File::create(&log).expect("a log file");
         let child = command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(said).spawn();
@@ -271,7 +289,7 @@ pub struct BankProcess {
 impl BankProcess {
     /// # Panics
     /// When it ends instead, with what it said.
-    async fn until_ready(&mut self, address: SocketAddr) {
+    pub async fn until_ready(&mut self, address: SocketAddr) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready(address).await {
             if let Some(status) = self.child.try_wait().expect("the process can be asked") {

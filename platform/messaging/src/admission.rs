@@ -31,6 +31,13 @@ pub struct AdmissionGate {
 }
 
 impl AdmissionGate {
+    /// A gate that is closed until somebody opens it, for tests of what stands behind one.
+    pub fn closed(wait: Duration) -> Self {
+        let gate = Self::default();
+        gate.set(Some(wait));
+        gate
+    }
+
     /// `None` while commands are let in, else after which time it is worth trying again.
     pub fn refuses(&self) -> Option<Duration> {
         match self.closed_for.load(Ordering::Relaxed) {

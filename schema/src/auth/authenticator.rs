@@ -1,9 +1,11 @@
+use async_trait::async_trait;
 use vostro_auth::{TokenFault, TokenVerifier};
 
 use crate::door::{AuthFault, Authenticator, Principal};
 
+#[async_trait]
 impl Authenticator for TokenVerifier {
-    fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
         let Some(token) = bearer else { return Ok(Principal::ANONYMOUS) };
         match self.verify(token) {
             Ok(verified) => Ok(Principal { actor: verified.actor, expires_at: Some(verified.expires_at) }),

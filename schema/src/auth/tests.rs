@@ -55,12 +55,12 @@ impl Bank {
     }
 
     /// What the door makes of a token.
-    fn caller(&self, token: Option<&str>) -> Result<Principal, AuthFault> {
-        self.auth.verifier().authenticate(token)
+    async fn caller(&self, token: Option<&str>) -> Result<Principal, AuthFault> {
+        self.auth.verifier().authenticate(token).await
     }
 
     async fn ask(&self, token: Option<&str>, document: &str, variables: Json) -> Response {
-        let actor = self.caller(token).expect("a valid token").actor;
+        let actor = self.caller(token).await.expect("a valid token").actor;
         let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
         let request = Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope));
         self.schema.execute(request).await
@@ -188,10 +188,10 @@ async fn tokens_are_exchanged_once_and_a_second_time_ends_the_session() {
     let (_, tokens) = bank.customer("ada@example.org").await;
     let exchange = json!({"input": {"refreshToken": tokens["refreshToken"]}});
     let next = bank.answer(None, REFRESH, exchange.clone()).await["tokenRefresh"]["tokens"].take();
-    assert!(bank.caller(access(&next)).is_ok());
+    assert!(bank.caller(access(&next)).await.is_ok());
     let again = bank.answer(None, REFRESH, exchange).await["tokenRefresh"].take();
     assert_eq!(again, json!({"tokens": null, "userErrors": [{"code": "AUTH_TOKEN_REUSED"}]}));
-    assert_eq!(bank.caller(access(&next)), Err(AuthFault::Revoked));
+    assert_eq!(bank.caller(access(&next)).await, Err(AuthFault::Revoked));
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_logout_ends_the_session_for_the_door() {
     let logout = "mutation { logout { loggedOut userErrors { code } } }";
     let ended = bank.answer(access(&tokens), logout, json!({})).await;
     assert_eq!(ended["logout"], json!({"loggedOut": true, "userErrors": []}));
-    assert_eq!(bank.caller(access(&tokens)), Err(AuthFault::Revoked));
+    assert_eq!(bank.caller(access(&tokens)).await, Err(AuthFault::Revoked));
     assert_eq!(bank.fault(None, logout, json!({})).await, "UNAUTHENTICATED");
 }
 
@@ -229,7 +229,7 @@ async fn roles_are_given_by_administrators_and_every_attempt_is_on_record() {
     assert_eq!(refused[0]["code"], "AUTH_SCOPE_INSUFFICIENT");
     let given = bank.answer(access(&admin), ASSIGN, wish).await["roleAssign"]["user"]["roles"].take();
     assert_eq!(given, json!(["CUSTOMER", "COMPLIANCE_OFFICER"]));
-    let actor = bank.caller(access(&tokens)).expect("the same token").actor;
+    let actor = bank.caller(access(&tokens)).await.expect("the same token").actor;
     assert!(actor.roles.contains(Role::ComplianceOfficer));
 }
 
@@ -238,17 +238,17 @@ async fn the_door_tells_every_kind_of_bad_token_apart() {
     let bank = Bank::open().await;
     let (_, tokens) = bank.customer("ada@example.org").await;
     let good = access(&tokens).expect("a token");
-    let principal = bank.caller(Some(good)).expect("a valid token");
+    let principal = bank.caller(Some(good)).await.expect("a valid token");
     assert!(principal.expires_at.is_some());
-    assert_eq!(bank.caller(None), Ok(Principal::ANONYMOUS));
-    assert_eq!(bank.caller(Some("")), Err(AuthFault::Malformed));
-    assert_eq!(bank.caller(Some("garbage")), Err(AuthFault::Malformed));
-    assert_eq!(bank.caller(tokens["refreshToken"].as_str()), Err(AuthFault::WrongPurpose));
+    assert_eq!(bank.caller(None).await, Ok(Principal::ANONYMOUS));
+    assert_eq!(bank.caller(Some("")).await, Err(AuthFault::Malformed));
+    assert_eq!(bank.caller(Some("garbage")).await, Err(AuthFault::Malformed));
+    assert_eq!(bank.caller(tokens["refreshToken"].as_str()).await, Err(AuthFault::WrongPurpose));
     let (message, signature) = good.rsplit_once('.').expect("a signature");
     let forged = format!("{message}.{}", signature.chars().rev().collect::<String>());
-    assert!(matches!(bank.caller(Some(&forged)), Err(AuthFault::Forged | AuthFault::Malformed)));
+    assert!(matches!(bank.caller(Some(&forged)).await, Err(AuthFault::Forged | AuthFault::Malformed)));
     let other = format!("{message}.{}", "A".repeat(86));
-    assert_eq!(bank.caller(Some(&other)), Err(AuthFault::Forged));
+    assert_eq!(bank.caller(Some(&other)).await, Err(AuthFault::Forged));
 }
 
 #[test]

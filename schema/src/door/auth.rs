@@ -1,7 +1,9 @@
 //! The seam to whoever knows tokens.
 
+use async_trait::async_trait;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use vostro_kernel::Actor;
 
 use crate::faults::FaultCode;
@@ -20,7 +22,8 @@ impl Principal {
 }
 
 /// Why a token does not prove anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuthFault {
     /// The header is not `Bearer <token>`, or what follows is no token.
     #[error("The access token is malformed: send `Authorization: Bearer <access token>`.")]
@@ -36,17 +39,21 @@ pub enum AuthFault {
     /// The session it belongs to has ended.
     #[error("The session of this access token has ended: log in again.")]
     Revoked,
+    /// Whoever reads tokens cannot be asked just now, so nothing is known about this one.
+    #[error("Who you are cannot be checked at the moment; try again.")]
+    Unavailable,
 }
 
 /// Turns a bearer token into a principal. Called once per HTTP request and once per WebSocket connection, so it has to
 /// be quick; it does not ask a database.
+#[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// `None` is a request without a token, which is allowed: some fields are public.
     ///
     /// # Errors
     /// [`AuthFault`] when there is a token and it proves nothing. Such a request is refused as a whole, public fields
     /// included, because its sender believes to be somebody.
-    fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault>;
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault>;
 }
 
 /// The token of an `Authorization` value. The scheme is case-insensitive (RFC 9110).
@@ -58,7 +65,7 @@ pub fn bearer(value: &str) -> Result<&str, AuthFault> {
 }
 
 /// The principal of a request by its headers.
-pub fn by_headers(authenticator: &dyn Authenticator, headers: &HeaderMap) -> Result<Principal, AuthFault> {
+pub async fn by_headers(authenticator: &dyn Authenticator, headers: &HeaderMap) -> Result<Principal, AuthFault> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let token = match (values.next(), values.next()) {
         (None, _) => None,
@@ -66,12 +73,16 @@ pub fn by_headers(authenticator: &dyn Authenticator, headers: &HeaderMap) -> Res
         // Which of them counts would be a guess.
         (Some(_), Some(_)) => return Err(AuthFault::Malformed),
     };
-    authenticator.authenticate(token)
+    authenticator.authenticate(token).await
 }
 
 impl From<AuthFault> for RequestError {
     fn from(fault: AuthFault) -> Self {
-        Self::new(FaultCode::Unauthenticated, fault.to_string())
+        let code = match fault {
+            AuthFault::Unavailable => FaultCode::ModuleUnavailable,
+            _ => FaultCode::Unauthenticated,
+        };
+        Self::new(code, fault.to_string())
     }
 }
 

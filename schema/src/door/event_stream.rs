@@ -62,14 +62,28 @@ pub fn respond(
     let ends_early = kind == OperationKind::Subscription;
     let expires_at = principal.expires_at.filter(|_| ends_early);
     let left = expires_at.map_or(NEVER, |at| (at - door.clock.now()).to_std().unwrap_or_default());
-    let streaming = Streaming {
+    stream(Streaming {
         replies,
         keep_alive: door.config.keep_alive,
         expires: Instant::now() + left.min(NEVER),
         closing: ends_early.then(|| door.closing.subscribe()),
         correlation_id,
         stage: Stage::Running,
-    };
+    })
+}
+
+/// The same for whoever watches tokens itself: over with its events or the server.
+pub fn until(
+    replies: BoxStream<'static, Reply>,
+    keep_alive: Duration,
+    closing: watch::Receiver<bool>,
+    correlation_id: Uuid,
+) -> Response {
+    let (expires, stage) = (Instant::now() + NEVER, Stage::Running);
+    stream(Streaming { replies, keep_alive, expires, closing: Some(closing), correlation_id, stage })
+}
+
+fn stream(streaming: Streaming) -> Response {
     let events = futures::stream::unfold(streaming, |mut streaming| async move {
         let event = streaming.next().await?;
         Some((Ok::<_, Infallible>(event), streaming))

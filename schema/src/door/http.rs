@@ -15,7 +15,7 @@ use futures::StreamExt;
 use super::auth::by_headers;
 use super::caller::Caller;
 use super::envelope::{Batch, Envelope};
-use super::negotiation::Media;
+use super::negotiation::{Media, status_of};
 use super::tracing_headers::Correlation;
 use super::{Door, event_stream, socket};
 use crate::faults::FaultCode;
@@ -118,7 +118,7 @@ impl<'a> Visit<'a> {
             let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
             return self.refuse(StatusCode::BAD_REQUEST, error);
         }
-        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers) {
+        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers).await {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
         };
@@ -150,7 +150,7 @@ impl<'a> Visit<'a> {
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
     async fn batch(self, envelopes: Vec<Envelope<'_>>) -> Response {
-        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers) {
+        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers).await {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
         };
@@ -190,6 +190,9 @@ impl<'a> Visit<'a> {
     }
 
     fn unauthenticated(&self, error: RequestError) -> Response {
+        if error.code != FaultCode::Unauthenticated {
+            return self.refuse(status_of(error.code), error);
+        }
         let mut response = self.refuse(StatusCode::UNAUTHORIZED, error);
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -217,8 +217,11 @@ impl Connection {
         }
         let authenticator = self.door.authenticator.as_ref();
         let principal = match token {
-            Some(token) => bearer(&token).and_then(|token| authenticator.authenticate(Some(token))),
-            None => by_headers(authenticator, &self.headers),
+            Some(token) => match bearer(&token) {
+                Ok(token) => authenticator.authenticate(Some(token)).await,
+                Err(fault) => Err(fault),
+            },
+            None => by_headers(authenticator, &self.headers).await,
         };
         let principal = principal.map_err(|_| Some(Close::Forbidden))?;
         let left = principal.expires_at.map_or(NEVER, |at| (at - self.door.clock.now()).to_std().unwrap_or_default());

@@ -1,4 +1,10 @@
-use async_graphql::{Error, Result};
+//! Who knows whether an object is there for somebody: the facades in this process, or subgraphs wherever they run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::{Error, Name, Result, Value, Variables};
+use async_trait::async_trait;
 use uuid::Uuid;
 use vostro_account::Accounts;
 use vostro_auth::Auth;
@@ -7,22 +13,33 @@ use vostro_kernel::ids::IdKind;
 use vostro_notification::Notifications;
 use vostro_transaction::Transactions;
 
+use crate::faults::{internal, module_unavailable};
+use crate::scope::RequestScope;
+use crate::stitch::{SubgraphOperation, SubgraphRequest, SubgraphTransport};
+
 /// Knows whom to ask whether an object is there for somebody.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Which of these objects the caller may see: one question to each module that owns some of them, side by side.
+    ///
+    /// # Errors
+    /// The fault of a module that could not answer.
+    async fn visible(&self, scope: &Arc<RequestScope>, wanted: &[(IdKind, Uuid)]) -> Result<Vec<(IdKind, Uuid)>>;
+}
+
+/// All modules in this process.
 #[derive(Clone)]
-pub struct Directory {
+pub struct Facades {
     pub auth: Auth,
     pub account: Accounts,
     pub transaction: Transactions,
     pub notification: Notifications,
 }
 
-impl Directory {
-    /// Which of these objects the caller may see: one question to each module that owns some of them, side by side.
-    pub(super) async fn visible(
-        &self,
-        context: &RequestContext,
-        wanted: &[(IdKind, Uuid)],
-    ) -> Result<Vec<(IdKind, Uuid)>> {
+#[async_trait]
+impl Directory for Facades {
+    async fn visible(&self, scope: &Arc<RequestScope>, wanted: &[(IdKind, Uuid)]) -> Result<Vec<(IdKind, Uuid)>> {
+        let context: &RequestContext = scope.context();
         let of = |kind: IdKind| wanted.iter().filter(|(own, _)| *own == kind).map(|(_, id)| *id).collect::<Vec<_>>();
         let (users, accounts) = (of(IdKind::User), of(IdKind::Account));
         let (transactions, notifications) = (of(IdKind::Transaction), of(IdKind::Notification));
@@ -56,4 +73,86 @@ impl Directory {
 /// A module is only asked when there is something to ask it.
 async fn ask(needed: bool, question: impl Future<Output = Result<Vec<Uuid>, Error>>) -> Result<Vec<Uuid>, Error> {
     if needed { question.await } else { Ok(Vec::new()) }
+}
+
+/// The types with an id that [`super::Node`] knows, and the subgraph that owns each.
+const OWNERS: [(IdKind, &str, &str); 4] = [
+    (IdKind::User, "User", "auth"),
+    (IdKind::Account, "Account", "account"),
+    (IdKind::Transaction, "Transaction", "transaction"),
+    (IdKind::Notification, "Notification", "notification"),
+];
+
+/// Modules in other processes, asked as a gateway asks for entities: what they do not show is not there.
+pub struct Subgraphs {
+    owners: Vec<(IdKind, Owner)>,
+}
+
+struct Owner {
+    type_name: &'static str,
+    operation: Arc<SubgraphOperation>,
+    transport: Option<Arc<dyn SubgraphTransport>>,
+}
+
+impl Subgraphs {
+    /// Asks the subgraphs by these names; what belongs to one that is missing cannot be found.
+    ///
+    /// # Errors
+    /// Never: the operations are our own.
+    pub fn new(
+        mut transports: HashMap<String, Arc<dyn SubgraphTransport>>,
+    ) -> Result<Self, async_graphql::parser::Error> {
+        let mut owners = Vec::new();
+        for (kind, type_name, subgraph) in OWNERS {
+            let text = format!(
+                "query($representations: [_Any!]!) {{ _entities(representations: $representations) {{ ... on {type_name} {{ id }} }} }}"
+            );
+            let document = async_graphql::parser::parse_query(&text)?;
+            let operation = Arc::new(SubgraphOperation { text, document });
+            owners.push((kind, Owner { type_name, operation, transport: transports.remove(subgraph) }));
+        }
+        Ok(Self { owners })
+    }
+}
+
+#[async_trait]
+impl Directory for Subgraphs {
+    async fn visible(&self, scope: &Arc<RequestScope>, wanted: &[(IdKind, Uuid)]) -> Result<Vec<(IdKind, Uuid)>> {
+        let questions = self.owners.iter().map(|(kind, owner)| {
+            let ids = wanted.iter().filter(move |(own, _)| own == kind).map(|(_, id)| *id).collect::<Vec<_>>();
+            async move {
+                let found = owner.visible(*kind, &ids, scope).await?;
+                Ok::<_, Error>(found.into_iter().map(|id| (*kind, id)).collect::<Vec<_>>())
+            }
+        });
+        Ok(futures::future::try_join_all(questions).await?.concat())
+    }
+}
+
+impl Owner {
+    async fn visible(&self, kind: IdKind, ids: &[Uuid], scope: &Arc<RequestScope>) -> Result<Vec<Uuid>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let transport = self.transport.as_ref().ok_or_else(module_unavailable)?;
+        let representation = |id: &Uuid| {
+            let fields = [("__typename", self.type_name.to_owned()), ("id", kind.encode(*id))];
+            Value::Object(fields.map(|(name, value)| (Name::new(name), Value::String(value))).into_iter().collect())
+        };
+        let mut variables = Variables::default();
+        variables.insert(Name::new("representations"), Value::List(ids.iter().map(representation).collect()));
+        let (operation, scope) = (Arc::clone(&self.operation), Arc::clone(scope));
+        let answer = transport.execute(SubgraphRequest { operation, variables, scope }).await;
+        if let Some(error) = answer.errors.into_iter().next() {
+            return Err(Error { message: error.message, source: error.source, extensions: error.extensions });
+        }
+        let Value::Object(mut data) = answer.data else { return Err(internal("entities without data")) };
+        match data.shift_remove("_entities") {
+            Some(Value::List(found)) if found.len() == ids.len() => {
+                let there = ids.iter().zip(found).filter(|(_, entity)| *entity != Value::Null);
+                Ok(there.map(|(id, _)| *id).collect())
+            }
+            _ => Err(internal("entities that are none")),
+        }
+    }
 }

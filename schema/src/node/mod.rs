@@ -6,12 +6,14 @@
 
 mod directory;
 
+use std::sync::Arc;
+
 use async_graphql::SchemaBuilder;
 use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Interface, Object, Result, Schema, SimpleObject};
 use uuid::Uuid;
 use vostro_kernel::ids::IdKind;
 
-pub use directory::Directory;
+pub use directory::{Directory, Facades, Subgraphs};
 
 use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
@@ -80,7 +82,8 @@ impl Query {
 async fn find(ctx: &Context<'_>, wanted: &[ID]) -> Result<Vec<Option<Node>>> {
     let read: Vec<Option<(IdKind, Uuid)>> = wanted.iter().map(|id| kind_of(id)).collect();
     let wanted: Vec<(IdKind, Uuid)> = read.iter().flatten().copied().collect();
-    let visible = ctx.data::<Directory>()?.visible(guards::authenticated(ctx)?, &wanted).await?;
+    guards::authenticated(ctx)?;
+    let visible = ctx.data::<Arc<dyn Directory>>()?.visible(guards::scope(ctx)?, &wanted).await?;
     let node = |(kind, id): (IdKind, Uuid)| {
         let known = visible.contains(&(kind, id));
         // As the bank writes it, however it was asked for: clients keep objects by their ids.
@@ -93,15 +96,13 @@ fn kind_of(id: &str) -> Option<(IdKind, Uuid)> {
     IdKind::ALL.into_iter().find_map(|kind| kind.decode(id).ok().map(|uuid| (kind, uuid)))
 }
 
-/// The subgraph; whoever wires the bank adds a [`Directory`] as data.
+/// The subgraph; whoever wires the bank adds an `Arc<dyn Directory>` as data.
 pub fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
     Schema::build(Query, EmptyMutation, EmptySubscription)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use vostro_kernel::{Actor, RequestContext, Role, SystemIds};
 
     use super::*;

@@ -61,7 +61,7 @@ impl Admission {
     }
 }
 
-fn overloaded(wait: Duration) -> RequestError {
+pub fn overloaded(wait: Duration) -> RequestError {
     let message = "The bank takes no such commands just now; nothing was begun. Repeat the operation a little later.";
     RequestError::new(FaultCode::Overloaded, message).retry_after(wait)
 }

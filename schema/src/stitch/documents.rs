@@ -199,6 +199,18 @@ fn choose<'a>(operations: &'a [Operation], wanted: Option<&str>) -> Result<&'a O
     }
 }
 
+/// Whether a document keeps within the limits, without asking whether it fits any schema.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn keeps_within(text: &str, limits: &Limits) -> Result<(), RequestError> {
+    if text.len() > limits.document_bytes {
+        let message = format!("The document is too long: at most {} bytes are allowed.", limits.document_bytes);
+        return Err(RequestError::new(FaultCode::PayloadTooLarge, message));
+    }
+    limits::check(&parse(text, limits)?, limits)
+}
+
 fn parse(text: &str, limits: &Limits) -> Result<Document, RequestError> {
     let parsed = graphql_tools::parser::parse_query_with_token_limit::<String>(text, limits.tokens);
     parsed.map(graphql_tools::parser::query::Document::into_static).map_err(|error| {

@@ -20,7 +20,7 @@ use super::introspection;
 use super::limits::Limits;
 use super::monitoring::{self, OPERATION_SECONDS};
 use super::plan::{Fetch, Node, QueryPlanner};
-use super::projection::{Projection, json};
+use super::projection::json;
 use super::response::Reply;
 use super::transport::{SubgraphRequest, SubgraphResponse, SubgraphTransport};
 use super::variables::coerce;
@@ -168,7 +168,7 @@ impl Engine {
         let work = async {
             match &planned.root {
                 Some(Node::Fetch(fetch)) if planned.passes_through => {
-                    self.pass_through(fetch, &planned.projection, variables, scope).await
+                    self.pass_through(prepared, fetch, variables, scope).await
                 }
                 Some(root) => {
                     let execution = Execution::new(&self.modules, &variables, scope, Gathered::default());
@@ -215,21 +215,27 @@ impl Engine {
     /// The whole operation belongs to one module and its answer has the client's shape: written as it comes.
     async fn pass_through(
         &self,
+        prepared: &Prepared,
         fetch: &Fetch,
-        projection: &Projection,
         variables: Variables,
         scope: &Arc<RequestScope>,
     ) -> Reply {
+        let projection = &prepared.planned.projection;
         let module = &self.modules[fetch.subgraph];
         // What it came to depends on conditions only, and those are Booleans: the input itself need not be kept.
         let conditions = variables.iter().filter(|(_, value)| matches!(value, Value::Boolean(_)));
         let conditions = conditions.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let conditions = Variables::from_value(Value::Object(conditions));
         let request = SubgraphRequest { operation: Arc::clone(&fetch.operation), variables, scope: Arc::clone(scope) };
         let response = module.ask(request).await;
+        if response.data == Value::Null {
+            // The call failed, or what cannot be null was: which fields are `null` then is for the schema to say.
+            let mut gathered = Gathered::default();
+            gather(&mut gathered, &module.name, fetch, response);
+            return self.complete(prepared, gathered, &conditions, scope);
+        }
         let spent = match &response.data {
-            Value::Object(data) if scope.budget().is_some() => {
-                projection.actual(data, &Variables::from_value(Value::Object(conditions)))
-            }
+            Value::Object(data) if scope.budget().is_some() => projection.actual(data, &conditions),
             _ => 0,
         };
         Reply { spent, ..passed_through(module, fetch, response, scope) }

@@ -153,15 +153,23 @@ pub fn variables_of(fetch: &Fetch, variables: &Variables) -> Variables {
 pub fn gather(gathered: &mut Gathered, module: &str, fetch: &Fetch, response: SubgraphResponse) {
     let SubgraphResponse { mut data, errors } = response;
     rewrite(&mut data, &fetch.output_rewrites);
+    let is_lost = data == Value::Null;
     if let Value::Object(data) = data {
         merge_object(&mut gathered.data, data);
     }
     for mut error in errors {
-        let mut path = std::mem::take(&mut error.path);
-        if let ([], [only]) = (&path[..], &fetch.root_keys[..]) {
-            path.push(PathSegment::Field(only.to_string()));
+        let path = std::mem::take(&mut error.path);
+        let mut report = |path, error| gathered.errors.push(FieldError { module: Some(module.into()), path, error });
+        match (&path[..], &fetch.root_keys[..]) {
+            ([], [only]) => report(vec![PathSegment::Field(only.to_string())], error),
+            // The whole call failed: every field it was made for is `null`, and each says why.
+            ([], keys @ [_, ..]) if is_lost => {
+                for key in keys {
+                    report(vec![PathSegment::Field(key.to_string())], error.clone());
+                }
+            }
+            _ => report(path, error),
         }
-        gathered.errors.push(FieldError { module: Some(module.into()), path, error });
     }
 }
 

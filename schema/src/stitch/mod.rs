@@ -36,10 +36,12 @@ pub mod subgraph;
 mod transport;
 mod variables;
 
+pub(crate) use admission::overloaded;
 pub use api_schema::{ApiSchema, OperationKind};
 pub use catalog::FieldFacts;
 pub use cost::{Charge, Cost, Throttle};
 pub use documents::Prepared;
+pub(crate) use documents::keeps_within;
 pub use engine::{Engine, EngineBuilder, EngineError};
 pub use error::{FieldError, Location, RequestError};
 pub use hive::{HivePlanner, SupergraphError};

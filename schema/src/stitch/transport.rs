@@ -1,4 +1,4 @@
-//! How the engine reaches a module: as a Rust value in the same process now, over HTTP in a split deployment.
+//! How the engine reaches a module: as a Rust value in the same process, or over HTTP ([`crate::federation::Http`]).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -41,6 +41,16 @@ pub trait SubgraphTransport: Send + Sync {
 
     /// Runs a subscription; one response per event. Dropping the stream ends it.
     fn execute_stream(&self, request: SubgraphRequest) -> BoxStream<'static, SubgraphResponse>;
+}
+
+impl<T: SubgraphTransport + ?Sized> SubgraphTransport for Arc<T> {
+    fn execute(&self, request: SubgraphRequest) -> BoxFuture<'_, SubgraphResponse> {
+        self.as_ref().execute(request)
+    }
+
+    fn execute_stream(&self, request: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+        self.as_ref().execute_stream(request)
+    }
 }
 
 /// A module's schema in the same process.

@@ -97,8 +97,9 @@ pub fn person(roles: &[Role]) -> Actor {
 /// Takes `staff` and `customer` for tokens, and for one that expires at once.
 pub struct Tokens;
 
+#[async_trait::async_trait]
 impl Authenticator for Tokens {
-    fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
+    async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
         match bearer {
             None => Ok(Principal::ANONYMOUS),
             Some("staff") => Ok(Principal { actor: person(&[Role::Operator, Role::Admin]), expires_at: None }),

@@ -6,6 +6,7 @@ mod door_more;
 mod door_socket;
 mod engine_defects;
 mod errors;
+mod federation;
 mod fixture;
 mod harness;
 mod hostile;

@@ -1,0 +1,88 @@
+//! The same subgraphs behind a gateway that is not ours.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use vostro_schema::federation::addressed;
+use vostro_schema::modules::SUPERGRAPH;
+use vostro_schema::stitch::{Engine, OperationKind};
+
+use super::alike::{Everybody, differs};
+use super::generate::Generator;
+use super::parts::{Parts, secret};
+use crate::support::World;
+
+/// Names the program that starts the gateway; `schema/hive-gateway/run.sh` sets it.
+const PROGRAM: &str = "VOSTRO_TEST_HIVE_GATEWAY";
+
+/// Hive Gateway as a process, ended when dropped.
+struct Hive {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Hive {
+    fn start(program: &std::ffi::OsStr, world: &World, parts: &Parts) -> Self {
+        let supergraph = world.folder().join("supergraph.graphql");
+        std::fs::write(&supergraph, addressed(SUPERGRAPH, |name| parts.subgraphs.get(name).cloned())).expect("a file");
+        let mut command = Command::new("node");
+        command.arg(program).arg(&supergraph).arg(&parts.subgraphs["auth"]).env("GATEWAY_SECRET", secret());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Node can be started");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        output.read_line(&mut line).expect("the gateway says where it listens");
+        let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix("/graphql"));
+        let address = address.and_then(|address| address.parse().ok());
+        Self { child, address: address.unwrap_or_else(|| panic!("the gateway said {line:?}")) }
+    }
+}
+
+impl Drop for Hive {
+    fn drop(&mut self) {
+        // Already gone is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Data as it is, and of each error where it is and its code: the rest of an error is each gateway's own way of telling it.
+fn comparable(answer: Value) -> Value {
+    let mut errors: Vec<_> = answer["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|error| json!([error["path"], error["extensions"]["code"]]))
+        .collect();
+    errors.sort_by_key(ToString::to_string);
+    errors.dedup();
+    json!({"data": answer["data"], "errors": errors})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hive_gateway_answers_over_our_subgraphs_as_the_bank_does() {
+    let Some(program) = std::env::var_os(PROGRAM) else {
+        eprintln!("left out: {PROGRAM} is not set; schema/hive-gateway/run.sh sets it");
+        return;
+    };
+    let world = World::create().await;
+    let (_bank, parts) = tokio::join!(world.spawn_bank(&[]), Parts::start(&world));
+    let hive = Hive::start(&program, &world, &parts);
+    let mut everybody = Everybody::at(&world, hive.address).await;
+    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
+    let mut generator = Generator::new(engine.planner().api_schema(), 0, &everybody.ids);
+    let mut different = Vec::new();
+    let mut asked = 0;
+    for root in generator.roots(OperationKind::Query) {
+        for asking in &mut everybody.asking {
+            let operation = generator.query(&root);
+            asked += 1;
+            if let Some((bank, hive)) = differs(asking, &operation, comparable).await {
+                different.push(format!("{operation:?} as {}:\nthe bank {bank}\nHive {hive}", asking.name));
+            }
+        }
+    }
+    assert!(asked > 100, "{asked}");
+    assert!(different.is_empty(), "{} of {asked} differ:\n{}", different.len(), different.join("\n\n"));
+}
