@@ -37,7 +37,7 @@ mod transport;
 mod variables;
 
 pub use api_schema::{ApiSchema, OperationKind};
-pub use catalog::FieldFacts;
+pub use catalog::{Catalog, FieldFacts};
 pub use cost::{Charge, Cost, Throttle};
 pub use documents::Prepared;
 pub use engine::{Engine, EngineBuilder, EngineError};
