@@ -38,7 +38,7 @@ gen: ## make everything that is generated and committed again
 lint: ## formatting, clippy with warnings denied, scripts
 	cargo fmt --all --check
 	SQLX_OFFLINE=true cargo clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -x scripts/*.sh scripts/tests/*.sh .ci/run
+	shellcheck -x scripts/*.sh scripts/tests/*.sh docs/*.sh clients/*/*.sh tests/*/*.sh .ci/run
 
 fmt: ## format the sources
 	cargo fmt --all

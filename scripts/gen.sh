@@ -9,6 +9,8 @@
 #   docs/events.md             the map of events
 #   docs/errors.md             every error code
 #   docs/graphql-api.md        the reference of the API
+#   clients/typescript/src/generated
+#                              the client's operations with their types (needs Node; its own test compares them)
 #
 # Usage: scripts/gen.sh [--check]
 #
@@ -80,6 +82,14 @@ write_contracts() {
   fi
 }
 
+write_client() {
+  if has npm; then
+    (cd clients/typescript && npm ci --silent --no-audit --no-fund && npm run --silent generate)
+  else
+    warn 'Node is not installed: the TypeScript client was not generated again'
+  fi
+}
+
 # save FOLDER: copies of what is generated; restore FOLDER: the way back.
 save() {
   local path
@@ -121,6 +131,7 @@ else trap 'rm -rf "$before"; "$ROOT/scripts/stack.sh" clean' EXIT; fi
 
 record_queries
 write_contracts
+[ "${1:-}" = --check ] || write_client
 if changes "$before"; then
   say 'everything that is generated is fresh'
 elif [ "${1:-}" = --check ]; then

@@ -4,7 +4,7 @@
 # Usage: scripts/install.sh [PROGRAM...]
 #
 # Always wanted: PostgreSQL 15 or newer, RabbitMQ, a C compiler, make, curl and the CA certificates.
-# PROGRAM adds one of the tools that some checks use: shellcheck, promtool.
+# PROGRAM adds one of the tools that some checks use: shellcheck, promtool, npm (with Node), chromium.
 #
 # Says what it installs and asks for nothing. Needs root, or sudo, only when something is missing. No service is
 # started and none is left to start at the next boot: the bank runs private instances (see scripts/stack.sh).
@@ -34,7 +34,9 @@ missing_packages() {
     case $program in
       shellcheck) has shellcheck || echo shellcheck ;;
       promtool) has promtool || echo prometheus ;;
-      *) die "nothing is known about installing '$program'" 'known: shellcheck, promtool' ;;
+      npm) has npm || echo nodejs npm ;;
+      chromium) has chromium || echo chromium ;;
+      *) die "nothing is known about installing '$program'" 'known: shellcheck, promtool, npm, chromium' ;;
     esac
   done
 }

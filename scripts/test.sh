@@ -3,8 +3,8 @@
 #
 # Usage: scripts/test.sh [OPTION...]      options of `cargo nextest run`, for example -p vostro-account
 #
-# Runs the Rust tests (with cargo-nextest if it is there), the documentation's examples, and the tests of scripts,
-# alert rules and compose file; what cannot be run because a tool is missing is named. With options, only the Rust
+# Runs the Rust tests (with cargo-nextest if it is there), the documentation's examples, and the tests of schemas,
+# clients and pages (with Node and Chromium), scripts, alert rules and compose file; what cannot be run because a tool is missing is named. With options, only the Rust
 # tests they select. The servers live in .local/test with ports from PORT_BASE+2000 and are stopped at the end.
 
 # shellcheck source=scripts/lib.sh
@@ -64,6 +64,37 @@ check_with() {
   fi
 }
 
+# check_with_node NAME COMMAND...: the same where Node is there, and new enough for what the folders' package.json name.
+NODE_MINIMUM=20
+check_with_node() {
+  local major
+  major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
+  if has npm && [ "${major:-0}" -ge $NODE_MINIMUM ]; then
+    check "$@"
+  else
+    LEFT_OUT+=("$1: Node $NODE_MINIMUM or newer is not installed")
+  fi
+}
+
+# npm_tests FOLDER: those of a folder that stands alone.
+npm_tests() { (cd "$1" && npm ci --silent --no-audit --no-fund && npm test --silent); }
+
+with_bank() { PROFILE=$PROFILE scripts/with-bank.sh "$@"; }
+
+# What people meet: the schemas, the client, the page.
+people_tests() {
+  say '== GraphQL for people'
+  check_with_node 'GraphQL over HTTP: the audit has no error and no warning' schema/http-audit/run.sh
+  check_with_node 'Hive Gateway answers over the subgraphs as the bank does' schema/hive-gateway/run.sh
+  check_with_node 'both composers take the subgraphs and refuse broken ones' npm_tests schema/compose
+  check_with_node 'the TypeScript client works with a bank' with_bank clients/typescript/test.sh
+  if has chromium; then
+    check_with_node 'GraphiQL works in a browser' with_bank tests/browser/run.sh
+  else
+    LEFT_OUT+=("GraphiQL works in a browser: chromium is not installed")
+  fi
+}
+
 compose_accepts() {
   local secrets status=0
   secrets=$(mktemp)
@@ -76,10 +107,8 @@ compose_accepts() {
 other_tests() {
   local file
   say '== scripts, alert rules, compose file'
-  check_with shellcheck 'scripts are clean' shellcheck -x scripts/*.sh scripts/tests/*.sh .ci/run
+  check_with shellcheck 'scripts are clean' shellcheck -x scripts/*.sh scripts/tests/*.sh docs/*.sh clients/*/*.sh tests/*/*.sh .ci/run
   for file in scripts/tests/*_test.sh; do check "$file" "$file"; done
-  check_with npm 'GraphQL over HTTP: the audit has no error and no warning' schema/http-audit/run.sh
-  check_with npm 'Hive Gateway answers over the subgraphs as the bank does' schema/hive-gateway/run.sh
   check_with promtool 'Prometheus accepts its configuration' promtool check config --syntax-only monitoring/prometheus.yml
   check_with promtool 'alert rules fire when they should' promtool test rules monitoring/rules_test.yml
   if has docker && docker compose version >/dev/null 2>&1; then
@@ -105,6 +134,7 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
   rust_tests cargo test --locked --workspace --profile "$PROFILE" --no-fail-fast "$@"
 fi
+[ $# -gt 0 ] || people_tests
 [ $# -gt 0 ] || other_tests
 
 [ ${#LEFT_OUT[@]} = 0 ] || printf 'left out: %s\n' "${LEFT_OUT[@]}" >&2

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! From it follow what the module enforces ([`crate::stitch::boundary`]), the federation directives of the module's
-//! SDL (`@authenticated`, `@requiresScopes`, `@cost`, `@listSize`), with them the supergraph, the price of an operation
-//! ([`crate::stitch`]), and the reference in `docs/graphql-api.md`. Every field of a root type has one, and is nullable
+//! SDL (`@authenticated`, `@requiresScopes`, `@cost`, `@listSize`, `@tag`), with them the supergraph, the price of an
+//! operation ([`crate::stitch`]), the API's schema for each audience ([`crate::contract`]), and the reference in
+//! `docs/graphql-api.md`. Every field of a root type has one, and is nullable
 //! unless anybody may ask for it: a forbidden field is `null`, and its siblings stay.
 //!
 //! Somebody else's *object* is absent (`null`, or a user error `…_NOT_FOUND`), never forbidden: a refusal would confirm
@@ -17,6 +18,7 @@ use async_graphql::registry::{__DirectiveLocation, MetaDirective, MetaDirectiveI
 use async_graphql::{TypeDirective, Value};
 use vostro_kernel::{Actor, Role};
 
+use crate::contract::Contract;
 use crate::faults::{forbidden, unauthenticated};
 
 /// Who may ask for a field.
@@ -47,13 +49,15 @@ pub struct Rule {
     /// Whether the module's facade refuses whoever lacks a role, so that the attempt reaches the audit log. The door
     /// then only asks for somebody who is logged in.
     pub recorded: bool,
+    /// Whether it is about the machinery, and so in no schema but the one of those who run the bank.
+    pub internal: bool,
     /// Points for the field itself, without what is selected below it.
     pub cost: u32,
     pub size: Size,
 }
 
 const fn rule(audience: Audience) -> Rule {
-    Rule { audience, recorded: false, cost: 1, size: Size::One }
+    Rule { audience, recorded: false, internal: false, cost: 1, size: Size::One }
 }
 
 /// Anybody, also without a token: registering, logging in.
@@ -92,6 +96,20 @@ impl Rule {
         self
     }
 
+    pub const fn internal(mut self) -> Self {
+        self.internal = true;
+        self
+    }
+
+    /// The smallest of the API's contracts that has the field.
+    pub const fn contract(&self) -> Contract {
+        match &self.audience {
+            _ if self.internal => Contract::Internal,
+            Audience::Anyone | Audience::SignedIn => Contract::Customer,
+            Audience::Roles(_) => Contract::Staff,
+        }
+    }
+
     /// Whether the module lets this actor in at all; the facade decides about the rest.
     ///
     /// # Errors
@@ -117,12 +135,14 @@ impl Rule {
             Size::Page => "page".to_owned(),
             Size::About(items) => items.to_string(),
         };
-        format!("{audience} {} {size} {}", self.cost, if self.recorded { "recorded" } else { "-" })
+        let recorded = if self.recorded { "recorded" } else { "-" };
+        let internal = if self.internal { "internal" } else { "-" };
+        format!("{audience} {} {size} {recorded} {internal}", self.cost)
     }
 
     fn decode(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split(' ').collect();
-        let [audience, cost, size, recorded] = parts[..] else { return None };
+        let [audience, cost, size, recorded, internal] = parts[..] else { return None };
         let audience = match audience {
             "anyone" => Audience::Anyone,
             "signed-in" => Audience::SignedIn,
@@ -133,7 +153,8 @@ impl Rule {
             "page" => Size::Page,
             items => Size::About(items.parse().ok()?),
         };
-        Some(Self { audience, recorded: recorded == "recorded", cost: cost.parse().ok()?, size })
+        let (recorded, internal) = (recorded == "recorded", internal == "internal");
+        Some(Self { audience, recorded, internal, cost: cost.parse().ok()?, size })
     }
 
     /// The declaration in the words of federation.
@@ -157,6 +178,7 @@ impl Rule {
                 text.push_str(&format!(" @listSize(assumedSize: {items}, requireOneSlicingArgument: false)"));
             }
         }
+        text.push_str(&format!(" @tag(name: \"{}\")", self.contract().as_str()));
         text
     }
 }
@@ -232,10 +254,11 @@ mod tests {
     #[test]
     fn a_rule_is_read_back_as_it_was_declared() {
         let staff = [Role::ComplianceOfficer, Role::Operator];
-        for rule in [anyone().cost(0), signed_in().page(), only(&staff).recorded().cost(20).about(100)] {
+        let recorded = only(&staff).recorded().cost(20).about(100);
+        for rule in [anyone().cost(0), signed_in().page(), recorded, only(&staff).internal()] {
             assert_eq!(Rule::decode(&rule.encode()), Some(rule));
         }
-        assert_eq!(Rule::decode("nobody 1 one -"), None);
+        assert_eq!(Rule::decode("nobody 1 one - -"), None);
     }
 
     #[test]
@@ -243,7 +266,14 @@ mod tests {
         let sdl = format!("  a: Int{OPEN}{}{CLOSE}\n  b: Int\n", only(&[Role::Operator]).cost(5).encode());
         assert_eq!(
             Access::to_federation(&sdl),
-            "  a: Int @authenticated @requiresScopes(scopes: [[\"OPERATOR\"]]) @cost(weight: 5)\n  b: Int\n"
+            "  a: Int @authenticated @requiresScopes(scopes: [[\"OPERATOR\"]]) @cost(weight: 5) @tag(name: \"staff\")\n  b: Int\n"
         );
+    }
+
+    #[test]
+    fn who_may_ask_decides_in_whose_schema_a_field_is() {
+        let staff = only(&[Role::Operator]);
+        let contracts = [anyone(), signed_in(), staff.clone(), staff.internal()].map(|rule| rule.contract());
+        assert_eq!(contracts, [Contract::Customer, Contract::Customer, Contract::Staff, Contract::Internal]);
     }
 }

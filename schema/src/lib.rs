@@ -4,7 +4,7 @@
 //!   sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
 //! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
-//! - [`reference`], [`errors_page`]: what people read about it, made from the code.
+//! - [`contract`], [`reference`], [`errors_page`]: what people read about it, made from the code.
 //!
 //! # How a module writes its sub-schema
 //!
@@ -197,6 +197,7 @@ pub mod account;
 pub mod auth;
 pub mod compliance;
 pub mod connection;
+pub mod contract;
 pub mod door;
 pub mod errors_page;
 pub mod faults;

@@ -6,7 +6,7 @@ use graphql_tools::static_graphql::schema::{Field, TypeDefinition};
 use serde::Serialize;
 
 use crate::access::Size;
-use crate::stitch::{ApiSchema, OperationKind};
+use crate::stitch::{ApiSchema, FieldFacts, OperationKind};
 
 /// One root field with what it takes to ask for it.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +24,29 @@ pub struct RootField {
     pub cost: u32,
     /// How the cost grows with the answer.
     pub size: String,
+    /// The smallest of the API's schemas that has it: `customer`, `staff` or `internal`.
+    pub audience: &'static str,
+    pub deprecated: Option<String>,
+}
+
+/// An object type and who answers for its fields.
+#[derive(Debug, Clone, Serialize)]
+pub struct TypeOfModules {
+    pub name: String,
+    pub description: String,
+    pub fields: Vec<FieldOfType>,
+}
+
+/// One field of an object.
+#[derive(Debug, Clone, Serialize)]
+pub struct FieldOfType {
+    /// The modules that answer it, in the order of their names.
+    pub modules: Vec<String>,
+    /// As written in the schema, with arguments and type.
+    pub signature: String,
+    pub description: String,
+    /// Who may ask for it where not everybody may who sees the object.
+    pub access: Option<String>,
     pub deprecated: Option<String>,
 }
 
@@ -47,11 +70,6 @@ pub fn root_fields(schema: &ApiSchema) -> Vec<RootField> {
 impl RootField {
     fn of(schema: &ApiSchema, kind: OperationKind, root: &str, field: &Field) -> Self {
         let facts = schema.facts(root, &field.name);
-        let access = match (facts.authenticated, facts.scopes) {
-            (false, _) => "anybody".to_owned(),
-            (true, []) => "logged in".to_owned(),
-            (true, roles) => roles.join(" or "),
-        };
         let size = match facts.size {
             Size::One => String::new(),
             Size::Page => "per node of the page".to_owned(),
@@ -63,9 +81,54 @@ impl RootField {
             name: field.name.clone(),
             signature: signature(field),
             description: line(field.description.as_deref()),
-            access,
+            access: access(&facts),
             cost: facts.cost.unwrap_or(0),
             size,
+            audience: facts.contract.as_str(),
+            deprecated: deprecation(field),
+        }
+    }
+}
+
+fn access(facts: &FieldFacts<'_>) -> String {
+    match (facts.authenticated, facts.scopes) {
+        (false, _) => "anybody".to_owned(),
+        (true, []) => "logged in".to_owned(),
+        (true, roles) => roles.join(" or "),
+    }
+}
+
+/// The objects of the API with who answers for their fields, without the roots and without what stands around lists.
+pub fn types(schema: &ApiSchema) -> Vec<TypeOfModules> {
+    let roots: Vec<_> = KINDS.into_iter().filter_map(|kind| schema.root(kind)).collect();
+    let objects = schema.all().filter_map(|definition| match definition {
+        TypeDefinition::Object(object) => Some(object),
+        _ => None,
+    });
+    let shown = objects.filter(|object| {
+        let around = ["Connection", "Edge", "Payload", "UserError"];
+        let name = object.name.as_str();
+        !name.starts_with("__") && !roots.contains(&name) && !around.iter().any(|end| name.ends_with(end))
+    });
+    let mut types: Vec<_> = shown
+        .map(|object| TypeOfModules {
+            name: object.name.clone(),
+            description: line(object.description.as_deref()),
+            fields: object.fields.iter().map(|field| FieldOfType::of(schema, &object.name, field)).collect(),
+        })
+        .collect();
+    types.sort_by(|one, other| one.name.cmp(&other.name));
+    types
+}
+
+impl FieldOfType {
+    fn of(schema: &ApiSchema, of: &str, field: &Field) -> Self {
+        let facts = schema.facts(of, &field.name);
+        Self {
+            modules: facts.owners.to_vec(),
+            signature: signature(field),
+            description: line(field.description.as_deref()),
+            access: facts.authenticated.then(|| access(&facts)),
             deprecated: deprecation(field),
         }
     }

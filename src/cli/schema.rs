@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use vostro_rabbitmq::Topology;
 
+use vostro_schema::contract::{self, Contract};
 use vostro_schema::stitch::{Engine, sdl};
 use vostro_schema::{errors_page, reference};
 
@@ -55,6 +56,10 @@ fn generate(root: &Path) -> anyhow::Result<()> {
     write(&root.join("docs/events.md"), &event_page())?;
     let supergraph = std::fs::read_to_string(supergraph(root))?;
     let engine = Engine::over(&supergraph)?.build()?;
+    for contract in Contract::ALL {
+        let file = root.join("schema/sdl").join(sdl::API).join(format!("{}.graphql", contract.as_str()));
+        write(&file, &contract::sdl(engine.planner().api_schema(), contract))?;
+    }
     write(&root.join("docs/errors.md"), &errors_page::page(&supergraph))?;
     write(&root.join("docs/graphql-api.md"), &reference::page(engine.planner().api_schema()))?;
     Ok(())

@@ -1,6 +1,9 @@
 mod banking;
 mod benchmarks;
 mod demo;
+#[path = "../../examples/guide.rs"]
+mod example;
+mod guide;
 mod operating;
 mod operations;
 mod payee;

@@ -54,7 +54,7 @@ pub enum Direction {
     Credit,
 }
 
-/// Somebody with an account.
+/// A person the bank knows: a customer, or somebody of its staff.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(unresolvable = "id")]
 pub struct User {

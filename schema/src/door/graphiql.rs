@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Door;
+use crate::reference;
 
 const PAGE: &str = include_str!("../../graphiql/index.html");
 
@@ -67,10 +68,11 @@ pub const EXAMPLES: &str = include_str!("../../graphiql/examples.json");
 
 /// `GET /graphiql/modules.json`: which module answers which field, who may ask for it, what it costs; and the examples.
 pub async fn modules(State(door): State<Arc<Door>>) -> Response {
-    let fields = crate::reference::root_fields(door.engine.planner().api_schema());
+    let schema = door.engine.planner().api_schema();
+    let (fields, types) = (reference::root_fields(schema), reference::types(schema));
     let examples: serde_json::Value = serde_json::from_str(EXAMPLES).unwrap_or_default();
-    let mut response =
-        Response::new(Body::from(serde_json::json!({"fields": fields, "examples": examples}).to_string()));
+    let content = serde_json::json!({"fields": fields, "types": types, "examples": examples});
+    let mut response = Response::new(Body::from(content.to_string()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

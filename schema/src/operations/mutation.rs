@@ -117,7 +117,7 @@ pub struct Mutation;
 #[Object(name = "Mutation")]
 impl Mutation {
     /// Tries the keys of the selected messages again now, each from its first message in its order. Twice is as good as once.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parked_redrive(
         &self,
         ctx: &Context<'_>,
@@ -128,14 +128,14 @@ impl Mutation {
     }
 
     /// Passes over the first message of a key for good; the next one is tried at once.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parked_skip(&self, ctx: &Context<'_>, input: ParkedSkipInput) -> Result<Option<ParkingOrderPayload>> {
         let selection = ParkedMessageFilter { ids: Some(input.message_ids), ..ParkedMessageFilter::default() };
         order(ctx, parking::ParkingAction::Skip, selection, &input.reason).await.map(Some)
     }
 
     /// Gives the selected messages up for good, wherever in their keys they are.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parked_discard(
         &self,
         ctx: &Context<'_>,
@@ -145,7 +145,7 @@ impl Mutation {
     }
 
     /// Agrees to what somebody else asked for; it is done with that.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parking_request_approve(
         &self,
         ctx: &Context<'_>,
@@ -155,7 +155,7 @@ impl Mutation {
     }
 
     /// Refuses what somebody else asked for; nothing is done.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parking_request_decline(
         &self,
         ctx: &Context<'_>,
@@ -165,7 +165,7 @@ impl Mutation {
     }
 
     /// Stops a module's consumers in every running instance within a second. To drain it, wait until `isDrained`.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(10)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(10)))]
     async fn consumption_pause(
         &self,
         ctx: &Context<'_>,
@@ -178,7 +178,7 @@ impl Mutation {
     }
 
     /// Lets a module's consumers go on.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(10)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(10)))]
     async fn consumption_resume(
         &self,
         ctx: &Context<'_>,

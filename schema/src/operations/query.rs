@@ -16,7 +16,7 @@ pub struct Query;
 #[Object(name = "Query")]
 impl Query {
     /// Messages that wait in their subscriber's database, dead letters included: module by module, in the order of parking.
-    #[graphql(directive = Access::apply(only(OPERATORS).page()))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().page()))]
     async fn parked_messages(
         &self,
         ctx: &Context<'_>,
@@ -32,14 +32,14 @@ impl Query {
     }
 
     /// One parked message with its contents, by its own id or that of its event; `null` when it is not parked.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(5)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(5)))]
     async fn parked_message(&self, ctx: &Context<'_>, id: ID) -> Result<Option<ParkedMessageContent>> {
         let found = desks(ctx)?.parking.show(uuid(&id)?).await.map_err(fault)?;
         Ok(found.map(ParkedMessageContent))
     }
 
     /// What operators asked for that takes two, newest first; only what is still open unless asked otherwise.
-    #[graphql(directive = Access::apply(only(OPERATORS).page()))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().page()))]
     async fn parking_requests(
         &self,
         ctx: &Context<'_>,
@@ -53,7 +53,7 @@ impl Query {
     }
 
     /// What each module has still to publish.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(5).about(5)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(5).about(5)))]
     async fn outboxes(&self, ctx: &Context<'_>) -> Result<Option<Vec<OutboxStatus>>> {
         let desks = desks(ctx)?;
         let now = desks.clock.now();
@@ -71,7 +71,7 @@ impl Query {
     }
 
     /// Whether each module's consumers run, and what its queues hold.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(5).about(5)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(5).about(5)))]
     async fn consumptions(&self, ctx: &Context<'_>) -> Result<Option<Vec<ModuleConsumption>>> {
         let (look, mut all) = (QueueLook::default(), Vec::new());
         for desk in &desks(ctx)?.consumption {
@@ -81,7 +81,7 @@ impl Query {
     }
 
     /// How the broker differs from what the modules' manifests say; empty when it does not.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20).about(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20).about(20)))]
     async fn topology_differences(&self, ctx: &Context<'_>) -> Result<Option<Vec<TopologyDifference>>> {
         let found = desks(ctx)?.broker.topology_differences().await.map_err(broker_away)?;
         Ok(Some(found.into_iter().map(Into::into).collect()))

@@ -121,7 +121,7 @@ pub(super) fn plain(id: Uuid) -> ID {
     ID(id.as_hyphenated().to_string())
 }
 
-/// A person of the bank.
+/// A person the bank knows: a customer, or somebody of its staff.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(unresolvable = "id")]
 pub struct User {

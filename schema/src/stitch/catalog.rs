@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use graphql_tools::static_graphql::schema::{Definition, Directive, Document, Field, TypeDefinition, Value};
 
 use crate::access::Size;
+use crate::contract::Contract;
 
 /// About one field.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,8 @@ pub struct FieldFacts<'a> {
     /// Points for the field itself, where they are declared.
     pub cost: Option<u32>,
     pub size: Size,
+    /// The smallest contract that has the field. A field without a tag goes wherever its type goes.
+    pub contract: Contract,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,7 @@ struct Stored {
     scopes: Vec<String>,
     cost: Option<u32>,
     size: Size,
+    contract: Contract,
 }
 
 /// All fields of all object and interface types.
@@ -55,10 +59,22 @@ impl Catalog {
     /// The facts of a field; of one that is not in the supergraph nothing is known.
     pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
         match self.0.get(type_name).and_then(|fields| fields.get(field)) {
-            Some(Stored { owners, authenticated, scopes, cost, size }) => {
-                FieldFacts { owners, authenticated: *authenticated, scopes, cost: *cost, size: *size }
-            }
-            None => FieldFacts { owners: &[], authenticated: false, scopes: &[], cost: None, size: Size::One },
+            Some(Stored { owners, authenticated, scopes, cost, size, contract }) => FieldFacts {
+                owners,
+                authenticated: *authenticated,
+                scopes,
+                cost: *cost,
+                size: *size,
+                contract: *contract,
+            },
+            None => FieldFacts {
+                owners: &[],
+                authenticated: false,
+                scopes: &[],
+                cost: None,
+                size: Size::One,
+                contract: Contract::Customer,
+            },
         }
     }
 }
@@ -75,6 +91,7 @@ impl Stored {
             scopes: scopes(&field.directives),
             cost: named(&field.directives, "cost").find_map(|cost| number(cost, "weight")),
             size: size(&field.directives),
+            contract: contract(&field.directives),
         }
     }
 }
@@ -107,6 +124,14 @@ fn scopes(directives: &[Directive]) -> Vec<String> {
         }
     }
     scopes
+}
+
+fn contract(directives: &[Directive]) -> Contract {
+    let tags = named(directives, "tag").filter_map(|tag| match argument(tag, "name") {
+        Some(Value::String(name)) => Contract::named(name),
+        _ => None,
+    });
+    tags.max().unwrap_or(Contract::Customer)
 }
 
 fn size(directives: &[Directive]) -> Size {
@@ -163,6 +188,7 @@ mod tests {
         );
         let deposit = catalog.facts("Mutation", "depositRecord");
         assert_eq!((deposit.scopes, deposit.cost), (&["OPERATOR".to_owned()][..], Some(10)));
+        assert_eq!((accounts.contract, deposit.contract), (Contract::Customer, Contract::Staff));
         assert!(!catalog.facts("Mutation", "login").authenticated);
         assert_eq!(catalog.facts("Account", "number").owners, ["account"]);
         assert_eq!(catalog.facts("Query", "internalAccounts").size, Size::About(30));

@@ -38,7 +38,7 @@ mod variables;
 
 pub(crate) use admission::overloaded;
 pub use api_schema::{ApiSchema, OperationKind};
-pub use catalog::FieldFacts;
+pub use catalog::{Catalog, FieldFacts};
 pub use cost::{Charge, Cost, Throttle};
 pub use documents::Prepared;
 pub(crate) use documents::keeps_within;

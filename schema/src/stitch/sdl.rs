@@ -9,6 +9,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+/// The folder beside the subgraphs with what each audience sees, `<contract>.graphql`.
+pub const API: &str = "api";
+
 /// The file name of the composed schema.
 pub const SUPERGRAPH: &str = "supergraph.graphql";
 
@@ -62,8 +65,22 @@ pub fn check_fresh(supergraph: &str, subgraphs: &[(&str, String)]) -> Result<(),
 /// With the name of the file that differs and the way out.
 #[track_caller]
 pub fn assert_committed(folder: &Path, subgraphs: &[(&str, String)]) {
+    assert_files(folder, subgraphs);
+    let supergraph = std::fs::read_to_string(folder.join(SUPERGRAPH)).unwrap_or_default();
+    if let Err(stale) = check_fresh(&supergraph, subgraphs) {
+        panic!("{}: {stale}", folder.display());
+    }
+}
+
+/// For tests: every `<name>.graphql` in `folder` is what the code writes, and there is no other but a supergraph. With
+/// `UPDATE_GOLDEN=1` they are written first.
+///
+/// # Panics
+/// With the name of the file that differs and the way out.
+#[track_caller]
+pub fn assert_files(folder: &Path, schemas: &[(&str, String)]) {
     let update = std::env::var_os(UPDATE).is_some();
-    for (name, sdl) in subgraphs {
+    for (name, sdl) in schemas {
         let file = folder.join(format!("{name}.graphql"));
         if update && let Err(error) = std::fs::write(&file, sdl) {
             panic!("{}: {error}", file.display());
@@ -73,11 +90,7 @@ pub fn assert_committed(folder: &Path, subgraphs: &[(&str, String)]) {
     }
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();
-        let known = subgraphs.iter().any(|(name, _)| file == format!("{name}.graphql"));
-        assert!(known || file == SUPERGRAPH || !file.ends_with(".graphql"), "{file} belongs to no module");
-    }
-    let supergraph = std::fs::read_to_string(folder.join(SUPERGRAPH)).unwrap_or_default();
-    if let Err(stale) = check_fresh(&supergraph, subgraphs) {
-        panic!("{}: {stale}", folder.display());
+        let known = schemas.iter().any(|(name, _)| file == format!("{name}.graphql"));
+        assert!(known || file == SUPERGRAPH || !file.ends_with(".graphql"), "{file} is written by nobody");
     }
 }

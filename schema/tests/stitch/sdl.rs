@@ -1,9 +1,12 @@
 //! What is generated is committed, and stale text is found without Node.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use graphql_tools::static_graphql::schema::{Definition, Document, TypeDefinition};
+use vostro_schema::contract::{self, Contract};
 use vostro_schema::stitch::{Engine, Limits, OperationKind, satisfiability, sdl, subgraph};
 
 use crate::fixture::{Calls, accounts, payments, people};
@@ -59,6 +62,43 @@ fn the_page_of_errors_lists_every_code() {
 fn the_reference_is_what_the_supergraph_says() {
     let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
     assert_page("graphql-api.md", &vostro_schema::reference::page(engine.planner().api_schema()));
+}
+
+#[test]
+fn the_api_of_each_audience_is_committed() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sdl").join(sdl::API);
+    let schema = engine.planner().api_schema();
+    sdl::assert_files(&folder, &Contract::ALL.map(|contract| (contract.as_str(), contract::sdl(schema, contract))));
+}
+
+#[test]
+fn customers_are_told_of_nothing_that_takes_a_role_and_staff_of_no_machinery() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let schema = engine.planner().api_schema();
+    let [customer, staff, internal] = Contract::ALL.map(|contract| fields(&contract::document(schema, contract)));
+    assert!(customer.is_subset(&staff) && staff.is_subset(&internal));
+    let scopes = |(of, field): &(String, String)| schema.facts(of, field).scopes;
+    assert!(customer.iter().all(|field| scopes(field).is_empty()));
+    assert!(staff.difference(&customer).any(|field| !scopes(field).is_empty()));
+    assert!(staff.iter().all(|(of, field)| schema.facts(of, field).owners != ["operations"]));
+    let whole = fields(schema.document());
+    let lost: Vec<_> = whole.difference(&internal).collect();
+    assert!(lost.is_empty(), "the whole API lacks {lost:?}");
+}
+
+/// Type and name of every field clients can select, without those of introspection.
+fn fields(document: &Document) -> BTreeSet<(String, String)> {
+    let types = document.definitions.iter().filter_map(|definition| match definition {
+        Definition::TypeDefinition(TypeDefinition::Object(object)) => Some((&object.name, &object.fields)),
+        Definition::TypeDefinition(TypeDefinition::Interface(interface)) => Some((&interface.name, &interface.fields)),
+        _ => None,
+    });
+    types
+        .filter(|(name, _)| !name.starts_with("__"))
+        .flat_map(|(name, fields)| fields.iter().map(move |field| (name.clone(), field.name.clone())))
+        .filter(|(_, field)| !field.starts_with("__"))
+        .collect()
 }
 
 #[test]

@@ -1,0 +1,3 @@
+import { play } from "./guide.js";
+
+await play(`ts-${Date.now()}`);

@@ -1,0 +1,218 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import {
+  AccountsDocument, BalanceChangedDocument, Client, ConnectionError, Document, FaultError, LogOutDocument, MeDocument,
+  NotificationReceivedDocument, PayDocument, RefusedError, TransactionDocument, TransactionUpdatedDocument, accepted,
+  type Tokens, type VariablesOf,
+} from "@vostro/client";
+import { AuditTrailDocument, TrialBalanceDocument, VerifyAuditDocument } from "@vostro/client/staff";
+import { type Person, customer, deposit, euros, officer, operator, url } from "./bank.js";
+import { Proxy } from "./proxy.js";
+
+let ana: Person;
+let ben: Person;
+
+before(async () => {
+  [ana, ben] = await Promise.all([customer("ana"), customer("ben")]);
+  await deposit(ana.account, "1000.00");
+});
+
+type PayInput = VariablesOf<typeof PayDocument>["input"];
+
+function payment(amount: string, more: Partial<PayInput> = {}): { input: PayInput } {
+  const [sourceAccountId, destinationAccountId] = [ana.account, ben.account];
+  return { input: { idempotencyKey: randomUUID(), sourceAccountId, destinationAccountId, amount: euros(amount), ...more } };
+}
+
+async function balance(person: Person): Promise<string | undefined> {
+  const { accounts } = await person.client.request(AccountsDocument, { first: 1 });
+  return accounts?.nodes[0]?.balance.posted.amount;
+}
+
+describe("commands and queries", () => {
+  test("a payment moves money", async () => {
+    const { transferCreate } = await ana.client.request(PayDocument, payment("10.00", { waitFor: "COMPLETED" }));
+    const { transaction } = accepted(transferCreate);
+    assert.equal(transaction?.status, "COMPLETED");
+    const found = await ben.client.request(TransactionDocument, { id: transaction.id });
+    assert.deepEqual(found.transaction?.amount, euros("10.00"));
+  });
+
+  test("a refusal is data until it is asked for", async () => {
+    const { transferCreate } = await ana.client.request(PayDocument, payment("1.00", { destinationAccountId: ana.account }));
+    assert.equal(transferCreate?.userErrors[0]?.code, "TXN_SELF_TRANSFER");
+    assert.throws(() => accepted(transferCreate), (error) => error instanceof RefusedError && error.code === "TXN_SELF_TRANSFER");
+  });
+
+  test("a fault says its code, whether it passes, and how the bank's logs name it", async () => {
+    const error = await ana.client.request(TrialBalanceDocument).catch((error: unknown) => error);
+    assert(error instanceof FaultError, String(error));
+    assert.equal(error.code, "FORBIDDEN");
+    assert.equal(error.retryable, false);
+    assert.match(error.traceId ?? "", /^[0-9a-f-]{32,36}$/);
+  });
+
+  test("a document of one's own is typed by whoever writes it", async () => {
+    const names = new Document<{ me: { displayName: string } | null }, Record<string, never>>("query", "Name", "query Name { me { displayName } }");
+    const { me } = await ana.client.request(names);
+    assert.equal(me?.displayName, "ana");
+  });
+
+  test("staff see the books and what is on record", async () => {
+    const { trialBalance } = await (await operator()).request(TrialBalanceDocument);
+    assert(trialBalance?.every(({ balanced }) => balanced));
+    const { auditVerification } = await (await officer()).request(VerifyAuditDocument);
+    assert.equal(auditVerification?.ok, true);
+    const { auditTrail } = await (await officer()).request(AuditTrailDocument, { aggregateId: ana.account });
+    assert(auditTrail?.every(({ position }) => position > 0));
+  });
+
+  test("what the caller gives up is given up", async () => {
+    const reason = new Error("enough");
+    const asked = ana.client.request(MeDocument, {}, { signal: AbortSignal.abort(reason) });
+    await assert.rejects(asked, reason);
+  });
+});
+
+describe("the session", () => {
+  test("an expired token is exchanged once, however many requests need it", async () => {
+    const kept: (Tokens | undefined)[] = [];
+    const carol = await customer("carol");
+    const stale = { ...carol.tokens, expiresAt: new Date(0).toISOString() };
+    const client = new Client({ url, tokens: stale, onTokens: (tokens) => kept.push(tokens) });
+    const answers = await Promise.all(Array.from({ length: 5 }, () => client.request(MeDocument)));
+    assert(answers.every(({ me }) => me?.displayName === "carol"));
+    assert.equal(kept.length, 1);
+    assert.notEqual(client.tokens?.refreshToken, stale.refreshToken);
+  });
+
+  test("a token that the bank does not take is exchanged, and the request repeated", async () => {
+    const dan = await customer("dan");
+    const client = new Client({ url, tokens: { ...dan.tokens, accessToken: `${dan.tokens.accessToken.slice(0, -8)}AAAAAAAA` } });
+    const { accounts } = await client.request(AccountsDocument, { first: 1 });
+    assert.equal(accounts?.nodes[0]?.id, dan.account);
+  });
+
+  test("a session that has ended is over", async () => {
+    const kept: (Tokens | undefined)[] = [];
+    const eve = await customer("eve");
+    await eve.client.logOut();
+    assert.equal(eve.client.tokens, undefined);
+    const client = new Client({ url, tokens: { ...eve.tokens, expiresAt: new Date(0).toISOString() }, onTokens: (tokens) => kept.push(tokens) });
+    await assert.rejects(client.request(AccountsDocument), RefusedError);
+    assert.deepEqual(kept, [undefined]);
+    assert.equal((await client.request(MeDocument)).me, null);
+  });
+
+  test("a wrong password is refused", async () => {
+    const login = new Client({ url }).logIn({ email: ana.email, password: "not the one I chose" });
+    await assert.rejects(login, (error) => error instanceof RefusedError && error.code === "AUTH_INVALID_CREDENTIALS");
+  });
+});
+
+describe("behind a bad connection", () => {
+  let proxy: Proxy;
+  let client: Client;
+
+  before(async () => {
+    proxy = await Proxy.before(url);
+    client = new Client({ url: proxy.url, tokens: ana.client.tokens! });
+  });
+  after(() => proxy.close());
+
+  test("a payment whose answer is lost is made once", async () => {
+    const before = await balance(ben);
+    proxy.loseAnswer();
+    const { transferCreate } = await client.request(PayDocument, payment("7.00", { waitFor: "COMPLETED" }));
+    assert.equal(accepted(transferCreate).replayed, true);
+    assert.equal(Number(await balance(ben)) - Number(before), 7);
+  });
+
+  test("a command without a key is sent once", async () => {
+    const frank = await customer("frank");
+    const session = new Client({ url: proxy.url, tokens: frank.tokens });
+    const sent = proxy.requests.length;
+    proxy.loseAnswer();
+    await assert.rejects(session.request(LogOutDocument), ConnectionError);
+    assert.equal(proxy.requests.length, sent + 1);
+  });
+
+  test("what passes is waited for, as long as the bank asks", async () => {
+    const errors = [{ message: "Later.", extensions: { code: "RATE_LIMITED", retryable: true, retryAfterMs: 20 } }];
+    const sent = proxy.requests.length;
+    proxy.answer(429, "application/graphql-response+json", JSON.stringify({ errors }));
+    proxy.answer(502, "text/html", "<h1>Bad gateway</h1>");
+    assert.equal((await client.request(MeDocument)).me?.displayName, "ana");
+    assert.equal(proxy.requests.length, sent + 3);
+  });
+
+  test("what does not pass is told at once", async () => {
+    const sent = proxy.requests.length;
+    proxy.answer(404, "text/html", "<h1>Not found</h1>");
+    await assert.rejects(client.request(MeDocument), (error) => error instanceof ConnectionError && error.status === 404);
+    assert.equal(proxy.requests.length, sent + 1);
+  });
+
+  test("a subscription goes on where the connection broke", async () => {
+    const { balanceChanged } = await first(client.subscribe(BalanceChangedDocument, { accountId: ana.account }));
+    const start = balanceChanged.sequence;
+    const heard: number[] = [];
+    const changes = client.subscribe(BalanceChangedDocument, { accountId: ana.account, afterSequence: start }, {
+      resume: (last, variables) => ({ ...variables, afterSequence: last.balanceChanged.sequence }),
+    });
+    const paying = (async () => {
+      for (let paid = 0; paid < 4; paid++) {
+        await ana.client.request(PayDocument, payment("1.00", { waitFor: "COMPLETED" }));
+        proxy.cut();
+      }
+    })();
+    for await (const { balanceChanged: change } of changes) {
+      heard.push(change.sequence);
+      if (change.sequence === start + 4) break;
+    }
+    await paying;
+    // News may be skipped for newer news, and nothing is told twice or in another order.
+    assert.deepEqual(heard, [...new Set(heard)].sort((one, other) => one - other));
+    assert.equal(heard.at(-1), start + 4);
+  });
+});
+
+describe("subscriptions", () => {
+  test("a payment is followed to its end, which ends the stream", async () => {
+    const { transaction } = accepted((await ana.client.request(PayDocument, payment("3.00"))).transferCreate);
+    const heard: string[] = [];
+    for await (const { transactionUpdated } of ana.client.subscribe(TransactionUpdatedDocument, { transactionId: transaction!.id })) {
+      heard.push(transactionUpdated.transaction.status);
+    }
+    assert.equal(heard.at(-1), "COMPLETED");
+  });
+
+  test("whoever stops listening ends the subscription", async () => {
+    const over = new AbortController();
+    const heard: unknown[] = [];
+    for await (const event of ana.client.subscribe(BalanceChangedDocument, { accountId: ana.account }, { signal: over.signal })) {
+      heard.push(event);
+      over.abort();
+    }
+    assert.equal(heard.length, 1);
+  });
+
+  test("an expired token ends nothing", async () => {
+    const gina = await customer("gina");
+    const client = new Client({ url, tokens: { ...gina.tokens, expiresAt: new Date(0).toISOString() } });
+    const { balanceChanged } = await first(client.subscribe(BalanceChangedDocument, { accountId: gina.account }));
+    assert.equal(balanceChanged.accountId, gina.account);
+  });
+
+  test("somebody who may not listen is told so", async () => {
+    const stream = new Client({ url }).subscribe(NotificationReceivedDocument, {});
+    await assert.rejects(first(stream), (error) => error instanceof FaultError && error.code === "UNAUTHENTICATED");
+  });
+});
+
+/** The first event of a stream, which is left after it. */
+async function first<T>(stream: AsyncGenerator<T>): Promise<T> {
+  for await (const event of stream) return event;
+  throw new Error("the stream ended without an event");
+}
