@@ -41,6 +41,9 @@ pub struct GraphqlConfig {
     pub batch_limit: usize,
     /// Operations that take longer are logged, without their variables, in milliseconds.
     pub slow_millis: u64,
+    /// Operations that take longer are ended with `TIMEOUT`, and what the database does for them with them, in
+    /// milliseconds. A subscription may last; this is for each of its events.
+    pub timeout_millis: u64,
 }
 
 /// Which documents are taken.
@@ -66,6 +69,7 @@ impl Default for GraphqlConfig {
             behind_proxy: door.behind_proxy,
             batch_limit: door.batch_limit,
             slow_millis: 1_000,
+            timeout_millis: u64::try_from(Limits::default().request.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -85,6 +89,9 @@ impl GraphqlConfig {
         }
         if !(1..=100).contains(&self.batch_limit) {
             return Err("batch_limit: from 1 to 100".to_owned());
+        }
+        if !(100..=300_000).contains(&self.timeout_millis) {
+            return Err("timeout_millis: from 100 to 300000".to_owned());
         }
         Ok(())
     }
@@ -127,6 +134,7 @@ pub fn router(config: &Config, modules: &Modules, stop: CancellationToken) -> an
         introspection: config.http.graphiql,
         cost: settings.max_cost,
         slow: Duration::from_millis(settings.slow_millis),
+        request: Duration::from_millis(settings.timeout_millis),
         ..Limits::default()
     };
     let engine = Engine::over(SUPERGRAPH)?
