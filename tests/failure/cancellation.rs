@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use vostro::client::documents;
+use vostro::database::role_name;
 
 use crate::support::people::transfer_input;
 use crate::support::{Person, Staff, World, eventually};
@@ -42,6 +43,21 @@ impl Held {
     }
 }
 
+/// A world whose bank's own limits, but for this one, end nothing.
+async fn patient_world(timeout_millis: u64) -> World {
+    let mut world = World::create().await;
+    world.config.graphql.timeout_millis = timeout_millis;
+    let pool = world.pool().await;
+    let database: String = sqlx::query_scalar("select current_database()").fetch_one(&pool).await.expect("readable");
+    for role in ["account", "transaction"].map(role_name) {
+        for limit in ["lock_timeout", "statement_timeout"] {
+            let lift = AssertSqlSafe(format!("alter role {role} in database {database} set {limit} = 0"));
+            sqlx::raw_sql(lift).execute(&pool).await.expect("lifted");
+        }
+    }
+    world
+}
+
 const BALANCES: &str = "account.balance";
 const BALANCE: &str = "query($id: ID!) { account(id: $id) { balance { posted { amount } } } }";
 const CHANGES: &str = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
@@ -62,9 +78,7 @@ async fn ask(world: &World, person: &Person, document: &str, accept: &str) -> Tc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_for_a_client_that_has_gone_is_ended_in_the_database() {
-    let mut world = World::create().await;
-    // It is not the clock that ends anything here.
-    world.config.graphql.timeout_millis = 300_000;
+    let world = patient_world(300_000).await;
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
@@ -82,8 +96,7 @@ async fn what_runs_for_a_client_that_has_gone_is_ended_in_the_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_that_times_out_is_ended_in_the_database_and_a_command_being_committed_is_not() {
-    let mut world = World::create().await;
-    world.config.graphql.timeout_millis = 4_000;
+    let world = patient_world(4_000).await;
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;

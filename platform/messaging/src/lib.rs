@@ -70,7 +70,7 @@ pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
-pub use feed::{Company, Listener, LiveFeed};
+pub use feed::{Company, Listener, LiveFeed, Look, Missed, UpdateKind};
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};

@@ -26,6 +26,8 @@ use crate::{Config, NotificationError, NotificationErrorCode};
 
 pub use inbox::Filter;
 pub use preferences::Preference;
+pub use received::Arrival;
+use received::ArrivedElsewhere;
 use receipts::Receipts;
 
 /// The notification module. Cheap to clone.
@@ -35,7 +37,7 @@ pub struct Notifications(Arc<Inner>);
 struct Inner {
     foundation: Foundation,
     templates: Arc<Templates>,
-    arrivals: LiveFeed<Arrivals>,
+    arrivals: LiveFeed<Uuid, Arrivals>,
     receipts: Receipts,
     handler: Arc<BusinessEvents>,
     transport: Arc<dyn MailTransport>,
@@ -137,6 +139,11 @@ impl Module for Notifications {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        vec![Box::pin(Arc::clone(&self.0.sender).run(stop))]
+        let feed = self.0.arrivals.clone();
+        let elsewhere = ArrivedElsewhere::new(self.0.foundation.pool.clone(), feed.clone());
+        vec![
+            Box::pin(Arc::clone(&self.0.sender).run(stop.clone())),
+            Box::pin(feed.look_around(elsewhere, stop)),
+        ]
     }
 }
