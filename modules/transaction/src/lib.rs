@@ -23,7 +23,8 @@ pub use config::Config;
 pub use decisions::{DecisionWatch, Reach};
 pub use error::{TransactionError, TransactionErrorCode};
 pub use facade::{
-    CashMovement, Filter, Initiated, InvalidPosition, Position, Since, Subject, Transactions, TransferCreate, Update, WaitFor,
+    CashMovement, Filter, Initiated, InvalidPosition, Position, Since, Subject, Transactions, TransferCreate, Update,
+    WaitFor,
 };
 pub use manifest::manifest;
 

@@ -248,7 +248,11 @@ async fn only_those_involved_and_staff_may_follow() {
         ("a stranger", somebody(&[Role::Customer]), Some(Code::NotFound), Some(Code::AccountNotFound)),
     ];
     for (who, context, of_transaction, of_account) in matrix {
-        assert_eq!(refusal(bank.transactions.updates(&context, transaction, Since::Now(0)).await), of_transaction, "{who}");
+        assert_eq!(
+            refusal(bank.transactions.updates(&context, transaction, Since::Now(0)).await),
+            of_transaction,
+            "{who}"
+        );
         assert_eq!(refusal(bank.transactions.updates(&context, account, Since::Now(0)).await), of_account, "{who}");
     }
     let nothing = Subject::Transaction(Uuid::now_v7());
@@ -338,7 +342,8 @@ async fn a_crowd_that_reconnects_again_and_again_while_money_moves_misses_and_re
     for (_, seen) in &crowd {
         let once: HashSet<_> = seen.iter().copied().collect();
         assert_eq!(once.len(), seen.len(), "nothing twice");
-        let in_order = |id: Uuid| seen.iter().filter(|(seen, _)| *seen == id).map(|(_, sequence)| *sequence).is_sorted();
+        let in_order =
+            |id: Uuid| seen.iter().filter(|(seen, _)| *seen == id).map(|(_, sequence)| *sequence).is_sorted();
         assert!(told.iter().all(|(id, _)| in_order(*id)), "each transaction in its order");
         // Of a transaction that has ended meanwhile its end is enough.
         let last = |id: Uuid| told.iter().filter(|(told, _)| *told == id).map(|(_, sequence)| *sequence).max();

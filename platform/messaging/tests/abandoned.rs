@@ -30,7 +30,8 @@ impl Locked {
 
     /// How many statements wait for the lock.
     async fn waiting(&self) -> i64 {
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         sqlx::query_scalar(waiting).fetch_one(self.database.pool()).await.expect("readable")
     }
 
@@ -97,7 +98,8 @@ async fn whenever_a_statement_is_dropped_the_next_one_is_answered() {
                 tokio::task::yield_now().await;
             }
         }
-        let answer: i32 = sqlx::query_scalar("select $1::int").bind(looks).fetch_one(&locked.pool).await.expect("answered");
+        let answer: i32 =
+            sqlx::query_scalar("select $1::int").bind(looks).fetch_one(&locked.pool).await.expect("answered");
         assert_eq!(answer, looks);
     }
 }

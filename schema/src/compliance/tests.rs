@@ -137,7 +137,9 @@ async fn officers_hear_of_each_violation_once_wherever_they_were_cut_off() {
     let officer = Some(Role::ComplianceOfficer);
     let mut all = bank.detected(officer, &Json::Null);
     let mut seen = vec![next(&mut all).await, next(&mut all).await];
-    assert!(seen.iter().all(|update| update["kind"] == "SNAPSHOT" && update["violation"]["ruleId"] == "LARGE_TRANSFER"));
+    assert!(
+        seen.iter().all(|update| update["kind"] == "SNAPSHOT" && update["violation"]["ruleId"] == "LARGE_TRANSFER")
+    );
     for _ in 0..2 {
         let news = [large_transfer(Uuid::now_v7())];
         let (update, ()) = tokio::join!(next(&mut all), bank.store(&news));
@@ -160,7 +162,9 @@ async fn officers_hear_of_each_violation_once_wherever_they_were_cut_off() {
 #[tokio::test]
 async fn nobody_else_hears_of_violations_and_whoever_tries_is_on_record() {
     let bank = Bank::open().await;
-    for (role, code) in [(None, "UNAUTHENTICATED"), (Some(Role::Customer), "FORBIDDEN"), (Some(Role::Operator), "FORBIDDEN")] {
+    for (role, code) in
+        [(None, "UNAUTHENTICATED"), (Some(Role::Customer), "FORBIDDEN"), (Some(Role::Operator), "FORBIDDEN")]
+    {
         let refused = bank.detected(role, &Json::Null).next().await.expect("an answer");
         let [error] = refused.errors.as_slice() else { panic!("one error, not {:?}", refused.errors) };
         let found = error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();

@@ -119,7 +119,19 @@ impl Connection {
         let (sender, waiting) = mpsc::channel(WAITING_MESSAGES);
         let operations = HashMap::new();
         let (principal, authorization) = (None, None);
-        Self { door, sink, headers, caller, principal, authorization, deadline, operations, generation: 0, sender, waiting }
+        Self {
+            door,
+            sink,
+            headers,
+            caller,
+            principal,
+            authorization,
+            deadline,
+            operations,
+            generation: 0,
+            sender,
+            waiting,
+        }
     }
 
     async fn serve(&mut self, mut stream: SplitStream<WebSocket>) -> End {

@@ -390,7 +390,8 @@ async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
 
 #[tokio::test]
 async fn operators_see_how_the_modules_are_and_what_changes() {
-    const PAUSE: &str = "mutation { consumptionPause(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
+    const PAUSE: &str =
+        "mutation { consumptionPause(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
     let bank = Bank::alone().await;
     let operator = person(&[Role::Operator]);
     let mut crowd = [bank.changes(&operator, &Json::Null), bank.changes(&operator, &Json::Null)];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use vostro_messaging::parking::ParkedKeys;
+use vostro_messaging::parking::{DeskError, ParkedKeys};
 
 use super::Operations;
 
@@ -42,7 +42,7 @@ impl OperationsWatch {
     ///
     /// # Errors
     /// Database faults.
-    pub async fn follow(&self, operations: &Operations) -> sqlx::Result<watch::Receiver<Arc<Look>>> {
+    pub async fn follow(&self, operations: &Operations) -> Result<watch::Receiver<Arc<Look>>, DeskError> {
         if let Some(receiver) = self.running() {
             return Ok(receiver);
         }
@@ -91,12 +91,12 @@ async fn keep_looking(watch: OperationsWatch, operations: Operations, sender: wa
     }
 }
 
-async fn look(operations: &Operations, number: u64) -> sqlx::Result<Look> {
+async fn look(operations: &Operations, number: u64) -> Result<Look, DeskError> {
     let at = operations.clock.now();
     let mut modules = Vec::with_capacity(operations.consumption.len());
     for (desk, parking) in operations.consumption.iter().zip(operations.parking.iter()) {
         let (consumption, outbox, parked) =
-            futures::try_join!(desk.consumption(), desk.outbox(), parking.keys())?;
+            futures::try_join!(desk.consumption(), desk.outbox(), parking.keys()).map_err(DeskError::from)?;
         modules.push(ModuleLook {
             module: desk.module(),
             paused: consumption.paused,

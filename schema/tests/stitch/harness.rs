@@ -136,7 +136,13 @@ impl OpenBank {
 
     pub async fn with(config: DoorConfig) -> Self {
         let bank = Bank::open();
-        let door = Door::new(bank.engine.clone(), Arc::new(Tokens::default()), Arc::new(SystemIds), Arc::new(SystemClock), config);
+        let door = Door::new(
+            bank.engine.clone(),
+            Arc::new(Tokens::default()),
+            Arc::new(SystemIds),
+            Arc::new(SystemClock),
+            config,
+        );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = door.router();

@@ -19,8 +19,8 @@ pub(crate) use balance_changes::BookedElsewhere;
 pub use commands::OpenAccount;
 pub use proof::{Divergence, LedgerProof, ProofProgress, ProofRule};
 pub use queries::{AccountFilter, Entry, EntryPage, TrialBalanceLine};
-pub(crate) use statements::{WrittenElsewhere, term_of};
 pub use statements::{GenerateStatement, StatementPage};
+pub(crate) use statements::{WrittenElsewhere, term_of};
 
 use crate::config::Config;
 use crate::domain::IbanScheme;

@@ -70,12 +70,7 @@ pub(crate) struct Reached {
 pub(crate) const NEWEST_ONLY: i64 = -1;
 
 /// Of each account the entries behind the number that is known, oldest first, up to `limit`.
-pub(crate) async fn since(
-    pool: &PgPool,
-    accounts: &[Uuid],
-    known: &[i64],
-    limit: i64,
-) -> sqlx::Result<Vec<Reached>> {
+pub(crate) async fn since(pool: &PgPool, accounts: &[Uuid], known: &[i64], limit: i64) -> sqlx::Result<Vec<Reached>> {
     let rows = sqlx::query!(
         r#"select b.account_id, b.currency, b.pending_in, b.pending_out, b.locked, b.overdraft_limit,
                   e.sequence, e.transaction_id, e.balance_after, e.booked_at

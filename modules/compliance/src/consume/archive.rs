@@ -9,8 +9,8 @@ use sqlx::PgConnection;
 use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming};
 
 use super::on_transaction_completed;
-use crate::following::Findings;
 use crate::domain::{self, Intake, Key, Numbered, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
+use crate::following::Findings;
 use crate::store::events::NewRow;
 use crate::store::head::{self, Head};
 use crate::store::names::{self, Names};
@@ -61,9 +61,15 @@ impl Handler for Archive {
 
         let completed = intake.first_of(&on_transaction_completed::versions(&names), &keys, &known);
         let completed: Vec<&Incoming> = completed.into_iter().map(|index| &batch[index]).collect();
-        let violations =
-            on_transaction_completed::examine_in_tx(connection, foundation, &self.rules, &names, &completed, recorded_at)
-                .await?;
+        let violations = on_transaction_completed::examine_in_tx(
+            connection,
+            foundation,
+            &self.rules,
+            &names,
+            &completed,
+            recorded_at,
+        )
+        .await?;
         let (cache, findings) = (Arc::clone(&self.names), self.findings.clone());
         Ok(Some(Box::new(move || {
             *cache.write().unwrap_or_else(PoisonError::into_inner) = names;

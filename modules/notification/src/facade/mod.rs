@@ -26,9 +26,9 @@ use crate::{Config, NotificationError, NotificationErrorCode};
 
 pub use inbox::Filter;
 pub use preferences::Preference;
+use receipts::Receipts;
 pub use received::Arrival;
 use received::ArrivedElsewhere;
-use receipts::Receipts;
 
 /// The notification module. Cheap to clone.
 #[derive(Clone)]
@@ -141,9 +141,6 @@ impl Module for Notifications {
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let feed = self.0.arrivals.clone();
         let elsewhere = ArrivedElsewhere::new(self.0.foundation.pool.clone(), feed.clone());
-        vec![
-            Box::pin(Arc::clone(&self.0.sender).run(stop.clone())),
-            Box::pin(feed.look_around(elsewhere, stop)),
-        ]
+        vec![Box::pin(Arc::clone(&self.0.sender).run(stop.clone())), Box::pin(feed.look_around(elsewhere, stop))]
     }
 }

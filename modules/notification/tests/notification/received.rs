@@ -5,8 +5,8 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use uuid::Uuid;
 use vostro_events::notification::NotificationDeliveredV1;
 use vostro_kernel::{Actor, RequestContext, SystemIds};
-use vostro_notification::{Arrival, NotificationError};
 use vostro_notification::domain::{Notification, Status};
+use vostro_notification::{Arrival, NotificationError};
 
 use crate::support::*;
 

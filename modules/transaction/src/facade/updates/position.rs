@@ -160,7 +160,19 @@ mod tests {
         let read: Position = position.to_string().parse().expect("a position");
         assert_eq!((read.at, &read.open), (position.at, &position.open));
         assert!(read.knows_end_of(ended.id) && !read.knows_end_of(open.id) && read.is_complete());
-        for text in ["", ".", "1..", "x..", "1.ab.", "1..00000000000g", "1..é00000000000", "1...", "!", "-1..", "7fffffffffffffff.."] {
+        for text in [
+            "",
+            ".",
+            "1..",
+            "x..",
+            "1.ab.",
+            "1..00000000000g",
+            "1..é00000000000",
+            "1...",
+            "!",
+            "-1..",
+            "7fffffffffffffff..",
+        ] {
             assert_eq!(text.parse::<Position>().is_ok(), text == "1..", "{text}");
         }
     }
