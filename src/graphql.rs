@@ -47,6 +47,9 @@ pub struct GraphqlConfig {
     pub batch_limit: usize,
     /// Operations that take longer are logged, without their variables, in milliseconds.
     pub slow_millis: u64,
+    /// Operations that take longer are ended with `TIMEOUT`, and what the database does for them with them, in
+    /// milliseconds. A subscription may last; this is for each of its events.
+    pub timeout_millis: u64,
 }
 
 /// Which documents are taken.
@@ -72,6 +75,7 @@ impl Default for GraphqlConfig {
             behind_proxy: door.behind_proxy,
             batch_limit: door.batch_limit,
             slow_millis: 1_000,
+            timeout_millis: u64::try_from(Limits::default().request.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -91,6 +95,9 @@ impl GraphqlConfig {
         }
         if !(1..=100).contains(&self.batch_limit) {
             return Err("batch_limit: from 1 to 100".to_owned());
+        }
+        if !(100..=300_000).contains(&self.timeout_millis) {
+            return Err("timeout_millis: from 100 to 300000".to_owned());
         }
         Ok(())
     }
@@ -227,6 +234,7 @@ fn open(
         introspection: graphiql,
         cost: settings.max_cost,
         slow: Duration::from_millis(settings.slow_millis),
+        request: Duration::from_millis(settings.timeout_millis),
         ..Limits::default()
     };
     let mut engine = Engine::over(SUPERGRAPH)?.limits(limits);

@@ -51,12 +51,18 @@ impl CursorType for Cursor {
     }
 }
 
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> Self {
+        cursor.0
+    }
+}
+
 impl Cursor {
     const VERSION: u8 = 1;
     const CHECK: usize = 4;
 
     /// The cursor of the row with this key in the named connection.
-    fn of<K: Serialize>(connection: &str, key: &K) -> Self {
+    pub(crate) fn of<K: Serialize>(connection: &str, key: &K) -> Self {
         let key = serde_json::to_vec(key).unwrap_or_default();
         let mut bytes = Vec::with_capacity(1 + Self::CHECK + key.len());
         bytes.push(Self::VERSION);
@@ -65,7 +71,7 @@ impl Cursor {
         Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    fn key<K: DeserializeOwned>(connection: &str, text: &str) -> Result<K, InvalidCursor> {
+    pub(crate) fn key<K: DeserializeOwned>(connection: &str, text: &str) -> Result<K, InvalidCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let (&version, rest) = bytes.split_first().ok_or(InvalidCursor)?;
         let (check, key) = rest.split_at_checked(Self::CHECK).ok_or(InvalidCursor)?;

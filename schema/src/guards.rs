@@ -13,7 +13,7 @@ use async_graphql::{Context, Guard, Result};
 use uuid::Uuid;
 use vostro_kernel::{RequestContext, Role};
 
-use crate::faults::{internal, unauthenticated};
+use crate::faults::{forbidden, internal, unauthenticated};
 use crate::scope::RequestScope;
 
 /// The roles that may look at customers' objects on the bank's behalf.
@@ -67,5 +67,16 @@ pub struct Authenticated;
 impl Guard for Authenticated {
     async fn check(&self, ctx: &Context<'_>) -> Result<()> {
         authenticated(ctx).map(|_| ())
+    }
+}
+
+/// Whoever has one of the roles; for subscriptions, beside the same declaration.
+#[derive(Debug, Clone, Copy)]
+pub struct OnlyRoles(pub &'static [Role]);
+
+impl Guard for OnlyRoles {
+    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
+        let context = authenticated(ctx)?;
+        if context.actor.has_any(self.0) { Ok(()) } else { Err(forbidden()) }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use vostro_messaging::{NOTICES_HANG_UP, cut_off_abandoned};
 
 use crate::config::DatabaseConfig;
 
@@ -40,7 +41,7 @@ pub fn owner_options(config: &DatabaseConfig) -> Result<PgConnectOptions, Databa
 /// A pool in the name of one module. It connects when it is first used, so the bank can start before the database.
 ///
 /// The database ends a session that is silent for longer than `silence` within a transaction: its process may be stopped,
-/// and whoever takes over from it waits for the transaction.
+/// and whoever takes over from it waits for the transaction. A statement that nobody waits for any more is cut off.
 ///
 /// # Errors
 /// [`DatabaseError::Url`].
@@ -56,11 +57,12 @@ pub fn module_pool(config: &DatabaseConfig, module: &str, silence: Duration) -> 
             ("search_path", module),
             ("enable_seqscan", "off"),
             ("idle_in_transaction_session_timeout", silence.as_str()),
+            NOTICES_HANG_UP,
         ]);
-    Ok(PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(config.connections_per_module)
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(5))
-        .test_before_acquire(false)
-        .connect_lazy_with(options))
+        .test_before_acquire(false);
+    Ok(cut_off_abandoned(pool).connect_lazy_with(options))
 }

@@ -1,4 +1,5 @@
 mod admission;
+mod cancellation;
 mod crash_points;
 mod decisions;
 mod handlers;

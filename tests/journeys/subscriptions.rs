@@ -152,6 +152,52 @@ async fn who_listens_at_another_instance_than_the_one_that_books_hears_of_it_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_reconnects_at_another_instance_goes_on_behind_its_cursor() {
+    let world = World::create().await;
+    let first = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let bob = Person::join(&world, "bob").await;
+    let (second, elsewhere) = world.spawn_another().await;
+    let balance = "subscription($id: ID!, $after: String) {
+        balanceChanged(accountId: $id, after: $after) { sequence kind cursor } }";
+    let updates = "subscription($id: ID!, $after: String) {
+        transactionUpdated(accountId: $id, after: $after) { sequence kind cursor transaction { id } } }";
+    let here = world.config.http.address;
+    let (mut after_balance, mut after_update) = (Value::Null, Value::Null);
+    let (mut balances, mut outcomes) = (Vec::new(), Vec::new());
+    for round in 1..=4 {
+        let address = if round % 2 == 0 { elsewhere } else { here };
+        let mut socket = Socket::open_at(address, &ada.token).await;
+        socket.subscribe("b", balance, json!({"id": ada.account, "after": after_balance})).await;
+        while balances.len() < round {
+            let update = socket.next("b").await["balanceChanged"].clone();
+            assert_eq!(update["kind"], if balances.is_empty() { "SNAPSHOT" } else { "CHANGE" });
+            balances.push(update["sequence"].as_u64().expect("a number"));
+            after_balance = update["cursor"].clone();
+        }
+        let mut socket = Socket::open_at(address, &ada.token).await;
+        socket.subscribe("t", updates, json!({"id": ada.account, "after": after_update})).await;
+        while outcomes.len() < round {
+            let update = socket.next("t").await["transactionUpdated"].clone();
+            if update["sequence"] == 2 {
+                outcomes.push(update["transaction"]["id"].as_str().expect("an id").to_owned());
+            }
+            after_update = update["cursor"].clone();
+        }
+        drop(socket);
+        // Nobody listens while this happens.
+        ada.transfer(&format!("round-{round}"), &bob.account, "1.00").await;
+    }
+    assert_eq!(balances, [1, 2, 3, 4], "each once, in order");
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    assert_eq!(outcomes.len(), 4, "each once");
+    assert!(second.terminate().await.success());
+    assert!(first.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_can_listen_to_somebody_elses_account() {
     let world = World::create().await;
     let _bank = world.open_bank().await;

@@ -121,7 +121,7 @@ impl StatementWriter {
         }
         crash::point(crash::PART_COMMITTED, "account.statements");
         foundation.outbox.committed();
-        self.inner.statement_news.tell(id);
+        self.inner.statement_news.tell(&id, ());
         histogram!("vostro_statement_part_seconds").record(began.elapsed());
         if statement.status == StatementStatus::Ready {
             counter!("vostro_statements_total", "outcome" => statement.status.as_str()).increment(1);

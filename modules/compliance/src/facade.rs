@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::{ActorKind, RequestContext, Role};
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::consume::Archive;
 use crate::domain::{Hash, Outcome, Rules};
 use crate::error::{ComplianceError, ComplianceErrorCode};
+use crate::following::{self, Findings, FoundElsewhere, Position, ViolationUpdate};
 use crate::manifest::{ARCHIVE, MODULE, manifest};
 use crate::proof::{self, AuditProof};
 use crate::publish;
@@ -37,6 +38,7 @@ struct Inner {
     foundation: Foundation,
     config: Config,
     rules: Rules,
+    findings: Findings,
 }
 
 /// What to look for in the audit log; everything that is given must hold.
@@ -114,7 +116,8 @@ impl Compliance {
     /// [`StartError`] when the configuration makes no sense.
     pub fn new(foundation: Foundation, config: Config) -> Result<Self, StartError> {
         let rules = config.rules().map_err(|reason| StartError { module: MODULE, reason })?;
-        Ok(Self { inner: Arc::new(Inner { foundation, config, rules }) })
+        let findings = Findings::new(foundation.company.clone());
+        Ok(Self { inner: Arc::new(Inner { foundation, config, rules, findings }) })
     }
 
     /// The events that meet the filter, newest first. The key of a page is the position.
@@ -218,6 +221,21 @@ impl Compliance {
     ) -> Result<Vec<Violation>, ComplianceError> {
         self.authorise(context, "violations").await?;
         Ok(violations::page(&self.inner.foundation.pool, page.after, page.limit).await?)
+    }
+
+    /// The latest 20 violations, oldest first, or with `after` all since then, and then each that the rules find. Whoever
+    /// is more than 1,000 behind gets the latest, the first of them marked as `Lagged`. The stream ends with a database
+    /// fault.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn follow_violations(
+        &self,
+        context: &RequestContext,
+        after: Option<Position>,
+    ) -> Result<impl Stream<Item = Result<ViolationUpdate, ComplianceError>> + Send + use<>, ComplianceError> {
+        self.authorise(context, "violationDetected").await?;
+        Ok(following::follow(self.inner.foundation.pool.clone(), &self.inner.findings, after).await?)
     }
 
     /// Recomputes the whole chain for somebody of the bank.
@@ -343,13 +361,21 @@ impl Module for Compliance {
     }
 
     fn handlers(&self) -> Vec<BoundHandler> {
-        let handler: Arc<dyn Handler> = Arc::new(Archive::new(self.inner.foundation.clone(), self.inner.rules.clone()));
+        let handler: Arc<dyn Handler> = Arc::new(Archive::new(
+            self.inner.foundation.clone(),
+            self.inner.rules.clone(),
+            self.inner.findings.clone(),
+        ));
         vec![BoundHandler { subscription: ARCHIVE, handler }]
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let every = Duration::from_secs(self.inner.config.watch_seconds.into());
         let foundation = self.inner.foundation.clone();
-        vec![watch::run(foundation, self.inner.config.gap_grace(), every, stop).boxed()]
+        let elsewhere = FoundElsewhere::new(foundation.pool.clone());
+        vec![
+            watch::run(foundation, self.inner.config.gap_grace(), every, stop.clone()).boxed(),
+            self.inner.findings.clone().look_around(elsewhere, stop).boxed(),
+        ]
     }
 }

@@ -13,6 +13,7 @@ mod consume;
 mod domain;
 mod error;
 mod facade;
+mod following;
 mod manifest;
 mod proof;
 mod publish;
@@ -24,6 +25,7 @@ pub use config::{Config, LargeTransferConfig, RapidTransfersConfig, RulesConfig}
 pub use domain::{Break, BreakReason, Hash, LARGE_TRANSFER, Outcome, RAPID_TRANSFERS};
 pub use error::{ComplianceError, ComplianceErrorCode};
 pub use facade::{AuditEntry, AuditFilter, Compliance, Page};
+pub use following::{Position, ViolationUpdate};
 pub use manifest::manifest;
 pub use proof::AuditProof;
 pub use replay::{ArchivePoint, ArchivedEvent};

@@ -22,7 +22,10 @@ mod store;
 pub use config::Config;
 pub use decisions::{DecisionWatch, Reach};
 pub use error::{TransactionError, TransactionErrorCode};
-pub use facade::{CashMovement, Filter, Initiated, Subject, Transactions, TransferCreate, Update, WaitFor};
+pub use facade::{
+    CashMovement, Filter, Initiated, InvalidPosition, Position, Since, Subject, Transactions, TransferCreate, Update,
+    WaitFor,
+};
 pub use manifest::manifest;
 
 /// The tables of the module's own schema, applied after the messaging tables.

@@ -2,17 +2,21 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use common::{Bank, applied, handler_of, operator, rejected, somebody};
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::Role;
+use vostro_messaging::{Module as _, UpdateKind};
 use vostro_testkit::{deliver, eventually};
 use vostro_transaction::domain::Status;
 use vostro_transaction::{
-    Config, Initiated, Subject, TransactionError, TransactionErrorCode as Code, TransferCreate, Update, WaitFor,
+    Config, Initiated, Position, Since, Subject, TransactionError, TransactionErrorCode as Code, Transactions,
+    TransferCreate, Update, WaitFor,
 };
 
 /// Long enough for any machine; a test that gets here has failed.
@@ -126,14 +130,14 @@ async fn the_updates_of_a_transaction_begin_with_its_state_and_end_with_its_outc
     let transaction = bank.pay("k", "1").await;
     let subject = Subject::Transaction(transaction.id);
     let context = bank.payee.context();
-    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(0)).await.expect("a stream");
     assert_eq!(next(&mut updates).await, Some((transaction.id, 1)));
     bank.pay("another", "1").await;
     bank.hear_of_postings(&[applied(transaction.id)]).await;
     assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
     assert_eq!(next(&mut updates).await, None);
 
-    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(0)).await.expect("a stream");
     assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
     assert_eq!(next(&mut updates).await, None);
 }
@@ -143,11 +147,11 @@ async fn updates_already_seen_are_not_told_again() {
     let bank = Bank::open().await;
     let transaction = bank.pay("k", "1").await;
     let (context, subject) = (bank.payer.context(), Subject::Transaction(transaction.id));
-    let mut updates = bank.transactions.updates(&context, subject, 1).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(1)).await.expect("a stream");
     bank.hear_of_postings(&[applied(transaction.id)]).await;
     assert_eq!(next(&mut updates).await, Some((transaction.id, 2)));
     assert_eq!(next(&mut updates).await, None);
-    let mut updates = bank.transactions.updates(&context, subject, 2).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(2)).await.expect("a stream");
     assert_eq!(next(&mut updates).await, None);
 }
 
@@ -159,7 +163,7 @@ async fn the_updates_of_an_account_begin_with_its_latest_transactions_oldest_fir
         ids.push(bank.pay(&number.to_string(), "1").await.id);
     }
     let (context, subject) = (bank.payer.context(), Subject::Account(bank.payer.account));
-    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(0)).await.expect("a stream");
     for id in &ids[2..] {
         assert_eq!(next(&mut updates).await, Some((*id, 1)));
     }
@@ -187,7 +191,7 @@ async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
     for number in 0..20 {
         bank.pay(&format!("beginning-{number}"), "1").await;
     }
-    let mut updates = bank.transactions.updates(&context, subject, 0).await.expect("a stream");
+    let mut updates = bank.transactions.updates(&context, subject, Since::Now(0)).await.expect("a stream");
     for _ in 0..20 {
         assert_ne!(next(&mut updates).await, Some((earlier, 1)), "it is no part of the beginning");
     }
@@ -204,9 +208,16 @@ async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
     }
     // As many as one look is about, and the end of the earlier one.
     let mut told = Vec::new();
-    for _ in 0..=1_000 {
-        told.push(next(&mut updates).await.expect("an update"));
-    }
+    let kinds: Vec<_> = (&mut updates)
+        .take(1_001)
+        .map(|update| {
+            let update = update.expect("an update");
+            told.push((update.transaction.id, update.sequence()));
+            update.kind
+        })
+        .collect()
+        .await;
+    assert_eq!(kinds.iter().filter(|kind| **kind == UpdateKind::Lagged).count(), 1, "it says that some are left out");
     assert!(told.contains(&(earlier, 2)), "it has ended meanwhile");
     assert!(told.contains(&(last.expect("many"), 1)), "the newest is among them");
     // And nothing of what this replaced comes after it.
@@ -235,9 +246,150 @@ async fn only_those_involved_and_staff_may_follow() {
         ("a stranger", somebody(&[Role::Customer]), Some(Code::NotFound), Some(Code::AccountNotFound)),
     ];
     for (who, context, of_transaction, of_account) in matrix {
-        assert_eq!(refusal(bank.transactions.updates(&context, transaction, 0).await), of_transaction, "{who}");
-        assert_eq!(refusal(bank.transactions.updates(&context, account, 0).await), of_account, "{who}");
+        assert_eq!(
+            refusal(bank.transactions.updates(&context, transaction, Since::Now(0)).await),
+            of_transaction,
+            "{who}"
+        );
+        assert_eq!(refusal(bank.transactions.updates(&context, account, Since::Now(0)).await), of_account, "{who}");
     }
     let nothing = Subject::Transaction(Uuid::now_v7());
-    assert_eq!(refusal(bank.transactions.updates(&operator(), nothing, 0).await), Some(Code::NotFound));
+    assert_eq!(refusal(bank.transactions.updates(&operator(), nothing, Since::Now(0)).await), Some(Code::NotFound));
+}
+
+/// The id, the sequence and the kind of everything that is ready just now, and the position behind each.
+async fn ready(updates: &mut Updates) -> Vec<((Uuid, i64, UpdateKind), Position)> {
+    let mut all = Vec::new();
+    while let Some(Some(update)) = updates.next().now_or_never() {
+        let update = update.expect("an update");
+        all.push(((update.transaction.id, update.sequence(), update.kind), update.position));
+    }
+    all
+}
+
+#[tokio::test]
+async fn whoever_comes_back_gets_what_it_has_not_seen_once_wherever_it_was_cut_off() {
+    let bank = Bank::open().await;
+    let (context, subject) = (bank.payer.context(), Subject::Account(bank.payer.account));
+    let follow = async |since| bank.transactions.updates(&context, subject, since).await.expect("a stream");
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        ids.push(bank.pay(&number.to_string(), "1").await.id);
+    }
+    let other = handler_of(&bank.another_instance(), "postings");
+    deliver(bank.database.pool(), &other, &[applied(ids[0])]).await.expect("handled");
+    let seen = ready(&mut follow(Since::Now(0)).await).await;
+    assert_eq!(seen.len(), 6, "the beginning");
+    // Told to nobody here, told here, and told twice.
+    deliver(bank.database.pool(), &other, &[applied(ids[1]), applied(ids[4])]).await.expect("handled");
+    bank.hear_of_postings(&[rejected(ids[2])]).await;
+    bank.hear_of_postings(&[rejected(ids[2])]).await;
+    ids.push(bank.pay("new", "1").await.id);
+
+    let ended = [ids[0], ids[1], ids[2], ids[4]];
+    let state = |id: &Uuid| (*id, if ended.contains(id) { 2 } else { 1 });
+    for (cut, (_, position)) in seen.iter().enumerate() {
+        let known: HashSet<_> = seen[..=cut].iter().map(|((id, sequence, _), _)| (*id, *sequence)).collect();
+        let position: Position = position.to_string().parse().expect("a position");
+        let mut again = follow(Since::Position(position)).await;
+        let told = ready(&mut again).await;
+        let mut missing: Vec<_> = ids.iter().map(state).filter(|state| !known.contains(state)).collect();
+        let mut new: Vec<_> = told.iter().map(|((id, sequence, _), _)| (*id, *sequence)).collect();
+        missing.sort_unstable();
+        new.sort_unstable();
+        assert_eq!(new, missing, "cut off after {cut}");
+        assert!(told.iter().all(|((.., kind), _)| *kind == UpdateKind::Change));
+        // And where that ended, nothing is left.
+        let (_, last) = told.last().expect("something was new");
+        assert!(ready(&mut follow(Since::Position(last.clone())).await).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_reconnects_again_and_again_while_money_moves_misses_and_repeats_nothing() {
+    let bank = Bank::open().await;
+    let (context, subject) = (bank.payee.context(), Subject::Account(bank.payee.account));
+    let other = bank.another_instance();
+    let mut crowd: Vec<(Option<Position>, Vec<(Uuid, i64)>)> = vec![(None, Vec::new()); 12];
+    let mut open: Vec<Uuid> = Vec::new();
+    let mut told = Vec::new();
+    for round in 0..12 {
+        // One payment begins here or elsewhere, and the oldest of three ends here or elsewhere.
+        let at = if round % 2 == 0 { &bank.transactions } else { &other };
+        let input = bank.transfer(&round.to_string(), "1");
+        let begun = at.transfer_create(&bank.payer.context(), input).await.expect("accepted").transaction.id;
+        open.push(begun);
+        told.push((begun, 1));
+        if open.len() > 2 {
+            let ended = open.remove(0);
+            let at = if round % 3 == 0 { &bank.transactions } else { &other };
+            deliver(bank.database.pool(), &handler_of(at, "postings"), &[applied(ended)]).await.expect("handled");
+            told.push((ended, 2));
+        }
+        // Everybody is cut off, some in the middle of what is ready.
+        for (place, (position, seen)) in crowd.iter_mut().enumerate() {
+            let since = position.clone().map_or(Since::Now(0), Since::Position);
+            let mut updates = bank.transactions.updates(&context, subject, since).await.expect("a stream");
+            let patience = if round == 11 { usize::MAX } else { (place + round) % 3 };
+            for ((id, sequence, _), at) in ready(&mut updates).await.into_iter().take(patience) {
+                seen.push((id, sequence));
+                *position = Some(at);
+            }
+        }
+    }
+    for (_, seen) in &crowd {
+        let once: HashSet<_> = seen.iter().copied().collect();
+        assert_eq!(once.len(), seen.len(), "nothing twice");
+        let in_order =
+            |id: Uuid| seen.iter().filter(|(seen, _)| *seen == id).map(|(_, sequence)| *sequence).is_sorted();
+        assert!(told.iter().all(|(id, _)| in_order(*id)), "each transaction in its order");
+        // Of a transaction that has ended meanwhile its end is enough.
+        let last = |id: Uuid| told.iter().filter(|(told, _)| *told == id).map(|(_, sequence)| *sequence).max();
+        assert!(told.iter().all(|(id, _)| last(*id).is_some_and(|sequence| once.contains(&(*id, sequence)))));
+    }
+}
+
+#[tokio::test]
+async fn a_position_of_the_wrong_kind_shows_nothing_of_others() {
+    let bank = Bank::open().await;
+    let own = bank.pay("own", "1").await.id;
+    let account = bank.new_account(bank.payee.id).await;
+    let (context, subject) = (bank.payee.context(), Subject::Account(account));
+    let made_up: Position = format!("1.{}.", own.simple()).parse().expect("a position");
+    bank.hear_of_postings(&[applied(own)]).await;
+    let mut updates = bank.transactions.updates(&context, subject, Since::Position(made_up)).await.expect("a stream");
+    assert!(ready(&mut updates).await.is_empty(), "it is no transaction of this account");
+}
+
+#[tokio::test]
+async fn what_another_instance_changes_is_told_to_all_followers_by_one_look() {
+    let bank = Bank::open().await;
+    let foundation = bank.database.foundation();
+    let company = foundation.company.clone();
+    let here = Transactions::new(foundation, Config::default()).expect("a valid configuration");
+    let stop = CancellationToken::new();
+    let working: Vec<_> = here.background(stop.clone()).into_iter().map(tokio::spawn).collect();
+
+    let first = bank.pay("first", "1").await.id;
+    let (payer, payee) = (bank.payer.context(), bank.payee.context());
+    let mut followers = vec![
+        here.updates(&payer, Subject::Account(bank.payer.account), Since::Now(0)).await.expect("a stream"),
+        here.updates(&payee, Subject::Account(bank.payee.account), Since::Now(0)).await.expect("a stream"),
+        here.updates(&payee, Subject::Transaction(first), Since::Now(0)).await.expect("a stream"),
+    ];
+    for follower in &mut followers {
+        assert_eq!(next(follower).await, Some((first, 1)));
+    }
+    company.set(1);
+    bank.hear_of_postings(&[applied(first)]).await;
+    for follower in &mut followers {
+        assert_eq!(next(follower).await, Some((first, 2)));
+    }
+    let second = bank.pay("second", "1").await.id;
+    for follower in &mut followers[..2] {
+        assert_eq!(next(follower).await, Some((second, 1)));
+    }
+    assert_eq!(next(&mut followers[2]).await, None, "it has ended");
+    stop.cancel();
+    futures::future::join_all(working).await;
 }

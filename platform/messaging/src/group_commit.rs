@@ -10,6 +10,9 @@ use crate::trace;
 /// Commands that share a commit. A group is whatever has queued while the previous group was being committed, and, when
 /// that one had company too, what comes within a moment more: a lone command waits for nobody, and under load a commit is
 /// shared by dozens.
+///
+/// A command whose caller has gone before its group began is left out. From then on it is committed or refused with the
+/// others whoever still waits, because a commit cannot be half taken back.
 #[derive(Debug)]
 pub struct GroupCommit<C, R> {
     queue: mpsc::Sender<Asked<C, R>>,
@@ -40,7 +43,8 @@ impl<C: Send + 'static, R: Send + 'static> GroupCommit<C, R> {
     }
 
     /// Has the command committed with the next group and returns its answer. When the queue is full this waits: the
-    /// callers' own deadlines are the back-pressure.
+    /// callers' own deadlines are the back-pressure. A caller that stops waiting does not know whether the command was
+    /// committed; only its idempotency key makes it safe to ask again.
     ///
     /// # Errors
     /// [`Closed`] when the group ended without an answer.
@@ -79,11 +83,16 @@ async fn work<C, R, F, Fut>(
             }
         }
         traffic = group.len() > 1;
+        // Nobody would read the answer, and while commits are slow these are what makes them slower.
+        group.retain(|(_, answer)| !answer.is_closed());
+        if group.is_empty() {
+            continue;
+        }
         let (commands, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let results = commit(commands).await;
         debug_assert_eq!(results.len(), answers.len(), "one answer per command");
         for (answer, result) in answers.into_iter().zip(results) {
-            // Whoever asked may have given up waiting; the command is committed all the same.
+            // Whoever asked may have given up waiting meanwhile; the command is committed all the same.
             let _ = answer.send(result);
         }
     }
@@ -128,6 +137,41 @@ mod tests {
             assert_eq!(submitted.await.expect("joined"), Ok(command * 2));
         }
         assert_eq!(commits.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_caller_has_gone_is_left_out_unless_its_group_has_begun() {
+        let (told, mut begun) = mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let group = Arc::new(GroupCommit::spawn(1, 100, Duration::ZERO, {
+            let gate = Arc::clone(&gate);
+            move |commands: Vec<usize>| {
+                told.send(commands.clone()).expect("somebody listens");
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.expect("open").forget();
+                    commands
+                }
+            }
+        }));
+        let submit = |command| {
+            let group = Arc::clone(&group);
+            tokio::spawn(async move { group.submit(command).await })
+        };
+        let first = submit(1);
+        assert_eq!(begun.recv().await, Some(vec![1]));
+        let rest = [submit(2), submit(3), submit(4)];
+        while group.queue.capacity() > group.queue.max_capacity() - rest.len() {
+            tokio::task::yield_now().await;
+        }
+        let [second, third, fourth] = rest;
+        for gone in [first, third] {
+            gone.abort();
+            assert!(gone.await.expect_err("aborted").is_cancelled());
+        }
+        gate.add_permits(2);
+        assert_eq!(begun.recv().await, Some(vec![2, 4]), "the first was committed, the third was not begun");
+        assert_eq!((second.await.expect("joined"), fourth.await.expect("joined")), (Ok(2), Ok(4)));
     }
 
     /// Commits at once and tells the sizes of the groups.

@@ -21,11 +21,14 @@
 //!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
+//! What a caller does not wait for any more is not done any more: [`cut_off_abandoned`], [`GroupCommit`].
+//!
 //! To consume events, a module
 //! 1. declares a [`Subscription`] in its manifest,
 //! 2. implements [`Handler`]: a batch of events in, the module's own SQL in the given transaction,
 //! 3. hands both to the application, which runs a [`Consumer`] on whichever instance has the [`lease`] for its queue.
 
+mod abandoned;
 mod admission;
 pub mod claim;
 mod compression;
@@ -63,11 +66,12 @@ mod transport;
 pub mod versions;
 mod wire;
 
+pub use abandoned::{NOTICES_HANG_UP, cut_off_abandoned};
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
-pub use feed::{Company, Listener, LiveFeed};
+pub use feed::{Company, Listener, LiveFeed, Look, Missed, UpdateKind};
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};
 pub use handler::{AfterCommit, Handler, HandlerError, Incoming};

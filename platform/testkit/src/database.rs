@@ -7,7 +7,7 @@ use uuid::Uuid;
 use vostro_events::{Envelope, read_structured};
 use vostro_kernel::{Clock, SystemClock, SystemIds};
 use vostro_messaging::rpc::Asking;
-use vostro_messaging::{Company, Foundation, Outbox};
+use vostro_messaging::{Company, Foundation, NOTICES_HANG_UP, Outbox, cut_off_abandoned};
 
 /// A database that exists for one test, with one module's schema in it. Dropped with the value.
 ///
@@ -33,9 +33,10 @@ impl Database {
         run(&mut connection, format!("create database {name} template template0")).await;
         connection.close().await.expect("a clean goodbye");
 
-        let options = server.clone().database(&name).options([("search_path", format!("{module},public"))]);
-        let pool =
-            PgPoolOptions::new().max_connections(8).connect_with(options).await.expect("the new database answers");
+        let search_path = format!("{module},public");
+        let options = server.clone().database(&name).options([("search_path", search_path.as_str()), NOTICES_HANG_UP]);
+        let pool = cut_off_abandoned(PgPoolOptions::new().max_connections(8));
+        let pool = pool.connect_with(options).await.expect("the new database answers");
         let mut connection = pool.acquire().await.expect("a connection");
         run(&mut connection, format!("create schema {module}")).await;
         apply(&vostro_messaging::MIGRATIONS, module, "messaging", &mut connection).await;

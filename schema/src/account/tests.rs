@@ -319,18 +319,34 @@ async fn entities_are_found_by_key_and_those_of_others_are_null() {
 async fn a_subscription_begins_with_the_balance_and_goes_on_live() {
     const CHANGES: &str =
         "subscription ($id: ID!, $after: Int) { balanceChanged(accountId: $id, afterSequence: $after) {
-        accountId sequence transactionId occurredAt balance { available { amount } sequence } } }";
+        accountId sequence transactionId occurredAt kind cursor balance { available { amount } sequence } } }";
+    const RESUME: &str = "subscription ($id: ID!, $after: String, $also: Int) {
+        balanceChanged(accountId: $id, after: $after, afterSequence: $also) { sequence kind } }";
     let bank = Bank::open().await;
     let listen = |person, variables| bank.schema.execute_stream(bank.request(Some(person), CHANGES, variables)).boxed();
     let mut all = listen(bank.me, bank.my_account());
     let snapshot = all.next().await.expect("a snapshot").data.into_json().expect("JSON")["balanceChanged"].clone();
     assert_eq!((&snapshot["sequence"], &snapshot["accountId"]), (&json!(1), &json!(acc(bank.account))));
+    assert_eq!(snapshot["kind"], "SNAPSHOT");
     let mut new = listen(bank.me, json!({"id": acc(bank.account), "after": 1}));
     let (transaction, change) = tokio::join!(bank.pay(bank.account, cash(), 1), new.next());
     for change in [change, all.next().await] {
         let change = change.expect("a change").data.into_json().expect("JSON")["balanceChanged"].clone();
         assert_eq!(change["transactionId"], json!(IdKind::Transaction.encode(transaction)));
         assert_eq!(change["balance"], json!({"available": {"amount": "99.99"}, "sequence": 2}));
+        assert_eq!(change["kind"], "CHANGE");
+    }
+
+    let resume = |variables| bank.schema.execute_stream(bank.request(Some(bank.me), RESUME, variables)).boxed();
+    let after = json!({"id": acc(bank.account), "after": snapshot["cursor"]});
+    let missed = resume(after.clone()).next().await.expect("a change").data.into_json().expect("JSON");
+    assert_eq!(missed["balanceChanged"], json!({"sequence": 2, "kind": "CHANGE"}));
+    let mangled = json!({"id": acc(bank.account), "after": "1"});
+    let mut both = after.clone();
+    both["also"] = json!(1);
+    for wrong in [mangled, both] {
+        let refused = resume(wrong).next().await.expect("an answer");
+        assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
     }
     let refused = listen(stranger(), bank.my_account()).next().await.expect("an answer");
     assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
@@ -363,7 +379,7 @@ fn the_subgraph_owns_accounts_and_knows_users_by_key_only() {
         "type User @key(fields: \"id\", resolvable: false)",
         "type AccountConnection @shareable",
         "type EntryConnection @shareable",
-        "balanceChanged(accountId: ID!, afterSequence: Int): BalanceChange! @authenticated",
+        "balanceChanged(accountId: ID!, after: String, afterSequence: Int @deprecated(",
         "trialBalance: [TrialBalanceLine!] @authenticated",
     ] {
         assert!(sdl.contains(line), "{line}\n{sdl}");

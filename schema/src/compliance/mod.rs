@@ -2,25 +2,31 @@
 //! module itself decides who may ask, so that an attempt by somebody else is on record.
 
 mod query;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod types;
 
-use async_graphql::{Context, EmptyMutation, EmptySubscription, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, EmptyMutation, Error, Result, Schema, SchemaBuilder};
 use vostro_compliance::{Compliance, ComplianceError};
+use vostro_kernel::Role;
 
 use crate::faults::{forbidden, internal, module_unavailable};
 
 pub use query::Query;
+pub use subscription::{Subscription, ViolationUpdate};
 pub use types::{
     AuditActorKind, AuditEvent, AuditEventFilter, AuditOutcome, AuditVerification, EventCount, EventGap, Violation,
     ViolationSeverity,
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Compliance`] as data.
-pub fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
-    Schema::build(Query, EmptyMutation, EmptySubscription)
+pub fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
+    Schema::build(Query, EmptyMutation, Subscription)
 }
+
+/// Who may look into the audit log.
+const OFFICERS: &[Role] = &[Role::ComplianceOfficer, Role::Admin];
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Compliance> {
     ctx.data::<Compliance>()

@@ -1,16 +1,12 @@
 use async_graphql::{Context, ID, Object, Result};
 use chrono::Utc;
 use uuid::Uuid;
-use vostro_kernel::Role;
 
 use super::types::{AuditEvent, AuditEventFilter, AuditVerification, EventCount, EventGap, Violation, subject};
-use super::{facade, failure};
+use super::{OFFICERS, facade, failure};
 use crate::access::{Access, only};
 use crate::connection::{Page, PageRequest};
 use crate::guards;
-
-/// Who may look into the audit log.
-const OFFICERS: &[Role] = &[Role::ComplianceOfficer, Role::Admin];
 
 /// Reading the audit log.
 pub struct Query;

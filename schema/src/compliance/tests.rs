@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, EmptySubscription, Request, Response, Schema, Value, Variables};
+use async_graphql::{EmptyMutation, Request, Response, Schema, Value, Variables};
+use futures::stream::{BoxStream, StreamExt as _};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use vostro_compliance::{Compliance, Config, MIGRATIONS};
@@ -15,7 +16,7 @@ use vostro_kernel::{Actor, ActorKind, Money, RequestContext, Role, Roles, System
 use vostro_messaging::{Incoming, Module as _};
 use vostro_testkit::Database;
 
-use super::{Query, builder};
+use super::{Query, Subscription, builder};
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
 
@@ -26,7 +27,7 @@ const EVERYTHING: &str =
 struct Bank {
     database: Database,
     compliance: Compliance,
-    schema: Schema<Query, EmptyMutation, EmptySubscription>,
+    schema: Schema<Query, EmptyMutation, Subscription>,
 }
 
 impl Bank {
@@ -42,11 +43,21 @@ impl Bank {
         vostro_testkit::deliver(self.database.pool(), &archive, events).await.expect("the archive takes every event");
     }
 
-    async fn ask(&self, role: Option<Role>, document: &str, variables: Json) -> Response {
+    fn request(role: Option<Role>, document: &str, variables: Json) -> Request {
         let actor = role.map_or(Actor::ANONYMOUS, |role| Actor::person(Uuid::now_v7(), Roles::from_iter([role]), None));
         let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
-        let request = Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope));
-        self.schema.execute(request).await
+        Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope))
+    }
+
+    async fn ask(&self, role: Option<Role>, document: &str, variables: Json) -> Response {
+        self.schema.execute(Self::request(role, document, variables)).await
+    }
+
+    fn detected(&self, role: Option<Role>, after: &Json) -> BoxStream<'static, Response> {
+        const DETECTED: &str = "subscription ($after: String) { violationDetected(after: $after) {
+            sequence occurredAt kind cursor violation { id ruleId } } }";
+        let request = Self::request(role, DETECTED, json!({"after": after}));
+        self.schema.clone().execute_stream(request).boxed()
     }
 
     async fn answer(&self, document: &str, variables: Json) -> Json {
@@ -111,6 +122,57 @@ fn large_transfer(source: Uuid) -> Incoming {
 fn code(response: &Response) -> Option<Value> {
     let [error] = response.errors.as_slice() else { panic!("one error, not {:?}", response.errors) };
     error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned()
+}
+
+async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
+    let response = stream.next().await.expect("a response");
+    assert!(response.errors.is_empty(), "{:?}", response.errors);
+    response.data.into_json().expect("JSON")["violationDetected"].clone()
+}
+
+#[tokio::test]
+async fn officers_hear_of_each_violation_once_wherever_they_were_cut_off() {
+    let bank = Bank::open().await;
+    bank.store(&[large_transfer(Uuid::now_v7()), large_transfer(Uuid::now_v7())]).await;
+    let officer = Some(Role::ComplianceOfficer);
+    let mut all = bank.detected(officer, &Json::Null);
+    let mut seen = vec![next(&mut all).await, next(&mut all).await];
+    assert!(
+        seen.iter().all(|update| update["kind"] == "SNAPSHOT" && update["violation"]["ruleId"] == "LARGE_TRANSFER")
+    );
+    for _ in 0..2 {
+        let news = [large_transfer(Uuid::now_v7())];
+        let (update, ()) = tokio::join!(next(&mut all), bank.store(&news));
+        assert_eq!(update["kind"], "CHANGE");
+        seen.push(update);
+    }
+    let missed = large_transfer(Uuid::now_v7());
+    bank.store(&[missed.clone(), missed]).await;
+    for (cut, update) in seen.iter().enumerate() {
+        let mut again = bank.detected(officer, &update["cursor"]);
+        for known in &seen[cut + 1..] {
+            assert_eq!(next(&mut again).await["violation"], known["violation"]);
+        }
+        let last = next(&mut again).await;
+        assert_eq!(last["kind"], "CHANGE");
+        assert!(seen.iter().all(|known| known["violation"] != last["violation"]), "it is the one that was missed");
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_hears_of_violations_and_whoever_tries_is_on_record() {
+    let bank = Bank::open().await;
+    for (role, code) in
+        [(None, "UNAUTHENTICATED"), (Some(Role::Customer), "FORBIDDEN"), (Some(Role::Operator), "FORBIDDEN")]
+    {
+        let refused = bank.detected(role, &Json::Null).next().await.expect("an answer");
+        let [error] = refused.errors.as_slice() else { panic!("one error, not {:?}", refused.errors) };
+        let found = error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();
+        assert_eq!(found, Some(Value::from(code)), "{role:?}");
+    }
+    let refused = bank.database.published("compliance.command-refused.v1").await;
+    let commands: Vec<_> = refused.iter().map(|event| event["command"].clone()).collect();
+    assert_eq!(commands, ["violationDetected", "violationDetected"]);
 }
 
 #[tokio::test]

@@ -44,6 +44,13 @@ pub enum AuthFault {
     Unavailable,
 }
 
+impl AuthFault {
+    /// Whether asking again would be answered the same. Who has been let in stays in while it is not known.
+    pub fn is_final(self) -> bool {
+        self != Self::Unavailable
+    }
+}
+
 /// Turns a bearer token into a principal. Called once per HTTP request and once per WebSocket connection, so it has to
 /// be quick; it does not ask a database.
 #[async_trait]

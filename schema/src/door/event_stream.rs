@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::auth::by_headers;
 use super::{AuthFault, Door, Principal};
 use crate::stitch::{OperationKind, Reply, RequestError};
 
@@ -36,6 +37,10 @@ struct Streaming {
     replies: BoxStream<'static, Reply>,
     keep_alive: Duration,
     expires: Instant,
+    door: Arc<Door>,
+    /// What the caller proved itself with, looked at again from time to time; `None` for what runs to its end all the same.
+    credentials: Option<HeaderMap>,
+    look_at: Instant,
     /// Tells when the server closes; `None` for what runs to its end all the same.
     closing: Option<watch::Receiver<bool>>,
     correlation_id: Uuid,
@@ -54,6 +59,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// Dropping the body ends the operation.
 pub fn respond(
     door: &Arc<Door>,
+    headers: &HeaderMap,
     principal: &Principal,
     kind: OperationKind,
     replies: BoxStream<'static, Reply>,
@@ -66,6 +72,9 @@ pub fn respond(
         replies,
         keep_alive: door.config.keep_alive,
         expires: Instant::now() + left.min(NEVER),
+        door: Arc::clone(door),
+        credentials: ends_early.then(|| headers.clone()),
+        look_at: Instant::now() + door.config.keep_alive,
         closing: ends_early.then(|| door.closing.subscribe()),
         correlation_id,
         stage: Stage::Running,
@@ -108,6 +117,10 @@ impl Streaming {
             Stage::Over => return None,
         }
         let overdue = Instant::now() >= self.expires + LAST_EVENTS;
+        if let Err(fault) = self.look_again().await {
+            self.stage = Stage::Completing;
+            return Some(next_event(&Reply::refused(&[fault.into()], self.correlation_id)));
+        }
         tokio::select! {
             biased;
             () = closed(self.closing.clone()) => {
@@ -127,6 +140,16 @@ impl Streaming {
                 Some(next_event(&Reply::refused(&[error], self.correlation_id)))
             }
             () = tokio::time::sleep(self.keep_alive) => Some(Bytes::from_static(b":\n\n")),
+        }
+    }
+
+    /// Whether the caller is still who it was: it may have logged out meanwhile.
+    async fn look_again(&mut self) -> Result<(), AuthFault> {
+        let Some(headers) = self.credentials.as_ref().filter(|_| Instant::now() >= self.look_at) else { return Ok(()) };
+        self.look_at = Instant::now() + self.keep_alive;
+        match by_headers(self.door.authenticator.as_ref(), headers).await {
+            Err(fault) if fault.is_final() => Err(fault),
+            _ => Ok(()),
         }
     }
 }

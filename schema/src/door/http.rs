@@ -145,7 +145,7 @@ impl<'a> Visit<'a> {
             let answer = async move { engine.execute(&prepared, variables, scope).await };
             futures::stream::once(answer).boxed()
         };
-        event_stream::respond(self.door, &principal, kind, replies, self.correlation.0)
+        event_stream::respond(self.door, self.headers, &principal, kind, replies, self.correlation.0)
     }
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.

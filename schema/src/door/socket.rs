@@ -23,7 +23,7 @@ use super::auth::{bearer, by_headers};
 use super::caller::Caller;
 use super::envelope::Envelope;
 use super::socket_messages::{ACKNOWLEDGE, ClientMessage, Close, PONG, PROTOCOL, complete, with_payload};
-use super::{Door, Principal};
+use super::{AuthFault, Door, Principal};
 use crate::faults::FaultCode;
 use crate::scope::RequestScope;
 use crate::stitch::{Engine, OperationKind, Prepared, Reply, RequestError};
@@ -100,6 +100,8 @@ struct Connection {
     headers: HeaderMap,
     caller: Caller,
     principal: Option<Principal>,
+    /// The `Authorization` of the first message; without one that of the headers counts.
+    authorization: Option<String>,
     /// By when the client must have introduced itself, and afterwards when its token expires.
     deadline: Instant,
     operations: HashMap<String, Running>,
@@ -116,7 +118,20 @@ impl Connection {
         let deadline = Instant::now() + door.config.init_timeout;
         let (sender, waiting) = mpsc::channel(WAITING_MESSAGES);
         let operations = HashMap::new();
-        Self { door, sink, headers, caller, principal: None, deadline, operations, generation: 0, sender, waiting }
+        let (principal, authorization) = (None, None);
+        Self {
+            door,
+            sink,
+            headers,
+            caller,
+            principal,
+            authorization,
+            deadline,
+            operations,
+            generation: 0,
+            sender,
+            waiting,
+        }
     }
 
     async fn serve(&mut self, mut stream: SplitStream<WebSocket>) -> End {
@@ -144,6 +159,9 @@ impl Connection {
                     unanswered += 1;
                     if unanswered > UNANSWERED_PINGS {
                         Err(None)
+                    } else if self.principal.is_some() && self.authenticate().await.is_err_and(AuthFault::is_final) {
+                        // Whoever has logged out may not go on hearing what the token was good for.
+                        Err(Some(Close::Forbidden))
                     } else {
                         self.send(Message::Ping(axum::body::Bytes::new())).await
                     }
@@ -215,19 +233,20 @@ impl Connection {
         if self.principal.is_some() {
             return Err(Some(Close::TooManyInits));
         }
-        let authenticator = self.door.authenticator.as_ref();
-        let principal = match token {
-            Some(token) => match bearer(&token) {
-                Ok(token) => authenticator.authenticate(Some(token)).await,
-                Err(fault) => Err(fault),
-            },
-            None => by_headers(authenticator, &self.headers).await,
-        };
-        let principal = principal.map_err(|_| Some(Close::Forbidden))?;
+        self.authorization = token;
+        let principal = self.authenticate().await.map_err(|_| Some(Close::Forbidden))?;
         let left = principal.expires_at.map_or(NEVER, |at| (at - self.door.clock.now()).to_std().unwrap_or_default());
         self.deadline = Instant::now() + left.min(NEVER);
         self.principal = Some(principal);
         self.text(ACKNOWLEDGE).await
+    }
+
+    async fn authenticate(&self) -> Result<Principal, AuthFault> {
+        let authenticator = self.door.authenticator.as_ref();
+        match &self.authorization {
+            Some(value) => authenticator.authenticate(Some(bearer(value)?)).await,
+            None => by_headers(authenticator, &self.headers).await,
+        }
     }
 
     async fn subscribe(&mut self, id: String, envelope: Envelope<'_>) -> Step {

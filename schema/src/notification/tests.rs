@@ -182,6 +182,35 @@ async fn a_subscription_begins_with_what_is_undelivered_and_goes_on_live() {
 }
 
 #[tokio::test]
+async fn a_subscription_goes_on_behind_the_cursor_of_its_last_update() {
+    const ARRIVED: &str = "subscription ($after: String) { notificationArrived(after: $after) {
+        sequence occurredAt kind cursor notification { sequence title } } }";
+    let bank = Bank::open().await;
+    let arrived = |variables| bank.schema.execute_stream(bank.request(Some(bank.user), ARRIVED, variables)).boxed();
+    let next = async |stream: &mut futures::stream::BoxStream<'_, Response>| {
+        let response = stream.next().await.expect("a response");
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        response.data.into_json().expect("JSON")["notificationArrived"].clone()
+    };
+    bank.tell().await;
+    let mut stream = arrived(json!({}));
+    let first = next(&mut stream).await;
+    assert_eq!((&first["kind"], &first["notification"]["title"]), (&json!("SNAPSHOT"), &json!("New login")));
+    assert_eq!(first["sequence"], first["notification"]["sequence"]);
+    let (second, ()) = tokio::join!(next(&mut stream), bank.tell());
+    assert_eq!(second["kind"], "CHANGE");
+    drop(stream);
+    bank.tell().await;
+
+    let mut stream = arrived(json!({"after": first["cursor"]}));
+    let again = [next(&mut stream).await, next(&mut stream).await];
+    assert!(again.iter().all(|update| update["kind"] == "CHANGE"), "{again:?}");
+    assert!(again.iter().any(|update| update["sequence"] == second["sequence"]), "{again:?}");
+    let refused = arrived(json!({"after": "1"})).next().await.expect("an answer");
+    assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
+}
+
+#[tokio::test]
 async fn nobody_gets_anything_without_logging_in() {
     let bank = Bank::open().await;
     let id = json!({"id": IdKind::Notification.encode(Uuid::now_v7())});
@@ -223,6 +252,7 @@ fn the_subgraph_owns_notifications() {
     for line in [
         "type Notification @key(fields: \"id\")",
         "type NotificationConnection @shareable",
+        "notificationArrived(after: String): NotificationArrival! @authenticated",
         "notificationReceived(afterSequence: Int): Notification!",
         "notifications(filter: NotificationFilter, first: Int, after: String): NotificationConnection @authenticated",
         "unreadCount: Int @authenticated",

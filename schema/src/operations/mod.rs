@@ -4,14 +4,16 @@
 
 mod mutation;
 mod query;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod types;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, EmptySubscription, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
 use async_trait::async_trait;
 use vostro_kernel::{Clock, Role};
 use vostro_messaging::ConsumptionDesk;
@@ -21,6 +23,7 @@ use crate::faults::{bad_user_input, forbidden, internal, module_unavailable};
 
 pub use mutation::{Mutation, OperationsErrorCode, OperationsUserError};
 pub use query::Query;
+pub use subscription::Subscription;
 pub use types::{ParkedMessageFilter, ParkedReason, ParkedState, ParkingAction, ParkingRequestState};
 
 /// Who operates the bank.
@@ -76,8 +79,8 @@ pub struct Difference {
 pub struct BrokerAway(pub String);
 
 /// The subgraph; whoever wires the bank adds [`Operations`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription)
+pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription).data(watch::OperationsWatch::default())
 }
 
 fn desks<'a>(ctx: &Context<'a>) -> Result<&'a Operations> {

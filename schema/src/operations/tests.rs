@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_graphql::{EmptySubscription, Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Schema, Value, Variables};
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
+use futures::stream::{BoxStream, StreamExt as _};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use vostro_events::auth::UserRegisteredV1;
@@ -18,7 +19,7 @@ use vostro_messaging::{ConsumptionDesk, ContactKey, Incoming, Module as _};
 use vostro_notification::{Config, MIGRATIONS, Notifications};
 use vostro_testkit::{Consuming, Database, incoming};
 
-use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, QueueTotals, builder};
+use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, QueueTotals, Subscription, builder};
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
 
@@ -69,7 +70,7 @@ struct Bank {
     clock: Arc<FixedClock>,
     consuming: Consuming,
     asked: Arc<AtomicU32>,
-    schema: Schema<Query, Mutation, EmptySubscription>,
+    schema: Schema<Query, Mutation, Subscription>,
     /// Three events of one key, the first of which cannot be handled.
     key: Vec<Incoming>,
 }
@@ -112,6 +113,14 @@ impl Bank {
         let response = self.ask(who, document, variables).await;
         assert!(response.errors.is_empty(), "{:?}", response.errors);
         response.data.into_json().expect("JSON")
+    }
+
+    fn changes(&self, who: &Actor, after: &Json) -> BoxStream<'static, Response> {
+        const CHANGES: &str = "subscription ($after: String) { operationsChanged(after: $after) {
+            sequence occurredAt kind cursor modules { module isPaused outboxWaiting keysWaiting keysQuarantined } } }";
+        let scope = RequestScope::new(RequestContext::of(*who, &SystemIds), Arc::new(SystemIds));
+        let request = Request::new(CHANGES).variables(Variables::from_json(json!({"after": after})));
+        self.schema.clone().execute_stream(request.data(Arc::new(scope))).boxed()
     }
 
     async fn parked(&self, filter: Json) -> Vec<Json> {
@@ -369,5 +378,45 @@ async fn a_broker_that_is_away_hides_only_what_it_knows() {
     let bank = Bank::alone().await;
     let seen = bank.answer(&operator, topology, json!({})).await;
     assert_eq!(seen["topologyDifferences"], json!([{"text": "queue q.x is missing", "isHarmful": true}]));
+    bank.ends_with(1).await;
+}
+
+async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
+    let within = std::time::Duration::from_secs(60);
+    let response = tokio::time::timeout(within, stream.next()).await.expect("in time").expect("a response");
+    assert!(response.errors.is_empty(), "{:?}", response.errors);
+    response.data.into_json().expect("JSON")["operationsChanged"].clone()
+}
+
+#[tokio::test]
+async fn operators_see_how_the_modules_are_and_what_changes() {
+    const PAUSE: &str =
+        "mutation { consumptionPause(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
+    let bank = Bank::alone().await;
+    let operator = person(&[Role::Operator]);
+    let mut crowd = [bank.changes(&operator, &Json::Null), bank.changes(&operator, &Json::Null)];
+    let mut cursor = Json::Null;
+    for changes in &mut crowd {
+        let now = next(changes).await;
+        let module = &now["modules"][0];
+        assert_eq!((&now["kind"], &module["module"]), (&json!("SNAPSHOT"), &json!("notification")));
+        assert_eq!((&module["isPaused"], &module["keysWaiting"]), (&json!(false), &json!(0)), "{module}");
+        assert_eq!(module["keysQuarantined"], 1);
+        cursor = now["cursor"].clone();
+    }
+    let mut unchanged = bank.changes(&operator, &cursor);
+    assert!(futures::FutureExt::now_or_never(unchanged.next()).is_none(), "it is as the client knows it");
+    bank.answer(&operator, PAUSE, json!({})).await;
+    for changes in crowd.iter_mut().chain([&mut unchanged]) {
+        let update = next(changes).await;
+        assert_eq!((&update["kind"], &update["modules"][0]["isPaused"]), (&json!("CHANGE"), &json!(true)));
+    }
+    let mut late = bank.changes(&operator, &cursor);
+    assert_eq!(next(&mut late).await["kind"], "SNAPSHOT");
+    for (who, expected) in [(Actor::ANONYMOUS, "UNAUTHENTICATED"), (person(&[Role::Customer]), "FORBIDDEN")] {
+        let refused = bank.changes(&who, &Json::Null).next().await.expect("an answer");
+        let code = refused.errors[0].extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();
+        assert_eq!(code, Some(Value::from(expected)));
+    }
     bank.ends_with(1).await;
 }

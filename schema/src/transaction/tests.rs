@@ -252,17 +252,34 @@ async fn the_history_is_paged_newest_first() {
 #[tokio::test]
 async fn a_subscription_begins_with_the_present_and_goes_on_live() {
     const UPDATES: &str = "subscription ($account: ID, $transaction: ID) {
-        transactionUpdated(accountId: $account, transactionId: $transaction) { sequence transaction { id status } }
+        transactionUpdated(accountId: $account, transactionId: $transaction) { sequence kind cursor transaction { id status } }
+    }";
+    const RESUME: &str = "subscription ($account: ID, $after: String) {
+        transactionUpdated(accountId: $account, after: $after) { kind transaction { id } }
     }";
     let bank = Bank::open().await;
     let first = bank.pay("a").await;
     let variables = json!({"account": IdKind::Account.encode(bank.source)});
     let mut updates = bank.schema.execute_stream(bank.request(Some(bank.me()), UPDATES, variables)).boxed();
-    for id in [first.clone(), Json::Null] {
+    let mut cursors = Vec::new();
+    for (id, kind) in [(first.clone(), "SNAPSHOT"), (Json::Null, "CHANGE")] {
         let id = if id.is_null() { bank.pay("b").await } else { id };
         let update = updates.next().await.expect("an update").data.into_json().expect("JSON");
-        let expected = json!({"sequence": 1, "transaction": {"id": id, "status": "INITIATED"}});
-        assert_eq!(update["transactionUpdated"], expected);
+        let mut update = update["transactionUpdated"].clone();
+        cursors.push(update["cursor"].take());
+        let transaction = json!({"id": id, "status": "INITIATED"});
+        assert_eq!(update, json!({"sequence": 1, "kind": kind, "cursor": null, "transaction": transaction}));
+    }
+    let third = bank.pay("c").await;
+    let resume = |account, after: &Json| {
+        let variables = json!({"account": IdKind::Account.encode(account), "after": after});
+        bank.schema.execute_stream(bank.request(Some(bank.me()), RESUME, variables)).boxed()
+    };
+    let missed = resume(bank.source, &cursors[1]).next().await.expect("an update").data.into_json().expect("JSON");
+    assert_eq!(missed["transactionUpdated"], json!({"kind": "CHANGE", "transaction": {"id": third}}));
+    for wrong in [resume(bank.source, &json!("1")), resume(Uuid::now_v7(), &cursors[1])] {
+        let refused = wrong.boxed().next().await.expect("an answer");
+        assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()), "a cursor of another stream is none of this");
     }
 
     let ask = async |person, variables| {
@@ -292,7 +309,7 @@ fn the_subgraph_owns_transactions_and_knows_accounts_by_key_only() {
         "type Transaction @key(fields: \"id\")",
         "type Account @key(fields: \"id\", resolvable: false)",
         "type TransactionConnection @shareable",
-        "transactionUpdated(accountId: ID, transactionId: ID, afterSequence: Int): TransactionUpdate!",
+        "transactionUpdated(accountId: ID, transactionId: ID, after: String, afterSequence: Int @deprecated(",
         "waitFor: WaitFor! = NONE",
     ] {
         assert!(sdl.contains(line), "{line}\n{sdl}");

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use vostro_transaction::domain;
 
 use crate::ids::{self, IdKind};
+use crate::live::UpdateKind;
 use crate::scalars::{DateTime, Money};
 
 /// What kind of payment a transaction is.
@@ -180,6 +181,9 @@ pub struct TransactionUpdate {
     /// 1 when it was accepted, 2 when it ended.
     pub(super) sequence: i64,
     pub(super) occurred_at: DateTime,
+    pub(super) kind: UpdateKind,
+    /// Pass it as `after` to go on behind this update.
+    pub(super) cursor: String,
 }
 
 /// Narrows a list of transactions. All conditions must hold.

@@ -69,11 +69,17 @@ async fn a_subscription_is_a_stream_of_events_that_says_when_it_is_over() {
 async fn a_stream_ends_with_its_token_its_reader_or_the_bank() {
     let bank = OpenBank::open().await;
     let endless = json!({"query": "subscription { balanceChanged(accountId: \"acc_1\", endless: true) { sequence } }"});
-    let open = |token: &'static str| {
+    let open_at = |bank: &OpenBank, token: &'static str| {
         let request = Client::new().post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json");
         let request = request.header(ACCEPT, "text/event-stream").header(AUTHORIZATION, token);
         request.body(endless.to_string()).send()
     };
+    let attentive = DoorConfig { keep_alive: Duration::from_millis(30), ..DoorConfig::default() };
+    let told = events(open_at(&OpenBank::with(attentive).await, "Bearer leaving").await.unwrap()).await;
+    let [.., (_, error), (end, _)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((code(error).as_str(), end.as_str()), ("UNAUTHENTICATED", "complete"), "logged out");
+
+    let open = |token| open_at(&bank, token);
     let told = events(open("Bearer brief").await.unwrap()).await;
     let [.., (_, error), (end, _)] = &told[..] else { panic!("{told:?}") };
     assert_eq!((code(error).as_str(), end.as_str()), ("UNAUTHENTICATED", "complete"));

@@ -216,6 +216,16 @@ async fn the_connection_ends_when_the_token_expires() {
 }
 
 #[tokio::test]
+async fn the_connection_ends_when_its_owner_has_logged_out() {
+    let config = DoorConfig { keep_alive: Duration::from_millis(30), ..DoorConfig::default() };
+    let bank = OpenBank::with(config).await;
+    let mut socket = Socket::open(&bank, json!({"authorization": "Bearer leaving"})).await;
+    socket.subscribe("1", ENDLESS).await;
+    assert_eq!(socket.close_code().await, 4403);
+    no_streams(&bank).await;
+}
+
+#[tokio::test]
 async fn a_door_that_closes_tells_its_clients() {
     let bank = OpenBank::open().await;
     let mut socket = Socket::open(&bank, Value::Null).await;

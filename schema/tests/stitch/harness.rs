@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use serde_json::Value;
@@ -95,7 +95,11 @@ pub fn person(roles: &[Role]) -> Actor {
 }
 
 /// Takes `staff` and `customer` for tokens, and for one that expires at once.
-pub struct Tokens;
+#[derive(Default)]
+pub struct Tokens {
+    /// How often somebody showed the token of a session that ends soon.
+    leaving: AtomicUsize,
+}
 
 #[async_trait::async_trait]
 impl Authenticator for Tokens {
@@ -108,6 +112,9 @@ impl Authenticator for Tokens {
                 let expires_at = Some(SystemClock.now() + chrono::TimeDelta::milliseconds(50));
                 Ok(Principal { actor: person(&[Role::Customer]), expires_at })
             }
+            // Somebody who logs out after having been let in.
+            Some("leaving") if self.leaving.fetch_add(1, Ordering::SeqCst) > 0 => Err(AuthFault::Revoked),
+            Some("leaving") => Ok(Principal { actor: person(&[Role::Customer]), expires_at: None }),
             Some("expired") => Err(AuthFault::Expired),
             Some("refresh") => Err(AuthFault::WrongPurpose),
             Some(_) => Err(AuthFault::Forged),
@@ -130,7 +137,13 @@ impl OpenBank {
 
     pub async fn with(config: DoorConfig) -> Self {
         let bank = Bank::open();
-        let door = Door::new(bank.engine.clone(), Arc::new(Tokens), Arc::new(SystemIds), Arc::new(SystemClock), config);
+        let door = Door::new(
+            bank.engine.clone(),
+            Arc::new(Tokens::default()),
+            Arc::new(SystemIds),
+            Arc::new(SystemClock),
+            config,
+        );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = door.router();

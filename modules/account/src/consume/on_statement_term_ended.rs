@@ -47,7 +47,7 @@ impl Handler for StatementTerms {
         Ok(Some(Box::new(move || {
             for (id, status) in ended {
                 counter!("vostro_statements_total", "outcome" => status.as_str()).increment(1);
-                inner.statement_news.tell(id);
+                inner.statement_news.tell(&id, ());
             }
         })))
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::transaction::TransactionInitiatedV1;
 use vostro_kernel::RefusalCode;
-use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming, NewEvent};
+use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming, NewEvent, UpdateKind};
 
 use crate::domain::{Booking, Decision, LedgerState, PostingRequest, decide};
 use crate::facade::{BalanceChange, Inner};
@@ -70,9 +70,7 @@ impl Handler for Postings {
                 counter!("vostro_postings_total", "outcome" => outcome, "code" => code).increment(number);
             }
             // Asked only now: whoever began to listen before the commit may have read the balances of before it.
-            if inner.changes.has_listeners() {
-                inner.changes.tell(changes.into());
-            }
+            inner.changes.tell_all(changes.into_iter().map(|change| (change.account_id, change)));
         })))
     }
 }
@@ -126,6 +124,7 @@ impl<'a> Batch<'a> {
             balance: booking.after,
             transaction_id: Some(transaction_id),
             occurred_at: self.publisher.now,
+            kind: UpdateKind::Change,
         });
     }
 }

@@ -15,11 +15,12 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::{Foundation, LiveFeed, StartError};
 
 pub use balance_changes::BalanceChange;
+pub(crate) use balance_changes::BookedElsewhere;
 pub use commands::OpenAccount;
 pub use proof::{Divergence, LedgerProof, ProofProgress, ProofRule};
 pub use queries::{AccountFilter, Entry, EntryPage, TrialBalanceLine};
-pub(crate) use statements::term_of;
 pub use statements::{GenerateStatement, StatementPage};
+pub(crate) use statements::{WrittenElsewhere, term_of};
 
 use crate::config::Config;
 use crate::domain::IbanScheme;
@@ -38,10 +39,10 @@ pub(crate) struct Inner {
     pub(crate) foundation: Foundation,
     pub(crate) config: Config,
     pub(crate) scheme: IbanScheme,
-    /// The balance changes of each committed batch.
-    pub(crate) changes: LiveFeed<Arc<[BalanceChange]>>,
+    /// The changes of balances right after their commit, by account.
+    pub(crate) changes: LiveFeed<Uuid, BalanceChange>,
     /// Statements that have got further.
-    pub(crate) statement_news: LiveFeed<Uuid>,
+    pub(crate) statement_news: LiveFeed<Uuid, ()>,
     /// Told when a statement was requested.
     pub(crate) statement_due: Notify,
 }

@@ -9,7 +9,7 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::rpc::Responder;
 use vostro_messaging::{BoundHandler, Manifest, Module, StartError};
 
-use super::{Accounts, Inner};
+use super::{Accounts, BookedElsewhere, Inner, WrittenElsewhere};
 use crate::consume::{Postings, Registrations, StatementTerms};
 use crate::domain::{Account, Balance, InternalRole, Product};
 use crate::manifest::{self, manifest};
@@ -44,7 +44,14 @@ impl Module for Accounts {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        vec![Box::pin(StatementWriter::new(Arc::clone(&self.inner)).run(stop))]
+        let Inner { changes, statement_news, .. } = &*self.inner;
+        let booked = BookedElsewhere::new(Arc::clone(&self.inner));
+        let written = WrittenElsewhere::new(Arc::clone(&self.inner));
+        vec![
+            Box::pin(StatementWriter::new(Arc::clone(&self.inner)).run(stop.clone())),
+            Box::pin(changes.clone().look_around(booked, stop.clone())),
+            Box::pin(statement_news.clone().look_around(written, stop)),
+        ]
     }
 
     async fn start(&self) -> Result<(), StartError> {

@@ -1,14 +1,15 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::NaiveDate;
 use futures::Stream;
 use metrics::counter;
 use sqlx::PgConnection;
-use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_kernel::{ActorKind, Refusal, RequestContext, Role};
-use vostro_messaging::{Appointment, Listener, Schedule};
+use vostro_messaging::{Appointment, Listener, Look, Missed, Schedule};
 
 use super::{Accounts, Inner, viewer};
 use crate::domain::{self, Period, Statement, StatementStatus};
@@ -128,7 +129,7 @@ impl Accounts {
         self.inner.end_statement_in_tx(&mut transaction, &statement, cause).await?;
         transaction.commit().await?;
         self.inner.foundation.outbox.committed();
-        self.inner.statement_news.tell(id);
+        self.inner.statement_news.tell(&id, ());
         counter!("vostro_statements_total", "outcome" => statement.status.as_str()).increment(1);
         Ok(statement)
     }
@@ -196,7 +197,7 @@ impl Accounts {
         id: Uuid,
     ) -> Result<Option<impl Stream<Item = Result<Statement, AccountError>> + Send + use<>>, AccountError> {
         // Listening first: what happens between the first look and the first news is heard twice, never lost.
-        let news = self.inner.statement_news.listen();
+        let news = self.inner.statement_news.listen(id);
         let watching = Watching { accounts: self.clone(), viewer: viewer(context), id, news, known: 0 };
         let Some(first) = watching.look().await? else { return Ok(None) };
         Ok(Some(futures::stream::unfold(Some((watching, Some(first))), |state| async move {
@@ -223,7 +224,7 @@ struct Watching {
     accounts: Accounts,
     viewer: Viewer,
     id: Uuid,
-    news: Listener<Uuid>,
+    news: Listener<Uuid, ()>,
     /// The version the listener knows.
     known: i64,
 }
@@ -231,11 +232,8 @@ struct Watching {
 impl Watching {
     async fn next(&mut self) -> Result<Option<Statement>, AccountError> {
         loop {
-            match self.news.recv().await {
-                Ok(id) if id != self.id => continue,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(None),
-            }
+            // Whether it is news or that some were missed: the state is what counts.
+            let (Ok(()) | Err(Missed)) = self.news.recv().await;
             match self.look().await? {
                 Some(statement) if statement.version <= self.known => {}
                 other => return Ok(other),
@@ -245,6 +243,31 @@ impl Watching {
 
     async fn look(&self) -> Result<Option<Statement>, AccountError> {
         Ok(store::statements::find(self.accounts.pool(), self.viewer, &[self.id]).await?.pop())
+    }
+}
+
+/// How far other instances have got with the statements that somebody watches here.
+pub(crate) struct WrittenElsewhere {
+    inner: Arc<Inner>,
+    /// The versions that were seen, by statement.
+    seen: HashMap<Uuid, i64>,
+}
+
+impl WrittenElsewhere {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, seen: HashMap::new() }
+    }
+}
+
+#[async_trait]
+impl Look<Uuid, ()> for WrittenElsewhere {
+    async fn look(&mut self, statements: Vec<Uuid>) -> sqlx::Result<Vec<(Uuid, ())>> {
+        let pool = &self.inner.foundation.pool;
+        let found = store::statements::find(pool, Viewer::Everything, &statements).await?;
+        let before = std::mem::take(&mut self.seen);
+        self.seen.extend(found.iter().map(|statement| (statement.id, statement.version)));
+        let changed = self.seen.iter().filter(|(id, version)| before.get(*id) != Some(version));
+        Ok(changed.map(|(id, _)| (*id, ())).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming}
 
 use super::on_transaction_completed;
 use crate::domain::{self, Intake, Key, Numbered, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
+use crate::following::Findings;
 use crate::store::events::NewRow;
 use crate::store::head::{self, Head};
 use crate::store::names::{self, Names};
@@ -19,13 +20,14 @@ use crate::store::{events, gaps};
 pub struct Archive {
     foundation: Foundation,
     rules: Rules,
+    findings: Findings,
     /// Codes of names, as they were last read; renewed after a commit only, because a rolled back code means nothing.
     names: Arc<RwLock<Arc<Names>>>,
 }
 
 impl Archive {
-    pub fn new(foundation: Foundation, rules: Rules) -> Self {
-        Self { foundation, rules, names: Arc::default() }
+    pub fn new(foundation: Foundation, rules: Rules, findings: Findings) -> Self {
+        Self { foundation, rules, findings, names: Arc::default() }
     }
 }
 
@@ -36,6 +38,7 @@ impl Handler for Archive {
         connection: &mut PgConnection,
         batch: &[Incoming],
     ) -> Result<AfterCommit, HandlerError> {
+        let foundation = &self.foundation;
         check_attributes(batch)?;
         // From here on this transaction is the only one that appends: whatever it reads stays true until it commits.
         let head = head::lock_in_tx(connection).await?;
@@ -58,16 +61,23 @@ impl Handler for Archive {
 
         let completed = intake.first_of(&on_transaction_completed::versions(&names), &keys, &known);
         let completed: Vec<&Incoming> = completed.into_iter().map(|index| &batch[index]).collect();
-        let violations =
-            on_transaction_completed::examine_in_tx(connection, &self.foundation, &self.rules, &names, &completed)
-                .await?;
-        let cache = Arc::clone(&self.names);
+        let violations = on_transaction_completed::examine_in_tx(
+            connection,
+            foundation,
+            &self.rules,
+            &names,
+            &completed,
+            recorded_at,
+        )
+        .await?;
+        let (cache, findings) = (Arc::clone(&self.names), self.findings.clone());
         Ok(Some(Box::new(move || {
             *cache.write().unwrap_or_else(PoisonError::into_inner) = names;
             count_duplicates(duplicates);
-            for (rule, count) in violations {
-                counter!("vostro_violations_total", "rule" => rule).increment(count);
+            for violation in &violations {
+                counter!("vostro_violations_total", "rule" => violation.rule_id.clone()).increment(1);
             }
+            findings.tell_all(violations.into_iter().map(|violation| ((), Arc::new(violation))));
         })))
     }
 }

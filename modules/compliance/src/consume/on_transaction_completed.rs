@@ -1,6 +1,6 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use metrics::counter;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -30,17 +30,19 @@ pub fn versions(names: &Names) -> Vec<i16> {
     names.versions_up_to(TransactionCompletedV1::TYPE)
 }
 
-/// Has the rules look at completed payments that were not seen before; returns how many violations of each rule are new.
+/// Has the rules look at completed payments that were not seen before, and returns what they found. `now` never goes back from
+/// one transaction of the archive to the next, whichever instance it is.
 pub async fn examine_in_tx(
     connection: &mut PgConnection,
     foundation: &Foundation,
     rules: &Rules,
     names: &Names,
     completed: &[&Incoming],
-) -> Result<BTreeMap<&'static str, u64>, HandlerError> {
+    now: DateTime<Utc>,
+) -> Result<Vec<Violation>, HandlerError> {
     let payments: Vec<(Payment, &Envelope)> = completed.iter().filter_map(|event| payment(event)).collect();
     if payments.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
     let accounts: HashSet<Uuid> = payments.iter().filter_map(|(payment, _)| payment.source).collect();
     let accounts: Vec<Uuid> = accounts.into_iter().collect();
@@ -61,9 +63,9 @@ pub async fn examine_in_tx(
         velocities::save_in_tx(connection, &velocities).await?;
     }
     if found.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
-    report_in_tx(connection, foundation, names, found).await
+    report_in_tx(connection, foundation, names, found, now).await
 }
 
 /// The payment an event tells of. One that cannot be read is stored all the same; only the rules cannot look at it.
@@ -85,16 +87,16 @@ async fn report_in_tx(
     foundation: &Foundation,
     names: &Names,
     mut found: Vec<Found<'_>>,
-) -> Result<BTreeMap<&'static str, u64>, HandlerError> {
+    now: DateTime<Utc>,
+) -> Result<Vec<Violation>, HandlerError> {
     let dedupe_keys: Vec<String> = found.iter().map(|(finding, _)| finding.dedupe_key.clone()).collect();
     let mut known = violations::known_in_tx(connection, &dedupe_keys).await?;
     found.retain(|(finding, _)| known.insert(finding.dedupe_key.clone()));
     if found.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
     let evidence = evidence_in_tx(connection, names, &found).await?;
-    let now = foundation.clock.now();
-    let (mut rows, mut news, mut counts) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut rows, mut news) = (Vec::new(), Vec::new());
     for ((finding, trigger), transaction_ids) in found.into_iter().zip(evidence) {
         let violation = Violation {
             violation_id: foundation.ids.next(),
@@ -110,11 +112,10 @@ async fn report_in_tx(
         };
         news.push(publish::violation_detected(foundation.ids.next(), &violation, finding.severity, trigger));
         rows.push((finding.dedupe_key, violation));
-        *counts.entry(finding.rule_id).or_insert(0) += 1;
     }
     violations::insert_in_tx(connection, &rows).await?;
     foundation.outbox.append_in_tx(connection, news).await?;
-    Ok(counts)
+    Ok(rows.into_iter().map(|(_, violation)| violation).collect())
 }
 
 /// The transactions each finding rests on, the triggering one last. Those before it are read from the ledger's own events

@@ -96,3 +96,21 @@ pub async fn page(pool: &PgPool, after: Option<(DateTime<Utc>, Uuid)>, limit: i6
     .fetch_all(pool)
     .await
 }
+
+/// The violations of a time or later, oldest first.
+///
+/// # Errors
+/// Database faults.
+pub async fn since(pool: &PgPool, at: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Violation>> {
+    sqlx::query_as!(
+        Violation,
+        "select violation_id, rule_id, rule_version, severity, subject_id, transaction_ids, score, threshold, explanation,
+                detected_at
+         from compliance.violation where detected_at >= $1
+         order by detected_at, violation_id limit $2",
+        at,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}

@@ -32,14 +32,14 @@ use crate::publish;
 use crate::store::{Table, accounts, emails, notifications, recipients};
 use work::Work;
 
-/// New in the app's inboxes: per person, in order. One piece of news per batch, so that a listener wakes once for it.
-pub(crate) type Arrivals = Arc<HashMap<Uuid, Vec<Uuid>>>;
+/// New in a person's inbox in the app, in order. One piece of news per batch, so that a listener wakes once for it.
+pub(crate) type Arrivals = Arc<[Uuid]>;
 
 /// The handler of the subscription `business-events`.
 pub(crate) struct BusinessEvents {
     pub foundation: Foundation,
     pub default_locale: Locale,
-    pub arrivals: LiveFeed<Arrivals>,
+    pub arrivals: LiveFeed<Uuid, Arrivals>,
     /// Wakes the sender of e-mails.
     pub queued: Arc<Notify>,
 }
@@ -102,7 +102,7 @@ impl BusinessEvents {
                 for (user, notification) in arrived {
                     news.entry(user).or_default().push(notification);
                 }
-                feed.tell(Arc::new(news));
+                feed.tell_all(news.into_iter().map(|(user, ids)| (user, ids.into())));
             }
             if let Some(queued) = queued {
                 queued.notify_one();

@@ -27,6 +27,8 @@ use crate::{Config, NotificationError, NotificationErrorCode};
 pub use inbox::Filter;
 pub use preferences::Preference;
 use receipts::Receipts;
+pub use received::Arrival;
+use received::ArrivedElsewhere;
 
 /// The notification module. Cheap to clone.
 #[derive(Clone)]
@@ -35,7 +37,7 @@ pub struct Notifications(Arc<Inner>);
 struct Inner {
     foundation: Foundation,
     templates: Arc<Templates>,
-    arrivals: LiveFeed<Arrivals>,
+    arrivals: LiveFeed<Uuid, Arrivals>,
     receipts: Receipts,
     handler: Arc<BusinessEvents>,
     transport: Arc<dyn MailTransport>,
@@ -137,6 +139,8 @@ impl Module for Notifications {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        vec![Box::pin(Arc::clone(&self.0.sender).run(stop))]
+        let feed = self.0.arrivals.clone();
+        let elsewhere = ArrivedElsewhere::new(self.0.foundation.pool.clone(), feed.clone());
+        vec![Box::pin(Arc::clone(&self.0.sender).run(stop.clone())), Box::pin(feed.look_around(elsewhere, stop))]
     }
 }

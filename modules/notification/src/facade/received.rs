@@ -1,10 +1,11 @@
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use async_trait::async_trait;
 use futures::{Stream, TryStreamExt as _, stream};
-use tokio::sync::broadcast::error::RecvError;
+use sqlx::PgPool;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::Listener;
+use vostro_messaging::{Listener, LiveFeed, Look, Missed, UpdateKind};
 
 use super::{Notifications, person};
 use crate::NotificationError;
@@ -12,12 +13,23 @@ use crate::consume::Arrivals;
 use crate::domain::Notification;
 use crate::store::{Stored, notifications};
 
+/// A notification that comes to a client.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub notification: Notification,
+    /// Whether it was there when the stream began.
+    pub kind: UpdateKind,
+    /// From where to go on behind it. Not always its own sequence: one that was committed late comes after higher ones.
+    pub resume_after: i64,
+}
+
 impl Notifications {
     /// The caller's in-app notifications as they come, each once per stream.
     ///
     /// It begins with what no client has received yet and, when the caller says how far it had come, with everything
     /// after that. The two together leave no gap: a notification whose number is below `after` although it was committed
-    /// later is still undelivered. What the stream yields counts as delivered.
+    /// later is still undelivered. A listener that is too slow goes on from where it is, so nothing is ever passed over.
+    /// What the stream yields counts as delivered.
     ///
     /// # Errors
     /// The stream ends with a database fault; the caller resumes with the last sequence it saw.
@@ -25,19 +37,21 @@ impl Notifications {
         &self,
         context: &RequestContext,
         after: Option<i64>,
-    ) -> Result<impl Stream<Item = Result<Notification, NotificationError>> + Send + use<>, NotificationError> {
+    ) -> Result<impl Stream<Item = Result<Arrival, NotificationError>> + Send + use<>, NotificationError> {
         let user = person(context)?;
         let inbox = Inbox {
             module: self.clone(),
             context: context.clone(),
             user,
             // Listening begins before the first look into the database, so nothing falls in between.
-            live: self.0.arrivals.listen(),
+            live: self.0.arrivals.listen(user),
             phase: Phase::Undelivered { after: 0 },
             resume_after: after,
-            newest: after.unwrap_or(0),
+            newest: after,
+            kind: if after.is_some() { UpdateKind::Change } else { UpdateKind::Snapshot },
             seen: HashSet::new(),
             overlap: 0,
+            recent: Recent::default(),
             ready: VecDeque::new(),
         };
         Ok(stream::try_unfold(inbox, Inbox::next).into_stream())
@@ -49,17 +63,46 @@ struct Inbox {
     module: Notifications,
     context: RequestContext,
     user: Uuid,
-    live: Listener<Arrivals>,
+    live: Listener<Uuid, Arrivals>,
     phase: Phase,
     /// Where to catch up from after the undelivered ones; `None` when there is nothing to catch up with.
     resume_after: Option<i64>,
-    /// The highest sequence yielded.
-    newest: i64,
+    /// The highest sequence the client has; before the first look of a client that has none, `None`.
+    newest: Option<i64>,
+    kind: UpdateKind,
     /// What was yielded while catching up, and may also be among the live news of that time.
     seen: HashSet<Uuid>,
     /// How many live news of that time are still to come.
     overlap: usize,
+    /// What was yielded last: a look of the whole process may find it once more.
+    recent: Recent,
     ready: VecDeque<Notification>,
+}
+
+/// The last few ids.
+#[derive(Default)]
+struct Recent {
+    known: HashSet<Uuid>,
+    in_order: VecDeque<Uuid>,
+}
+
+impl Recent {
+    /// More than a mailbox of news and a page of the database.
+    const MOST: usize = 1_024;
+
+    /// Whether it was not among them.
+    fn add(&mut self, id: Uuid) -> bool {
+        let is_new = self.known.insert(id);
+        if is_new {
+            self.in_order.push_back(id);
+            if self.in_order.len() > Self::MOST
+                && let Some(oldest) = self.in_order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        is_new
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -73,24 +116,30 @@ impl Inbox {
     /// Notifications read at once while catching up.
     const PAGE: i64 = 100;
 
-    async fn next(mut self) -> Result<Option<(Notification, Self)>, NotificationError> {
+    async fn next(mut self) -> Result<Option<(Arrival, Self)>, NotificationError> {
+        if self.newest.is_none() {
+            // What others of the person's clients have received already is behind it.
+            let latest = notifications::latest(self.pool(), &[self.user]).await?.pop();
+            self.newest = Some(latest.map_or(0, |(_, sequence)| sequence));
+        }
         loop {
             if let Some(notification) = self.ready.pop_front() {
-                self.newest = self.newest.max(notification.sequence);
-                return Ok(Some((notification, self)));
+                let resume_after = self.newest.unwrap_or(0).max(notification.sequence);
+                self.newest = Some(resume_after);
+                return Ok(Some((Arrival { notification, kind: self.kind, resume_after }, self)));
             }
             let found = match self.phase {
                 Phase::Undelivered { after } => self.undelivered(after).await?,
                 Phase::Since { after } => self.since(after).await?,
                 Phase::Live => match self.live.recv().await {
                     Ok(news) => self.arrived(&news).await?,
-                    Err(RecvError::Lagged(_)) => {
+                    Err(Missed) => {
                         // Too much happened to be told one by one: look again, from where the stream is.
-                        self.resume_after = Some(self.newest);
+                        self.resume_after = self.newest;
+                        self.kind = UpdateKind::Change;
                         self.phase = Phase::Undelivered { after: 0 };
                         continue;
                     }
-                    Err(RecvError::Closed) => return Ok(None),
                 },
             };
             self.take(found).await;
@@ -126,8 +175,9 @@ impl Inbox {
     }
 
     async fn arrived(&mut self, news: &Arrivals) -> sqlx::Result<Vec<Stored>> {
-        let ids = news.get(&self.user).map_or(&[][..], Vec::as_slice);
-        let new = ids.iter().copied().filter(|id| !self.seen.contains(id)).collect::<Vec<_>>();
+        self.kind = UpdateKind::Change;
+        let is_new = |id: &Uuid| !self.seen.contains(id) && !self.recent.known.contains(id);
+        let new = news.iter().copied().filter(is_new).collect::<Vec<_>>();
         if self.overlap > 0 {
             self.overlap -= 1;
             if self.overlap == 0 {
@@ -145,6 +195,7 @@ impl Inbox {
         if !matches!(self.phase, Phase::Live) {
             found.retain(|stored| self.seen.insert(stored.id));
         }
+        found.retain(|stored| self.recent.add(stored.id));
         if !found.is_empty() {
             self.ready.extend(self.module.hand_out(&self.context, self.user, found).await);
         }
@@ -155,13 +206,52 @@ impl Inbox {
     }
 }
 
+/// What arrives by way of other instances for people who listen here.
+pub(crate) struct ArrivedElsewhere {
+    pool: PgPool,
+    feed: LiveFeed<Uuid, Arrivals>,
+    /// Up to which notification was looked, by person.
+    seen: HashMap<Uuid, i64>,
+}
+
+impl ArrivedElsewhere {
+    /// Notifications of one person that one look tells at most; the next one goes on behind them.
+    const MOST: i64 = 256;
+
+    pub(crate) fn new(pool: PgPool, feed: LiveFeed<Uuid, Arrivals>) -> Self {
+        Self { pool, feed, seen: HashMap::new() }
+    }
+}
+
+#[async_trait]
+impl Look<Uuid, Arrivals> for ArrivedElsewhere {
+    /// Between the first look of a listener and the first one for it here, another client of the person may have received
+    /// something at another instance. So whoever is new looks once more for itself.
+    async fn look(&mut self, people: Vec<Uuid>) -> sqlx::Result<Vec<(Uuid, Arrivals)>> {
+        let new: Vec<Uuid> = people.iter().copied().filter(|person| !self.seen.contains_key(person)).collect();
+        let latest: HashMap<Uuid, i64> = notifications::latest(&self.pool, &new).await?.into_iter().collect();
+        let known: Vec<i64> =
+            people.iter().map(|id| self.seen.get(id).or_else(|| latest.get(id)).copied().unwrap_or(0)).collect();
+        let arrived = notifications::arrived(&self.pool, &people, &known, Self::MOST).await?;
+
+        new.iter().for_each(|person| self.feed.miss(person));
+        self.seen = people.into_iter().zip(known).collect();
+        let mut news: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        for (person, sequence, id) in arrived {
+            news.entry(person).or_default().push(id);
+            self.seen.entry(person).and_modify(|seen| *seen = sequence.max(*seen));
+        }
+        Ok(news.into_iter().map(|(person, ids)| (person, ids.into())).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::pin::pin;
     use std::sync::Arc;
 
     use futures::{FutureExt as _, StreamExt as _};
+    use tokio_util::sync::CancellationToken;
     use vostro_events::auth::{LoginMethod, UserLoggedInV1};
     use vostro_kernel::{Actor, Roles, SystemIds};
     use vostro_messaging::{ContactKey, Incoming, Module as _};
@@ -174,11 +264,15 @@ mod tests {
         incoming(&UserLoggedInV1 { user_id: user, session_id: Uuid::now_v7(), method: LoginMethod::Password }, 2)
     }
 
+    fn module(database: &Database) -> Notifications {
+        let key = Arc::new(ContactKey::derive("secret"));
+        Notifications::new(database.foundation(), Config::default(), key).expect("valid")
+    }
+
     #[tokio::test]
     async fn a_stream_that_fell_far_behind_catches_up_without_a_gap_or_a_repetition() {
         let database = Database::create("notification", &MIGRATIONS).await;
-        let key = Arc::new(ContactKey::derive("secret"));
-        let module = Notifications::new(database.foundation(), Config::default(), key).expect("valid");
+        let module = module(&database);
         let handler = module.handlers().remove(0).handler;
         let user = Uuid::now_v7();
         let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
@@ -187,17 +281,53 @@ mod tests {
         let first = login(user);
         deliver(database.pool(), &handler, std::slice::from_ref(&first)).await.expect("handled");
         let received = stream.next().await.expect("open").expect("a notification");
-        assert_eq!(received.source_event_id, first.envelope.id);
-        let later = (0..5).map(|_| login(user)).collect::<Vec<_>>();
-        deliver(database.pool(), &handler, &later).await.expect("handled");
-        // News about others, more than the feed keeps for one listener: the news about `later` is lost.
-        for _ in 0..10_000 {
-            module.0.arrivals.tell(Arc::new(HashMap::new()));
+        assert_eq!(received.notification.source_event_id, first.envelope.id);
+        let later = (0..300).map(|_| login(user)).collect::<Vec<_>>();
+        // More pieces of news than are kept for one listener.
+        for login in later.chunks(1) {
+            deliver(database.pool(), &handler, login).await.expect("handled");
         }
+        let mut resume_after = received.resume_after;
         for expected in &later {
             let received = stream.next().await.expect("open").expect("a notification");
-            assert_eq!(received.source_event_id, expected.envelope.id);
+            assert_eq!(received.notification.source_event_id, expected.envelope.id);
+            assert!(received.resume_after > resume_after);
+            resume_after = received.resume_after;
         }
         assert!(stream.next().now_or_never().is_none(), "nothing twice");
+    }
+
+    #[tokio::test]
+    async fn clients_at_two_instances_both_get_everything_once_and_nothing_of_before() {
+        let database = Database::create("notification", &MIGRATIONS).await;
+        let (here, there) = (module(&database), module(&database));
+        let handler = there.handlers().remove(0).handler;
+        let user = Uuid::now_v7();
+        let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
+        let old = login(user);
+        deliver(database.pool(), &handler, std::slice::from_ref(&old)).await.expect("handled");
+        let mut at_there = pin!(there.received(&context, None).expect("a stream"));
+        let received = at_there.next().await.expect("open").expect("a notification");
+        assert_eq!((received.notification.source_event_id, received.kind), (old.envelope.id, UpdateKind::Snapshot));
+
+        let mut at_here = pin!(here.received(&context, None).expect("a stream"));
+        assert!(at_here.next().now_or_never().is_none(), "the first look is under way");
+        here.0.foundation.company.set(1);
+        let stop = CancellationToken::new();
+        let feed = here.0.arrivals.clone();
+        let look = ArrivedElsewhere::new(database.pool().clone(), feed.clone());
+        let looking = tokio::spawn(feed.look_around(look, stop.clone()));
+        for _ in 0..5 {
+            let new = login(user);
+            deliver(database.pool(), &handler, std::slice::from_ref(&new)).await.expect("handled");
+            // Whichever is first: what one client has received is still news to the other.
+            for stream in [&mut at_there, &mut at_here] {
+                let received = stream.next().await.expect("open").expect("a notification");
+                assert_eq!(received.notification.source_event_id, new.envelope.id);
+            }
+        }
+        assert!(at_here.next().now_or_never().is_none() && at_there.next().now_or_never().is_none());
+        stop.cancel();
+        looking.await.expect("stopped");
     }
 }

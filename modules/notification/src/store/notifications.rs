@@ -250,6 +250,52 @@ pub(crate) async fn since(pool: &PgPool, user: Uuid, after: i64, limit: i64) -> 
     stored(rows)
 }
 
+/// The sequence of the latest in-app notification of each of these people who has one.
+pub(crate) async fn latest(pool: &PgPool, users: &[Uuid]) -> sqlx::Result<Vec<(Uuid, i64)>> {
+    let rows = sqlx::query!(
+        r#"select person.id as "id!", n.sequence
+           from unnest($1::uuid[]) as person (id) cross join lateral (
+               select sequence from notification.notification
+               where user_id = person.id and suppressed is null and channel = 'IN_APP'
+               order by sequence desc limit 1
+           ) n"#,
+        users
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.sequence)).collect())
+}
+
+/// The person, the sequence and the id of in-app notifications that are new: behind what is known of each person, and
+/// those that nobody has received, which may have been committed late with an earlier number. At most `limit` of each.
+pub(crate) async fn arrived(
+    pool: &PgPool,
+    users: &[Uuid],
+    known: &[i64],
+    limit: i64,
+) -> sqlx::Result<Vec<(Uuid, i64, Uuid)>> {
+    let rows = sqlx::query!(
+        r#"select person.id as "user!", n.sequence as "sequence!", n.id as "id!"
+           from unnest($1::uuid[], $2::bigint[]) as person (id, known) cross join lateral (
+               (select id, sequence from notification.notification
+                where user_id = person.id and sequence > person.known and suppressed is null and channel = 'IN_APP'
+                order by sequence limit $3)
+               union
+               (select id, sequence from notification.notification
+                where user_id = person.id and delivered_at is null and read_at is null and suppressed is null
+                  and channel = 'IN_APP'
+                order by sequence limit $3)
+           ) n
+           order by n.sequence"#,
+        users,
+        known,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.user, row.sequence, row.id)).collect())
+}
+
 /// How many in-app notifications a person has not read, up to `most`.
 pub(crate) async fn unread(pool: &PgPool, user: Uuid, most: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar!(

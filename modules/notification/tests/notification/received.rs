@@ -5,14 +5,14 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use uuid::Uuid;
 use vostro_events::notification::NotificationDeliveredV1;
 use vostro_kernel::{Actor, RequestContext, SystemIds};
-use vostro_notification::NotificationError;
 use vostro_notification::domain::{Notification, Status};
+use vostro_notification::{Arrival, NotificationError};
 
 use crate::support::*;
 
-async fn next(stream: &mut (impl Stream<Item = Result<Notification, NotificationError>> + Unpin)) -> Notification {
+async fn next(stream: &mut (impl Stream<Item = Result<Arrival, NotificationError>> + Unpin)) -> Notification {
     let next = tokio::time::timeout(Duration::from_secs(20), stream.next());
-    next.await.expect("in time").expect("an open stream").expect("a notification")
+    next.await.expect("in time").expect("an open stream").expect("a notification").notification
 }
 
 #[tokio::test]

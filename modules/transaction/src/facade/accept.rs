@@ -82,7 +82,7 @@ async fn try_accept(shared: &Shared, group: &[Pending]) -> sqlx::Result<Answers>
     tx.commit().await?;
     for answer in &answers {
         if let Ok(Answer::Accepted(transaction)) = answer {
-            shared.feed.tell(Arc::clone(transaction));
+            shared.announce(Arc::clone(transaction));
         }
     }
     foundation.outbox.committed();

@@ -22,7 +22,8 @@ use crate::manifest::{ACCOUNTS, MODULE, POSTINGS, manifest};
 use crate::projection::AccountViewProjection;
 use crate::{Config, store};
 
-pub use self::updates::{Subject, Update};
+use self::updates::{ChangedElsewhere, UnderWay, told};
+pub use self::updates::{InvalidPosition, Position, Since, Subject, Update};
 pub use crate::store::history::Filter;
 
 /// How long a command that starts a transaction keeps its caller.
@@ -87,7 +88,9 @@ pub(crate) struct Shared {
     pub foundation: Foundation,
     pub config: Config,
     /// Every change of a transaction, right after its commit.
-    pub feed: LiveFeed<Arc<Transaction>>,
+    pub feed: LiveFeed<Subject, Arc<Transaction>>,
+    /// What followers know to be under way.
+    pub under_way: UnderWay,
     pub waiting: Waiting,
 }
 
@@ -98,7 +101,14 @@ impl Shared {
         if transaction.status.has_ended() {
             self.waiting.tell(&transaction);
         }
-        self.feed.tell(transaction);
+        self.announce(transaction);
+    }
+
+    /// Tells those who follow the transaction or one of its accounts.
+    pub fn announce(&self, transaction: Arc<Transaction>) {
+        if self.feed.has_listeners() {
+            self.feed.tell_all(told(transaction));
+        }
     }
 }
 
@@ -112,7 +122,8 @@ impl Transactions {
         let (workers, size) = (config.group_workers, config.group_size);
         let linger = config.group_linger();
         let feed = LiveFeed::new(foundation.company.clone());
-        let shared = Arc::new(Shared { foundation, config, feed, waiting: Waiting::default() });
+        let (waiting, under_way) = (Waiting::default(), UnderWay::default());
+        let shared = Arc::new(Shared { foundation, config, feed, under_way, waiting });
         let group = GroupCommit::spawn(workers, size, linger, {
             let shared = Arc::clone(&shared);
             move |group| {
@@ -273,7 +284,11 @@ impl Module for Transactions {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        vec![Box::pin(self.decision_watch().run(stop))]
+        let elsewhere = ChangedElsewhere::new(Arc::clone(&self.shared));
+        vec![
+            Box::pin(self.decision_watch().run(stop.clone())),
+            Box::pin(self.shared.feed.clone().look_around(elsewhere, stop)),
+        ]
     }
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {

@@ -92,6 +92,43 @@ pub(crate) async fn of_accounts(
     rows.into_iter().map(Row::into_transaction).collect()
 }
 
+/// The transactions of these accounts with ids from `from` on, newest first, from below `before` on; at most `limit` of each
+/// account and direction. Ids begin with a time, so that `from` bounds what is read however long the history is.
+pub(crate) async fn since(
+    pool: &PgPool,
+    accounts: &[Uuid],
+    from: Uuid,
+    before: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<Transaction>> {
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select distinct on (h.id) h.id as "id!", h.initiator_id as "initiator_id!", h.kind as "kind!",
+                  h.status as "status!", h.amount_minor as "amount_minor!", h.currency as "currency!",
+                  h.source_account_id as "source_account_id!", h.destination_account_id as "destination_account_id!",
+                  h.source_owner_id, h.destination_owner_id, h.reference, h.channel, h.failure_code,
+                  h.initiated_at as "initiated_at!", h.completed_at
+           from unnest($1::uuid[]) as account (id) cross join lateral (
+               (select * from transaction.transaction s
+                where s.source_account_id = account.id and s.id >= $2 and s.id < $3 order by s.id desc limit $4)
+               union all
+               (select * from transaction.transaction d
+                where d.destination_account_id = account.id and d.id >= $2 and d.id < $3 order by d.id desc limit $4)
+           ) h
+           order by h.id desc"#,
+        accounts,
+        from,
+        before.unwrap_or(Uuid::max()),
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::into_transaction).collect()
+}
+
 /// Transactions of the whole bank, newest first, from below `before` on. For staff.
 pub(crate) async fn of_everybody(
     pool: &PgPool,

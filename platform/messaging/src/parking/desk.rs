@@ -7,7 +7,7 @@ use vostro_kernel::{RequestContext, Role};
 
 use super::refusal::recorded;
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
-use super::{DeskError, redacted, select, store};
+use super::{DeskError, ParkedKeys, redacted, select, store};
 use crate::operation::Operation;
 use crate::{Foundation, InboundMessage, crash, decode};
 
@@ -137,6 +137,14 @@ impl ParkingDesk {
     /// Database faults.
     pub async fn list(&self, selection: &Selection, after: i64, limit: i64) -> sqlx::Result<Vec<ParkedMessage>> {
         select::messages(&self.foundation.pool, selection, after, limit).await
+    }
+
+    /// How many keys are parked.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn keys(&self) -> sqlx::Result<ParkedKeys> {
+        store::keys(&self.foundation.pool).await
     }
 
     /// One message with its data, personal things left out. By its own id or that of its event.

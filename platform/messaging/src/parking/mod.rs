@@ -39,6 +39,15 @@ pub use request::{ParkingAction, ParkingRequest, RequestState};
 pub use schedule::RetrySchedule;
 pub use worker::RetryWorker;
 
+/// How many keys of a module are parked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct ParkedKeys {
+    /// Those that are tried again by themselves.
+    pub waiting: i64,
+    /// Those that wait for somebody to decide.
+    pub quarantined: i64,
+}
+
 /// What is parked in one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParkedCounts {

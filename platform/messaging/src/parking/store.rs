@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{ParkedCounts, ParkedState, ReasonCode};
+use super::{ParkedCounts, ParkedKeys, ParkedState, ReasonCode};
 use crate::{InboundMessage, Incoming, wire};
 
 /// Why a key is parked, and until when at least.
@@ -288,6 +288,17 @@ pub(crate) async fn counts(pool: &PgPool, subscription: &str) -> sqlx::Result<Pa
                   exists (select from inbox where subscription = $1) as "given_up!"
            from parked_key where subscription = $1"#,
         subscription
+    )
+    .fetch_one(pool)
+    .await
+}
+
+pub(crate) async fn keys(pool: &PgPool) -> sqlx::Result<ParkedKeys> {
+    sqlx::query_as!(
+        ParkedKeys,
+        r#"select count(*) filter (where state = 'WAITING') as "waiting!",
+                  count(*) filter (where state = 'QUARANTINED') as "quarantined!"
+           from parked_key"#
     )
     .fetch_one(pool)
     .await

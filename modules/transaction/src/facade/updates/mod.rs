@@ -1,12 +1,16 @@
-use std::collections::{HashMap, VecDeque};
+//! Following transactions as they change.
+
+mod elsewhere;
+mod position;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::Listener;
+use vostro_messaging::{Listener, Missed, UpdateKind};
 
 use super::{Filter, Shared, Transactions};
 use crate::decisions::first_id_at;
@@ -14,8 +18,11 @@ use crate::domain::Transaction;
 use crate::error::{TransactionError, TransactionErrorCode};
 use crate::store;
 
+pub(crate) use elsewhere::{ChangedElsewhere, UnderWay, told};
+pub use position::{InvalidPosition, Position};
+
 /// What to follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// One transaction, to its end.
     Transaction(Uuid),
@@ -23,10 +30,22 @@ pub enum Subject {
     Account(Uuid),
 }
 
+/// From where to follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Since {
+    /// From its state now, as far as its sequence is above this one: 1 stands for acceptance, 2 for the outcome.
+    Now(i64),
+    /// From where an earlier stream had come.
+    Position(Position),
+}
+
 /// A transaction as it is from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     pub transaction: Arc<Transaction>,
+    pub kind: UpdateKind,
+    /// From where to go on behind this update.
+    pub position: Position,
 }
 
 impl Update {
@@ -42,9 +61,8 @@ impl Update {
 
 /// How many of an account's latest transactions a stream begins with.
 const SNAPSHOT: i64 = 20;
-/// Transactions that are read at once, and those that one look at an account is about at most. An account with more changes
-/// between two looks has its oldest left out: nobody watches that many go by.
-const PAGE: i64 = 100;
+/// How many transactions one look at an account is about at most. An account with more changes between two looks has its oldest
+/// left out: nobody watches that many go by.
 const MOST: usize = 1_000;
 /// How far a look begins before the last one: a transaction is visible some time after its id and its time were taken, by
 /// another instance's clock.
@@ -52,9 +70,12 @@ const OVERLAP: TimeDelta = TimeDelta::seconds(60);
 
 impl Transactions {
     /// The state now, and then every change. An account's snapshot is its 20 latest transactions, oldest
-    /// first; the stream of a single transaction ends with its outcome. Only updates with a sequence above `after` are
-    /// told. Whoever was too slow, or may have missed what another instance told, gets what has changed since, up to 1,000
-    /// changes of an account.
+    /// first; the stream of a single transaction ends with its outcome.
+    ///
+    /// Whoever comes back with the [`Position`] of the last update it has gets what has changed since, without a gap or
+    /// a repetition, and then goes on. Whoever was too slow gets what has changed meanwhile. Where that is more than 1,000
+    /// changes of an account, or more than a position can tell apart, older ones are left out, and the first update
+    /// after the gap is [`UpdateKind::Lagged`]. The changes of one transaction come in their order.
     ///
     /// # Errors
     /// `TXN_NOT_FOUND` or `TXN_ACCOUNT_NOT_FOUND` when there is no such thing or the caller may not see it; database
@@ -63,23 +84,30 @@ impl Transactions {
         &self,
         context: &RequestContext,
         subject: Subject,
-        after: i64,
+        since: Since,
     ) -> Result<BoxStream<'static, Result<Update, TransactionError>>, TransactionError> {
         // Listening begins before the snapshot is read, so that nothing falls between the two.
-        let live = self.shared.feed.listen();
+        let live = self.shared.feed.listen(subject);
         self.check_access(context, subject).await?;
         let mut following = Following {
             shared: Arc::clone(&self.shared),
             subject,
-            after,
+            after: if let Since::Now(after) = since { after } else { 0 },
             live,
             ready: VecDeque::new(),
             told: HashMap::new(),
+            open: HashSet::new(),
+            position: Position::new(),
+            kind: UpdateKind::Snapshot,
             heard_at: self.shared.foundation.clock.now(),
             prune_at: MOST,
             over: false,
         };
-        following.begin().await?;
+        match since {
+            Since::Now(_) => following.begin().await?,
+            Since::Position(position) => following.resume(position).await?,
+        }
+        following.kind = UpdateKind::Change;
         let updates = stream::unfold(following, |mut following| async move {
             let update = following.next().await?;
             Some((update, following))
@@ -111,12 +139,19 @@ struct Following {
     shared: Arc<Shared>,
     subject: Subject,
     after: i64,
-    live: Listener<Arc<Transaction>>,
-    ready: VecDeque<Update>,
+    live: Listener<Subject, Arc<Transaction>>,
+    /// What comes next.
+    ready: VecDeque<(Arc<Transaction>, UpdateKind)>,
     /// What was told: the live feed and the next look may bring the same changes once more. Without those that can come no
     /// more, so that a stream may last for months.
     told: HashMap<Uuid, Told>,
-    /// Until when nothing was missed.
+    /// Those of them that have not ended.
+    open: HashSet<Uuid>,
+    /// Behind what was yielded last.
+    position: Position,
+    /// What the next update that is made ready is.
+    kind: UpdateKind,
+    /// The time of the latest change up to which nothing was missed.
     heard_at: DateTime<Utc>,
     /// How many `told` may hold before it is looked through.
     prune_at: usize,
@@ -134,28 +169,27 @@ struct Told {
 impl Following {
     async fn next(&mut self) -> Option<Result<Update, TransactionError>> {
         loop {
-            if let Some(update) = self.ready.pop_front() {
+            if let Some((transaction, kind)) = self.ready.pop_front() {
                 let single = matches!(self.subject, Subject::Transaction(_));
-                self.over |= single && update.transaction.status.has_ended();
-                return Some(Ok(update));
+                self.over |= single && transaction.status.has_ended();
+                let waiting = self.ready.iter().map(|(transaction, _)| transaction.initiated_at).min();
+                self.position.tell(&transaction, waiting);
+                return Some(Ok(Update { transaction, kind, position: self.position.clone() }));
             }
             if self.over {
                 return None;
             }
             match self.live.recv().await {
                 Ok(transaction) => {
-                    self.heard_at = self.now();
+                    self.heard_at = self.heard_at.max(transaction.occurred_at());
                     self.take(transaction);
                 }
-                Err(RecvError::Lagged(_)) => {
-                    // What is still buffered is older than what is looked at instead.
-                    self.live = self.shared.feed.listen();
+                Err(Missed) => {
                     if let Err(error) = self.look().await {
                         self.over = true;
                         return Some(Err(error));
                     }
                 }
-                Err(RecvError::Closed) => return None,
             }
         }
     }
@@ -168,29 +202,50 @@ impl Following {
     async fn begin(&mut self) -> Result<(), TransactionError> {
         let Subject::Account(account) = self.subject else { return self.look().await };
         let now = self.now();
-        let mut newest = self.history(account, None, SNAPSHOT).await?;
+        let pool = &self.shared.foundation.pool;
+        let newest = store::history::of_accounts(pool, &[account], &Filter::default(), None, SNAPSHOT).await?;
         let older = match newest.last() {
             Some(oldest) => self.since(account, now - OVERLAP, Some(oldest.id)).await?,
             None => Vec::new(),
         };
         for transaction in older {
             self.remember(&transaction);
+            self.position.tell(&transaction, None);
         }
-        newest.reverse();
-        newest.into_iter().for_each(|transaction| self.take(Arc::new(transaction)));
+        newest.into_iter().rev().for_each(|transaction| self.take(Arc::new(transaction)));
         self.heard_at = now;
         Ok(())
+    }
+
+    /// What has changed since an earlier stream ended.
+    async fn resume(&mut self, position: Position) -> Result<(), TransactionError> {
+        self.kind = UpdateKind::Change;
+        if !position.is_complete() {
+            self.kind = UpdateKind::Lagged;
+            return self.begin().await;
+        }
+        for id in &position.open {
+            self.follow(*id, Told { sequence: 1, has_ended: false, at: position.at });
+        }
+        self.heard_at = position.at;
+        self.position = position;
+        self.look().await
     }
 
     /// Asks the database what has changed since nothing was missed.
     async fn look(&mut self) -> Result<(), TransactionError> {
         let now = self.now();
+        let pool = self.shared.foundation.pool.clone();
         let mut changed = match self.subject {
-            Subject::Transaction(id) => store::history::by_ids(&self.shared.foundation.pool, &[id]).await?,
+            Subject::Transaction(id) => store::history::by_ids(&pool, &[id]).await?,
             Subject::Account(account) => {
-                let open: Vec<Uuid> = self.told.iter().filter(|(_, told)| !told.has_ended).map(|(id, _)| *id).collect();
+                let open: Vec<Uuid> = self.open.iter().copied().collect();
                 let mut changed = self.since(account, self.heard_at - OVERLAP, None).await?;
-                changed.extend(store::history::by_ids(&self.shared.foundation.pool, &open).await?);
+                // Some were left out, or there are exactly as many as one look is about.
+                if changed.len() == MOST {
+                    self.kind = UpdateKind::Lagged;
+                }
+                changed.extend(store::history::by_ids(&pool, &open).await?);
                 changed
             }
         };
@@ -200,17 +255,8 @@ impl Following {
         changed.sort_by_key(|transaction| (transaction.occurred_at(), transaction.id));
         changed.into_iter().for_each(|transaction| self.take(Arc::new(transaction)));
         self.heard_at = now;
+        self.kind = UpdateKind::Change;
         Ok(())
-    }
-
-    async fn history(
-        &self,
-        account: Uuid,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> Result<Vec<Transaction>, TransactionError> {
-        let pool = &self.shared.foundation.pool;
-        Ok(store::history::of_accounts(pool, &[account], &Filter::default(), before, limit).await?)
     }
 
     /// The account's transactions of that time or later, newest first, from below `before` on; at most [`MOST`]. Bounded by
@@ -219,43 +265,63 @@ impl Following {
         &self,
         account: Uuid,
         since: DateTime<Utc>,
-        mut before: Option<Uuid>,
+        before: Option<Uuid>,
     ) -> Result<Vec<Transaction>, TransactionError> {
-        let (floor, mut found) = (first_id_at(since), Vec::new());
-        while found.len() < MOST && before.is_none_or(|before| before > floor) {
-            let page = self.history(account, before, PAGE).await?;
-            let is_last = i64::try_from(page.len()).is_ok_and(|length| length < PAGE);
-            before = page.last().map(|oldest| oldest.id);
-            found.extend(page.into_iter().filter(|transaction| transaction.id >= floor));
-            if is_last {
-                break;
-            }
-        }
+        let pool = &self.shared.foundation.pool;
+        let limit = i64::try_from(MOST).unwrap_or(i64::MAX);
+        let mut found = store::history::since(pool, &[account], first_id_at(since), before, limit).await?;
+        found.truncate(MOST);
         Ok(found)
     }
 
-    /// Whoever may follow a transaction or an account may see all of it, so there is nothing to ask about each update.
+    /// Makes a change ready that was not told. Whoever may follow a transaction or an account may see all of it, and a
+    /// position that somebody made up may name transactions of others.
     fn take(&mut self, transaction: Arc<Transaction>) {
         let about = match self.subject {
             Subject::Transaction(id) => transaction.id == id,
             Subject::Account(id) => transaction.touches(id),
         };
         let sequence = transaction.sequence();
-        if about && self.told.get(&transaction.id).is_none_or(|told| told.sequence < sequence) {
-            self.remember(&transaction);
-            if sequence > self.after {
-                self.ready.push_back(Update { transaction });
+        if !about || self.told.get(&transaction.id).is_some_and(|told| told.sequence >= sequence) {
+            return;
+        }
+        self.remember(&transaction);
+        let is_known = transaction.status.has_ended() && self.position.knows_end_of(transaction.id);
+        if sequence > self.after && !is_known {
+            self.ready.push_back((transaction, self.kind));
+            if self.kind == UpdateKind::Lagged {
+                self.kind = UpdateKind::Change;
             }
         }
     }
 
     fn remember(&mut self, transaction: &Transaction) {
         let has_ended = transaction.status.has_ended();
-        self.told.insert(transaction.id, Told { sequence: transaction.sequence(), has_ended, at: self.now() });
+        self.follow(transaction.id, Told { sequence: transaction.sequence(), has_ended, at: self.now() });
         if self.told.len() >= self.prune_at {
             let until = self.heard_at.min(self.now()) - OVERLAP;
             self.told.retain(|_, told| !told.has_ended || told.at >= until);
             self.prune_at = (self.told.len() * 2).max(MOST);
+        }
+    }
+
+    /// Notes what was told of a transaction, and while it is under way, that its end is waited for.
+    fn follow(&mut self, id: Uuid, told: Told) {
+        self.told.insert(id, told);
+        if told.has_ended {
+            if self.open.remove(&id) {
+                self.shared.under_way.leave(id);
+            }
+        } else if self.open.insert(id) {
+            self.shared.under_way.follow(id);
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        for id in &self.open {
+            self.shared.under_way.leave(*id);
         }
     }
 }
