@@ -11,7 +11,8 @@ use vostro_account::Accounts;
 use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
-use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
+use vostro_messaging::maintenance::{MaintenanceDesk, MaintenanceDesks};
+use vostro_messaging::parking::{ApprovalPolicy, ParkingDesk, ParkingDesks};
 use vostro_messaging::rpc::Asking;
 use vostro_messaging::{
     AdmissionGate, Company, ConsumptionDesk, ContactKey, Foundation, Manifest, Module, Outbox, Projection,
@@ -25,6 +26,7 @@ pub use self::bank::Bank;
 use crate::broker::BrokerEyes;
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
+use crate::rebuild::Archive;
 
 /// Each module's part of the database.
 pub fn schemas() -> [ModuleSchema; 5] {
@@ -63,6 +65,8 @@ pub struct Modules {
     pub transaction: Transactions,
     pub notification: Notifications,
     pub compliance: Compliance,
+    /// Where operators order long work, on what the running modules stand on.
+    pub maintenance: MaintenanceDesks,
     foundations: Vec<(&'static str, Foundation)>,
 }
 
@@ -81,14 +85,27 @@ impl Modules {
             let found = foundations.iter().find(|(name, _)| *name == module);
             found.map(|(_, foundation)| foundation.clone()).with_context(|| format!("no module is called {module}"))
         };
-        Ok(Self {
+        let mut modules = Self {
             auth: Auth::new(of("auth")?, config.auth.clone())?,
             account: Accounts::new(of("account")?, config.account.clone())?,
             transaction: Transactions::new(of("transaction")?, config.transaction.clone())?,
             notification: Notifications::new(of("notification")?, config.notification.clone(), contact_key)?,
             compliance: Compliance::new(of("compliance")?, config.compliance.clone())?,
+            maintenance: MaintenanceDesks::new(Vec::new()),
             foundations,
-        })
+        };
+        modules.maintenance = modules.maintenance_desks(&config.messaging.approval_policy())?;
+        Ok(modules)
+    }
+
+    fn maintenance_desks(&self, policy: &ApprovalPolicy) -> anyhow::Result<MaintenanceDesks> {
+        let archive = Arc::new(Archive(self.compliance.clone()));
+        let desk = |module: Arc<dyn Module>| {
+            let name = module.manifest().module;
+            let (foundation, projections) = (self.foundation(name)?.clone(), module.projections());
+            Ok(MaintenanceDesk::new(name, foundation, policy.clone(), Arc::clone(&archive) as _, projections))
+        };
+        Ok(MaintenanceDesks::new(self.all().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
     }
 
     fn all(&self) -> Vec<Arc<dyn Module>> {
@@ -126,6 +143,7 @@ impl Modules {
         Ok(Operations {
             parking: ParkingDesks::new(self.foundations.iter().map(parking).collect()),
             consumption: self.foundations.iter().map(consumption).collect(),
+            maintenance: self.maintenance.clone(),
             broker: Arc::new(BrokerEyes::open(config)?),
             clock: Arc::new(SystemClock),
         })
@@ -211,6 +229,14 @@ pub fn parking_desks(config: &Config) -> anyhow::Result<ParkingDesks> {
         Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
     };
     Ok(ParkingDesks::new(manifests().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
+}
+
+/// Where operators order long work about every module.
+///
+/// # Errors
+/// When a module refuses its configuration.
+pub fn maintenance_desks(config: &Config) -> anyhow::Result<MaintenanceDesks> {
+    Ok(Modules::build(config)?.maintenance)
 }
 
 /// A projection that can be rebuilt, and what it stands on.
