@@ -168,6 +168,9 @@ pub struct MessagingConfig {
     pub approval: Vec<String>,
     /// Whether that holds for trying them again too.
     pub approval_of_redrive: bool,
+    /// Whether a second person has to agree before events of these modules are published once more, or their projections
+    /// rebuilt. Where a rebuild gives up what only the projection knows, one has to in any case.
+    pub approval_of_maintenance: bool,
     /// When an instance has been silent for this long, in milliseconds, the others take over what it did.
     pub lease_ms: u64,
     /// Into how many queues each subscription is divided, so that several instances share its work: 1, 2, 4 … 64. The
@@ -192,6 +195,7 @@ impl Default for MessagingConfig {
             retry_attempts: schedule.attempts,
             approval: policy.subscriptions,
             approval_of_redrive: policy.redrive,
+            approval_of_maintenance: policy.maintenance,
             lease_ms: 10_000,
             partitions: Partitions::ONE.number(),
             admission_rows: 200_000,
@@ -209,7 +213,11 @@ impl MessagingConfig {
     }
 
     pub fn approval_policy(&self) -> ApprovalPolicy {
-        ApprovalPolicy { subscriptions: self.approval.clone(), redrive: self.approval_of_redrive }
+        ApprovalPolicy {
+            subscriptions: self.approval.clone(),
+            redrive: self.approval_of_redrive,
+            maintenance: self.approval_of_maintenance,
+        }
     }
 
     pub const fn lease_times(&self) -> LeaseTimes {

@@ -133,6 +133,9 @@ impl Bank {
             let foundation = modules.foundation(module.manifest().module)?;
             self.move_messages_of(&module, foundation, config, &here, &verified, &hold)?;
         }
+        for desk in modules.maintenance.iter() {
+            self.consuming.spawn(desk.worker().run(self.stop_consuming.clone()));
+        }
         let (health, connections) = (Arc::clone(&self.health), self.connections.clone());
         let stop = self.stop_consuming.clone();
         self.consuming.spawn(async move {

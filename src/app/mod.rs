@@ -12,7 +12,8 @@ use vostro_account::Accounts;
 use vostro_auth::Auth;
 use vostro_compliance::Compliance;
 use vostro_kernel::{SystemClock, SystemIds};
-use vostro_messaging::parking::{ParkingDesk, ParkingDesks};
+use vostro_messaging::maintenance::{MaintenanceDesk, MaintenanceDesks};
+use vostro_messaging::parking::{ApprovalPolicy, ParkingDesk, ParkingDesks};
 use vostro_messaging::rpc::Asking;
 use vostro_messaging::{
     AdmissionGate, Company, ConsumptionDesk, ContactKey, Foundation, Manifest, Module, Outbox, Projection,
@@ -27,6 +28,7 @@ pub use self::part::{Part, UnknownPart};
 use crate::broker::BrokerEyes;
 use crate::config::Config;
 use crate::database::{self, ModuleSchema};
+use crate::rebuild::Archive;
 
 /// Each module's part of the database.
 pub fn schemas() -> [ModuleSchema; 5] {
@@ -65,6 +67,8 @@ pub struct Modules {
     pub transaction: Option<Transactions>,
     pub notification: Option<Notifications>,
     pub compliance: Option<Compliance>,
+    /// Where operators order long work; empty where their desks are not.
+    pub maintenance: MaintenanceDesks,
     foundations: Vec<(&'static str, Foundation)>,
 }
 
@@ -79,8 +83,23 @@ impl Modules {
         for schema in schemas().iter().filter(|schema| part.has(schema.module) || part.has("operations")) {
             foundations.push((schema.module, foundation(config, schema.module)?));
         }
+        let mut modules = Self::on(config, foundations, |module| part.has(module))?;
+        if part.has("operations") {
+            // What they order is worked on here, whether the module runs here or elsewhere.
+            let whole = Self::on(config, modules.foundations.clone(), |_| true)?;
+            modules.maintenance = whole.maintenance_desks(&config.messaging.approval_policy())?;
+        }
+        Ok(modules)
+    }
+
+    /// The facades of the modules that run here.
+    fn on(
+        config: &Config,
+        foundations: Vec<(&'static str, Foundation)>,
+        runs: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Self> {
         let of = |module: &str| {
-            let found = foundations.iter().find(|(name, _)| *name == module && part.has(module));
+            let found = foundations.iter().find(|(name, _)| *name == module && runs(module));
             found.map(|(_, foundation)| foundation.clone())
         };
         let contact_key = || Arc::new(ContactKey::derive(config.auth.contact_secret.expose_secret()));
@@ -92,8 +111,20 @@ impl Modules {
                 .map(|on| Notifications::new(on, config.notification.clone(), contact_key()))
                 .transpose()?,
             compliance: of("compliance").map(|on| Compliance::new(on, config.compliance.clone())).transpose()?,
+            maintenance: MaintenanceDesks::new(Vec::new()),
             foundations,
         })
+    }
+
+    fn maintenance_desks(&self, policy: &ApprovalPolicy) -> anyhow::Result<MaintenanceDesks> {
+        let compliance = self.compliance.clone().context("the archive is where compliance runs")?;
+        let archive = Arc::new(Archive(compliance));
+        let desk = |module: Arc<dyn Module>| {
+            let name = module.manifest().module;
+            let (foundation, projections) = (self.foundation(name)?.clone(), module.projections());
+            Ok(MaintenanceDesk::new(name, foundation, policy.clone(), Arc::clone(&archive) as _, projections))
+        };
+        Ok(MaintenanceDesks::new(self.all().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
     }
 
     fn all(&self) -> Vec<Arc<dyn Module>> {
@@ -134,6 +165,7 @@ impl Modules {
         Ok(Operations {
             parking: ParkingDesks::new(self.foundations.iter().map(parking).collect()),
             consumption: self.foundations.iter().map(consumption).collect(),
+            maintenance: self.maintenance.clone(),
             broker: Arc::new(BrokerEyes::open(config)?),
             clock: Arc::new(SystemClock),
         })
@@ -217,6 +249,14 @@ pub fn parking_desks(config: &Config) -> anyhow::Result<ParkingDesks> {
         Ok(ParkingDesk::new(module, foundation(config, module)?, config.messaging.approval_policy()))
     };
     Ok(ParkingDesks::new(manifests().into_iter().map(desk).collect::<anyhow::Result<_>>()?))
+}
+
+/// Where operators order long work about every module.
+///
+/// # Errors
+/// When a module refuses its configuration.
+pub fn maintenance_desks(config: &Config) -> anyhow::Result<MaintenanceDesks> {
+    Ok(Modules::build(config, &Part::whole())?.maintenance)
 }
 
 /// A projection that can be rebuilt, and what it stands on.

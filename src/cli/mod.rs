@@ -9,6 +9,7 @@ mod doctor;
 mod documents;
 mod gateway;
 mod ledger;
+mod maintenance;
 mod migrate;
 mod module;
 mod operator;
@@ -100,6 +101,9 @@ enum Command {
     /// What modules keep of others' events: compare it with the event store, build it again.
     #[command(subcommand)]
     Projection(projection::ProjectionCommand),
+    /// What operators ordered that takes long: publishing once more, rebuilding. Look, agree, wait.
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
     /// The GraphQL schema.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -172,6 +176,7 @@ pub async fn run() -> ExitCode {
         Command::Unrouted(command) => unrouted::run(&config, &command).await,
         Command::Outbox(command) => outbox::run(&config, &command).await,
         Command::Projection(command) => projection::run(&config, &command).await,
+        Command::Maintenance(command) => maintenance::run(&config, &command).await,
         Command::Staff(command) => staff::run(&config, &command).await,
         Command::Config(command) => config_check::run(&config, &command),
         Command::Doctor(options) => doctor::run(&config, &options).await,

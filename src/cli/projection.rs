@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use serde_json::json;
-use vostro_events::operator::OperatorAction;
-use vostro_kernel::{Ids as _, SystemIds};
-use vostro_messaging::{Operation, Rebuild, RebuildOptions, RebuildReport};
+use serde_json::{Value, json};
+use vostro_messaging::maintenance::{JobState, MaintenanceWorker};
+use vostro_messaging::{Rebuild, RebuildOptions};
 
+use super::maintenance::{finish, refuse_failed, say_requested};
 use super::operator::OperatorArgs;
 use super::output;
 use crate::app::{self, KnownProjection};
@@ -86,70 +86,77 @@ fn list(config: &Config, as_json: bool) -> anyhow::Result<bool> {
 }
 
 async fn rebuild(config: &Config, arguments: &RebuildArgs) -> anyhow::Result<bool> {
+    if arguments.dry_run {
+        let report = compare(config, arguments).await?;
+        tell(&arguments.name, &report, arguments.json);
+        return Ok(report["equal"] == true);
+    }
+    let operator = arguments.operator.clone().context("say who you are with --operator")?;
+    let context = OperatorArgs::of(operator).sign_in(config).await?;
+    let desks = app::maintenance_desks(config)?;
+    let (patience, trust) = (Duration::from_secs(arguments.wait), arguments.trust_event_store);
+    let reason = arguments.reason.as_deref().unwrap_or_default();
+    let lease = MaintenanceWorker::LEASE;
+    let ordered = desks.rebuild(&context, &arguments.name, patience, trust, false, reason, lease).await?;
+    let (desk, _) = desks.job(ordered.job.id).await?.context("the job was there a moment ago")?;
+    let job = finish(desk, ordered).await?;
+    if job.state == JobState::Open {
+        say_requested(&job, arguments.json);
+        return Ok(true);
+    }
+    refuse_failed(&job)?;
+    tell(&arguments.name, &job.report.unwrap_or_default(), arguments.json);
+    Ok(true)
+}
+
+/// Looks and changes nothing, so nobody has to say who they are.
+async fn compare(config: &Config, arguments: &RebuildArgs) -> anyhow::Result<Value> {
     let known = app::projections(config)?;
     let Some(known) = known.into_iter().find(|known| known.name() == arguments.name) else {
         bail!("no projection is called {}; see vostro projection list", arguments.name);
     };
     let KnownProjection { module, foundation, projection } = known;
-    let operator = match (&arguments.operator, arguments.dry_run) {
-        (Some(operator), false) => Some(OperatorArgs::of(operator.clone()).sign_in(config).await?),
-        (None, false) => bail!("say who you are with --operator"),
-        (_, true) => None,
-    };
-    let options = RebuildOptions {
-        compare_only: arguments.dry_run,
-        patience: Duration::from_secs(arguments.wait),
-        trust_event_store: arguments.trust_event_store,
-    };
+    let patience = Duration::from_secs(arguments.wait);
+    let options = RebuildOptions { compare_only: true, patience, trust_event_store: false };
     let source = Arc::new(Archive(app::compliance_for_proof(config)?));
-    let mut rebuild = Rebuild::new(module, foundation.pool.clone(), projection, source, options);
-    if let Some(context) = operator {
-        let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Rebuild, "projectionRebuild");
-        operation.subscription = Some(arguments.name.clone());
-        operation.reason.clone_from(&arguments.reason);
-        rebuild = rebuild.recorded(foundation, context, operation);
-    }
     let bar = crate::demo::bar("Events are applied", 0);
-    let report = rebuild
+    let report = Rebuild::new(module, foundation.pool, projection, source, options)
         .run(&|position, head| {
             bar.set_length(u64::try_from(head).unwrap_or_default());
             bar.set_position(u64::try_from(position).unwrap_or_default());
         })
         .await;
     bar.finish_and_clear();
-    let report = report?;
-    tell(&arguments.name, &report, arguments.json);
-    Ok(report.changed.is_some() || report.comparison.is_equal())
+    Ok(report?.to_json())
 }
 
-fn tell(name: &str, report: &RebuildReport, as_json: bool) {
-    let RebuildReport { events, comparison, changed, locked } = report;
+fn tell(name: &str, report: &Value, as_json: bool) {
     if as_json {
-        output::json(&json!({
-            "projection": name, "events": events, "equal": comparison.is_equal(), "same": comparison.same,
-            "different": comparison.different, "behind": comparison.behind, "ahead": comparison.ahead,
-            "checksumLive": comparison.checksum_live, "checksumRebuilt": comparison.checksum_rebuilt,
-            "examples": comparison.examples, "changed": changed, "lockedMillis": locked.as_millis(),
-        }));
+        let mut report = report.clone();
+        report["projection"] = json!(name);
+        output::json(&report);
         return;
     }
-    let rows = [
-        ["events".to_owned(), events.to_string()],
-        ["rows that were the same".to_owned(), comparison.same.to_string()],
-        ["different".to_owned(), comparison.different.to_string()],
-        ["behind the event store".to_owned(), comparison.behind.to_string()],
-        ["ahead of the event store".to_owned(), comparison.ahead.to_string()],
-        ["checksum of the live one".to_owned(), comparison.checksum_live.clone()],
-        ["checksum of the rebuilt one".to_owned(), comparison.checksum_rebuilt.clone()],
+    let told = [
+        ("events", "events"),
+        ("rows that were the same", "same"),
+        ("different", "different"),
+        ("behind the event store", "behind"),
+        ("ahead of the event store", "ahead"),
+        ("checksum of the live one", "checksumLive"),
+        ("checksum of the rebuilt one", "checksumRebuilt"),
     ];
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    let rows = told.map(|(words, field)| [words.to_owned(), text(&report[field])]);
     output::text(&output::table([name, ""], &rows));
-    match changed {
+    match report["changed"].as_u64() {
         Some(changed) => {
-            output::text(&format!("Swapped: {changed} rows changed; writers waited {} ms.", locked.as_millis()));
+            let locked = &report["lockedMillis"];
+            output::text(&format!("Swapped: {changed} rows changed; writers waited {locked} ms."));
         }
-        None if comparison.is_equal() => output::text("The live projection is what the events say."),
+        None if report["equal"] == true => output::text("The live projection is what the events say."),
         None => {
-            let examples: Vec<String> = comparison.examples.iter().map(ToString::to_string).collect();
+            let examples = report["examples"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
             output::text(&format!("The live projection is NOT what the events say; see {}.", examples.join(", ")));
         }
     }

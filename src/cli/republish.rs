@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use vostro_compliance::{ArchivePoint, ArchivedEvent, Compliance};
-use vostro_events::operator::{OperatorAction, OperatorStep};
-use vostro_kernel::{Ids as _, SystemIds};
-use vostro_messaging::{NewEvent, Operation};
+use vostro_messaging::maintenance::{
+    ArchivePoint, JobState, MaintenanceDesk, MaintenanceJob, MaintenanceOrder, MaintenanceWorker, Republication,
+};
 
+use super::maintenance::{finish, refuse_failed, say_requested};
 use super::operator::OperatorArgs;
 use super::output;
 use crate::app;
@@ -64,98 +64,42 @@ impl FromStr for Point {
     }
 }
 
-/// The positions from `first` to `last`, both included.
-#[derive(Clone, Copy)]
-struct Range {
-    first: i64,
-    last: i64,
-}
-
-/// Events read and written at once.
-const PAGE: i64 = 1_000;
-
 pub async fn run(config: &Config, arguments: &RepublishArgs) -> anyhow::Result<bool> {
-    let (module, foundation) = app::foundation_for_commands(config, &arguments.module)?;
-    if let Some(foreign) = arguments.types.iter().find(|name| name.split('.').next() != Some(module)) {
-        bail!("{foreign} is not an event of {module}");
+    let desks = app::maintenance_desks(config)?;
+    if arguments.dry_run {
+        report(arguments, &count(desks.of(&arguments.module)?, arguments).await?);
+        return Ok(true);
     }
-    let archive = app::compliance_for_proof(config)?;
-    let range = range(&archive, arguments).await?;
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    each_page(&archive, range, "Events are counted", async |events| {
-        for event in events.into_iter().filter(|event| arguments.wants(event)) {
-            *counts.entry(event.envelope.event_type.to_string()).or_default() += 1;
-        }
-        Ok(())
-    })
-    .await?;
-    let count = counts.values().sum();
-    if !arguments.dry_run && count > 0 {
-        let operator = arguments.operator.clone().context("say who you are with --operator")?;
-        let context = OperatorArgs::of(operator).sign_in(config).await?;
-        // Who did it is on record before the first event goes out.
-        let mut operation = Operation::new(SystemIds.next(), module, OperatorAction::Republish, "outboxRepublish");
-        let reason = arguments.reason.as_deref().unwrap_or_default();
-        operation.reason = Some(format!("positions {} to {}: {reason}", range.first, range.last));
-        operation.count = count;
-        let mut transaction = foundation.begin().await?;
-        operation.tell_in_tx(&foundation, &mut transaction, &context, OperatorStep::Done, 1).await?;
-        transaction.commit().await?;
-        each_page(&archive, range, "Events go to the outbox", async |events| {
-            let wanted = events.into_iter().filter(|event| arguments.wants(event));
-            let again = wanted.map(|event| NewEvent::again(event.envelope, &event.data)).collect();
-            let mut transaction = foundation.begin().await?;
-            foundation.outbox.append_in_tx(&mut transaction, again).await?;
-            transaction.commit().await?;
-            Ok(())
-        })
-        .await?;
+    let operator = arguments.operator.clone().context("say who you are with --operator")?;
+    let context = OperatorArgs::of(operator).sign_in(config).await?;
+    let (from, to) = (arguments.from.0, arguments.to.map(|Point(point)| point));
+    let order = MaintenanceOrder::Republish { from, to, types: arguments.types.clone() };
+    let reason = arguments.reason.as_deref().unwrap_or_default();
+    let ordered = desks.republish(&context, &arguments.module, &order, false, reason, MaintenanceWorker::LEASE).await?;
+    let job = finish(desks.of(&arguments.module)?, ordered).await?;
+    if job.state == JobState::Open {
+        say_requested(&job, arguments.json);
+        return Ok(true);
     }
-    report(arguments, &counts, count);
+    refuse_failed(&job)?;
+    report(arguments, &counted(&job));
     Ok(true)
 }
 
-impl RepublishArgs {
-    fn wants(&self, event: &ArchivedEvent) -> bool {
-        let event_type = &event.envelope.event_type;
-        event_type.module() == self.module
-            && (self.types.is_empty() || self.types.iter().any(|name| name == event_type.as_str()))
-    }
+async fn count(desk: &MaintenanceDesk, arguments: &RepublishArgs) -> anyhow::Result<BTreeMap<String, i64>> {
+    let (from, to) = (arguments.from.0, arguments.to.map(|Point(point)| point));
+    let all = Republication::resolve(desk.archive(), desk.module(), from, to, &arguments.types).await?;
+    Ok(all.count(desk.archive()).await?)
 }
 
-async fn range(archive: &Compliance, arguments: &RepublishArgs) -> anyhow::Result<Range> {
-    let first = archive.archive_position(arguments.from.0).await?.max(1);
-    let end = archive.archive_position(ArchivePoint::Time(DateTime::<Utc>::MAX_UTC)).await? - 1;
-    let last = match arguments.to {
-        None => end,
-        Some(Point(ArchivePoint::Position(position))) => position.min(end),
-        Some(Point(time)) => archive.archive_position(time).await? - 1,
-    };
-    Ok(Range { first, last })
+/// What the job says it has published, by type.
+fn counted(job: &MaintenanceJob) -> BTreeMap<String, i64> {
+    let types = job.report.as_ref().and_then(|report| report["types"].as_object()).into_iter().flatten();
+    types.map(|(name, count)| (name.clone(), count.as_i64().unwrap_or_default())).collect()
 }
 
-async fn each_page(
-    archive: &Compliance,
-    range: Range,
-    title: &str,
-    mut take: impl AsyncFnMut(Vec<ArchivedEvent>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let length = usize::try_from(range.last - range.first + 1).unwrap_or_default();
-    let progress = crate::demo::bar(title, length);
-    let mut after = range.first - 1;
-    while after < range.last {
-        let events = archive.archived_after(after, PAGE.min(range.last - after)).await?;
-        let Some(last) = events.last() else { break };
-        let next = last.position;
-        take(events).await?;
-        progress.inc(u64::try_from(next - after).unwrap_or_default());
-        after = next;
-    }
-    progress.finish_and_clear();
-    Ok(())
-}
-
-fn report(arguments: &RepublishArgs, counts: &BTreeMap<String, usize>, count: usize) {
+fn report(arguments: &RepublishArgs, counts: &BTreeMap<String, i64>) {
+    let count: i64 = counts.values().sum();
     if arguments.json {
         output::json(&json!({"dryRun": arguments.dry_run, "count": count, "types": counts}));
         return;

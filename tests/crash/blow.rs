@@ -83,6 +83,7 @@ fn caused_once(place: Place) -> bool {
         crash::DUE,
         crash::PART_WRITTEN,
         crash::PART_COMMITTED,
+        crash::REPUBLISHING,
         crash::REBUILDING,
         crash::REBUILT,
         crash::ADOPTED,

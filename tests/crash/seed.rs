@@ -117,6 +117,10 @@ impl Scene {
             crash::REBUILDING | crash::REBUILT | crash::ADOPTED => {
                 self.crash_command(aim, &["projection", "rebuild", &aim.scope, "--reason", "a test"]).await;
             }
+            crash::REPUBLISHING => {
+                let republish = ["outbox", "republish", "--module", &aim.scope, "--from", "1", "--reason", "a test"];
+                self.crash_command(aim, &republish).await;
+            }
             crash::DECIDED => self.crash_a_decision(aim).await,
             crash::PARKED | crash::RETRIED | crash::RELEASED => self.crash_at_parking(aim).await,
             crash::DRAINED => {

@@ -5,6 +5,7 @@ mod decisions;
 mod handlers;
 pub mod instances;
 mod load;
+mod maintenance;
 pub mod messages;
 mod network;
 pub mod parking;

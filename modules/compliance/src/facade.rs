@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -256,15 +257,6 @@ impl Compliance {
         proof::verify(&self.inner.foundation.pool, progress).await
     }
 
-    /// Archived events after a position, oldest first, as their producers wrote them. For the bank itself: it shows
-    /// everything.
-    ///
-    /// # Errors
-    /// Database faults, and a row that holds no event.
-    pub async fn archived_after(&self, position: i64, limit: i64) -> sqlx::Result<Vec<ArchivedEvent>> {
-        replay::page(&self.inner.foundation.pool, position, limit).await
-    }
-
     /// The archived events of these types after one position and up to another, oldest first.
     ///
     /// # Errors
@@ -277,6 +269,22 @@ impl Compliance {
         limit: i64,
     ) -> sqlx::Result<Vec<ArchivedEvent>> {
         replay::page_of(&self.inner.foundation.pool, types, after, until, limit).await
+    }
+
+    /// How many archived events of these types there are after one position and up to another, by type.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn archive_counts(&self, types: &[&str], after: i64, until: i64) -> sqlx::Result<BTreeMap<String, i64>> {
+        replay::counts(&self.inner.foundation.pool, types, after, until).await
+    }
+
+    /// The types of this module's events that are archived, in every version.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn archived_types(&self, module: &str) -> sqlx::Result<Vec<String>> {
+        replay::types_of(&self.inner.foundation.pool, module).await
     }
 
     /// How many events are missing between others of these modules, however new the gap is.

@@ -1,6 +1,7 @@
 //! The archive as a source: events as their producers wrote them, for publishing them once more.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -26,14 +27,6 @@ pub enum ArchivePoint {
     Time(DateTime<Utc>),
 }
 
-/// At most `limit` events after a position, oldest first. Empty at the end.
-pub(crate) async fn page(pool: &PgPool, after: i64, limit: i64) -> sqlx::Result<Vec<ArchivedEvent>> {
-    let names = names::load(&mut *pool.acquire().await?).await?;
-    let rows = events::page(pool, after, limit).await?;
-    let unreadable = |position: i64| sqlx::Error::Decode(format!("position {position} holds no event").into());
-    rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
-}
-
 /// At most `limit` events of these types after one position and up to another, oldest first.
 pub(crate) async fn page_of(
     pool: &PgPool,
@@ -47,6 +40,25 @@ pub(crate) async fn page_of(
     let rows = events::page_of(pool, &codes, after, until, limit).await?;
     let unreadable = |position: i64| sqlx::Error::Decode(format!("position {position} holds no event").into());
     rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
+}
+
+/// How many events of these types there are after one position and up to another, by type.
+pub(crate) async fn counts(
+    pool: &PgPool,
+    types: &[&str],
+    after: i64,
+    until: i64,
+) -> sqlx::Result<BTreeMap<String, i64>> {
+    let names = names::load(&mut *pool.acquire().await?).await?;
+    let codes: Vec<i16> = types.iter().filter_map(|name| names.event_type(name)).collect();
+    let counts = events::counts_of(pool, &codes, after, until).await?;
+    let named = |(code, count)| names.event_type_of(code).map(|name| (name.to_owned(), count));
+    Ok(counts.into_iter().filter_map(named).collect())
+}
+
+/// The types of a module's events that there are.
+pub(crate) async fn types_of(pool: &PgPool, module: &str) -> sqlx::Result<Vec<String>> {
+    Ok(names::load(&mut *pool.acquire().await?).await?.event_types_of(module))
 }
 
 /// The position of a point; one behind the last for a time after it.

@@ -69,6 +69,8 @@ impl AdmissionWatch {
     const EVERY: Duration = Duration::from_secs(1);
     /// Looking at a long outbox takes a while: at most this share of the time is spent on it.
     const SHARE: u32 = 20;
+    /// Every so often it is looked at from its beginning.
+    const WHOLE_EVERY: u32 = 60;
 
     pub fn new(module: &'static str, pool: PgPool, bounds: AdmissionBounds, gate: AdmissionGate) -> Self {
         Self { module, pool, bounds, gate }
@@ -77,9 +79,11 @@ impl AdmissionWatch {
     /// Watches until `stop` is cancelled. While the database is away nothing is decided anew: commands fail by themselves.
     pub async fn run(self, stop: CancellationToken) {
         let mut judge = Judge::new(self.bounds);
+        let mut begin = Begin::default();
         loop {
             let began = Instant::now();
-            if let Ok(sample) = self.look().await {
+            if let Ok(sample) = self.look(begin.next()).await {
+                begin.note(&sample);
                 self.apply(judge.decide(sample, Instant::now()), sample);
             }
             tokio::select! {
@@ -105,22 +109,52 @@ impl AdmissionWatch {
         }
     }
 
-    /// Counts no further than twice the bound: how much more there is changes nothing.
-    async fn look(&self) -> sqlx::Result<Sample> {
+    /// Counts from the id `first` on, and no further than twice the bound: how much more there is changes nothing.
+    async fn look(&self, first: i64) -> sqlx::Result<Sample> {
         sqlx::query_as!(
             Sample,
-            r#"select (select id from outbox order by id limit 1) as head,
-                   (select count(*) from (select from outbox limit $1) as counted) as "rows!""#,
-            self.bounds.rows.saturating_mul(2)
+            r#"select (select last_value from outbox_id_seq) as "newest!",
+                   (select id from outbox where id >= $2 order by id limit 1) as head,
+                   (select count(*) from (select from outbox where id >= $2 limit $1) as counted) as "rows!""#,
+            self.bounds.rows.saturating_mul(2),
+            first
         )
         .fetch_one(&self.pool)
         .await
     }
 }
 
+/// From where on to look.
+///
+/// Rows that are gone are passed over one by one until they are vacuumed, tens of thousands of them under load. So a look
+/// begins where the last one found the first row, or, where it found none, at the newest id of that moment. Below are only
+/// rows that were on their way to their commit then, a handful: too few to count, and should nothing come after them, the
+/// next look from the beginning finds them.
+#[derive(Default)]
+struct Begin {
+    first: i64,
+    looks: u32,
+}
+
+impl Begin {
+    fn next(&mut self) -> i64 {
+        if self.looks.is_multiple_of(AdmissionWatch::WHOLE_EVERY) {
+            self.first = 0;
+        }
+        self.looks = self.looks.wrapping_add(1);
+        self.first
+    }
+
+    fn note(&mut self, sample: &Sample) {
+        self.first = sample.head.unwrap_or(sample.newest);
+    }
+}
+
 /// What is in the outbox at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
+    /// The id that was given out last.
+    newest: i64,
     /// The row that is to leave next.
     head: Option<i64>,
     rows: i64,
@@ -181,7 +215,7 @@ mod tests {
     fn decisions(looks: &[(i64, i64)]) -> Vec<Option<u64>> {
         let (mut judge, start) = (Judge::new(BOUNDS), Instant::now());
         let decide = |(nth, (head, rows)): (usize, &(i64, i64))| {
-            let sample = Sample { head: (*rows > 0).then_some(*head), rows: *rows };
+            let sample = Sample { newest: *head, head: (*rows > 0).then_some(*head), rows: *rows };
             let now = start + Duration::from_secs(u64::try_from(nth).expect("few"));
             judge.decide(sample, now).map(|wait| wait.as_secs())
         };
@@ -215,6 +249,19 @@ mod tests {
         looks.push((0, 0));
         looks.extend(vec![(7, 1); 40]);
         assert!(decisions(&looks).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn a_look_begins_where_the_last_one_found_something_and_now_and_then_at_the_beginning() {
+        let mut begin = Begin::default();
+        assert_eq!(begin.next(), 0);
+        begin.note(&Sample { newest: 90, head: Some(70), rows: 2 });
+        assert_eq!(begin.next(), 70);
+        begin.note(&Sample { newest: 95, head: None, rows: 0 });
+        let rest: Vec<i64> = (2..=AdmissionWatch::WHOLE_EVERY).map(|_| begin.next()).collect();
+        let (last, before) = rest.split_last().expect("some");
+        assert!(before.iter().all(|first| *first == 95), "nothing below is passed over again");
+        assert_eq!(*last, 0, "what was committed late below is found");
     }
 
     #[test]

@@ -85,6 +85,8 @@ places! {
     PART_WRITTEN = "job.part-written" for Job;
     /// After a part of a heavy job was committed, before anybody is told.
     PART_COMMITTED = "job.part-committed" for Job;
+    /// After a page of events from the archive was put into the outbox once more, before that is committed.
+    REPUBLISHING = "republish.appended" for Module;
     /// After a page of events was applied beside a live projection.
     REBUILDING = "rebuild.applied" for Projection;
     /// After everything was applied beside a live projection, before it is compared and swapped.

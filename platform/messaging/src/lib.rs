@@ -15,7 +15,8 @@
 //!
 //! What events cannot say is asked: [`rpc`].
 //!
-//! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`].
+//! What a module keeps of others' events can be built again from the event store: [`Projection`], [`Rebuild`]. Operators
+//! order that, and publishing once more, as jobs: [`maintenance`].
 //!
 //! Events of earlier versions are read as those a module knows: [`EventReader`].
 //!
@@ -46,6 +47,7 @@ pub mod inbox;
 mod intake;
 pub mod lease;
 mod limits;
+pub mod maintenance;
 mod manifest;
 mod module;
 mod operation;

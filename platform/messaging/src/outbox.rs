@@ -243,6 +243,12 @@ impl Outbox {
         .await
     }
 
+    /// Whether more than `most` events wait. Looks at no more than these.
+    pub(crate) async fn holds_more_than(pool: &PgPool, most: i64) -> sqlx::Result<bool> {
+        let next = sqlx::query_scalar!("select id from outbox order by id offset $1 limit 1", most);
+        Ok(next.fetch_optional(pool).await?.is_some())
+    }
+
     /// The rows after `newest`, and those in the gaps before it (each from one id to another, both included), oldest first.
     pub(crate) async fn waiting(
         pool: &PgPool,

@@ -3,12 +3,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tracing::info;
 use uuid::Uuid;
 use vostro_events::operator::OperatorStep;
 use vostro_kernel::RequestContext;
 
+use crate::maintenance::done_in_tx;
 use crate::{Comparison, EventReader, Foundation, HandlerError, InboxMode, Incoming, Operation, Projection, crash};
 
 /// Where every event of the bank is kept in the order of its arrival.
@@ -71,6 +73,8 @@ pub enum RebuildError {
     Unusable { position: i64, reason: String },
     #[error("REBUILD_NOT_EQUAL: the live table did not become what was rebuilt; nothing was changed")]
     NotEqual,
+    #[error("REBUILD_ENDED: the job has ended elsewhere; nothing was changed")]
+    Ended,
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("REBUILD_DATABASE: {0}")]
@@ -90,6 +94,19 @@ pub struct RebuildReport {
     pub locked: Duration,
 }
 
+impl RebuildReport {
+    /// What scripts and the job's row get.
+    pub fn to_json(&self) -> Value {
+        let Self { events, comparison, changed, locked } = self;
+        json!({
+            "events": events, "equal": comparison.is_equal(), "same": comparison.same,
+            "different": comparison.different, "behind": comparison.behind, "ahead": comparison.ahead,
+            "checksumLive": comparison.checksum_live, "checksumRebuilt": comparison.checksum_rebuilt,
+            "examples": comparison.examples, "changed": changed, "lockedMillis": u64::try_from(locked.as_millis()).ok(),
+        })
+    }
+}
+
 /// Builds a projection again beside the live one, compares, and swaps the contents in one transaction.
 pub struct Rebuild {
     module: &'static str,
@@ -97,14 +114,18 @@ pub struct Rebuild {
     projection: Arc<dyn Projection>,
     source: Arc<dyn EventSource>,
     options: RebuildOptions,
-    record: Option<Record>,
+    record: Option<JobRecord>,
 }
 
-/// Who has it done, for the audit log.
-struct Record {
-    foundation: Foundation,
-    context: RequestContext,
-    operation: Operation,
+/// The job that has it done, and how the audit log is told.
+pub(crate) struct JobRecord {
+    /// The module's.
+    pub(crate) foundation: Foundation,
+    pub(crate) context: RequestContext,
+    pub(crate) operation: Operation,
+    /// The number of the next event about the operation.
+    pub(crate) first: i64,
+    pub(crate) job: Uuid,
 }
 
 /// How far the table beside the live one has come.
@@ -133,11 +154,11 @@ impl Rebuild {
         Self { module, pool, projection, source, options, record: None }
     }
 
-    /// Tells the audit log of the swap, in its transaction: what is on record as done is done, and the other way round.
-    /// `foundation` is the module's.
+    /// Tells the audit log of the swap and ends the job, in the swap's transaction: what is on record as done is done, and
+    /// the other way round.
     #[must_use]
-    pub fn recorded(self, foundation: Foundation, context: RequestContext, operation: Operation) -> Self {
-        Self { record: Some(Record { foundation, context, operation }), ..self }
+    pub(crate) fn recorded(self, record: JobRecord) -> Self {
+        Self { record: Some(record), ..self }
     }
 
     /// `<module>.<projection>`.
@@ -281,15 +302,13 @@ impl Rebuild {
                     if !self.projection.compare_in_tx(&mut transaction).await?.is_equal() {
                         return Err(RebuildError::NotEqual);
                     }
-                    if let Some(Record { foundation, context, operation }) = &self.record {
-                        let (operation, done) = (operation.clone(), OperatorStep::Done);
-                        operation.tell_in_tx(foundation, &mut transaction, context, done, 1).await?;
-                    }
+                    let (events, locked) = (attempt.events, locked.elapsed());
+                    let report = RebuildReport { events, comparison, changed: Some(changed), locked };
+                    self.record_in_tx(&mut transaction, &report).await?;
                     crash::point(crash::ADOPTED, &self.name());
                     transaction.commit().await?;
-                    let locked = locked.elapsed();
                     info!(projection = self.name(), changed, ?locked, "the projection was swapped");
-                    return Ok(RebuildReport { events: attempt.events, comparison, changed: Some(changed), locked });
+                    return Ok(report);
                 }
                 if out_of_patience || locked.elapsed() >= Self::LONGEST_WAIT_LOCKED {
                     break RebuildError::EventsMissing { gaps, ahead: comparison.ahead, examples: comparison.examples };
@@ -302,5 +321,15 @@ impl Rebuild {
             }
             tokio::time::sleep(Self::LONGEST_WAIT_LOCKED).await;
         }
+    }
+
+    async fn record_in_tx(&self, connection: &mut PgConnection, report: &RebuildReport) -> Result<(), RebuildError> {
+        let Some(JobRecord { foundation, context, operation, first, job }) = &self.record else { return Ok(()) };
+        let events = i64::try_from(report.events).unwrap_or(i64::MAX);
+        if !done_in_tx(&mut *connection, *job, events, Some(&report.to_json())).await? {
+            return Err(RebuildError::Ended);
+        }
+        operation.clone().tell_in_tx(foundation, connection, context, OperatorStep::Done, *first).await?;
+        Ok(())
     }
 }

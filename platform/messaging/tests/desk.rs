@@ -38,11 +38,15 @@ impl Scene {
     }
 
     async fn of_one_person_and(inbox: InboxMode) -> Self {
-        Self::set(inbox, ApprovalPolicy { subscriptions: Vec::new(), redrive: false }).await
+        Self::set(inbox, ApprovalPolicy { subscriptions: Vec::new(), redrive: false, maintenance: false }).await
     }
 
     async fn of_two_people() -> Self {
-        Self::set(InboxMode::Rows, ApprovalPolicy { subscriptions: vec!["account.*".to_owned()], redrive: false }).await
+        Self::set(
+            InboxMode::Rows,
+            ApprovalPolicy { subscriptions: vec!["account.*".to_owned()], redrive: false, maintenance: false },
+        )
+        .await
     }
 
     fn whole_key(&self) -> Selection {
@@ -205,7 +209,8 @@ async fn redriving_needs_no_second_person_unless_the_policy_says_so() {
     let scene = Scene::of_two_people().await;
     let redriven = scene.desk.order(&operator(), ParkingAction::Redrive, &scene.whole_key(), "").await;
     assert_eq!(redriven.expect("redriven"), Decision::Done(1));
-    let policy = ApprovalPolicy { subscriptions: vec!["account.parking-test".to_owned()], redrive: true };
+    let policy =
+        ApprovalPolicy { subscriptions: vec!["account.parking-test".to_owned()], redrive: true, maintenance: false };
     let strict = ParkingDesk::new("account", scene.rig.database.foundation(), policy);
     let asked = strict.order(&operator(), ParkingAction::Redrive, &scene.whole_key(), "fixed").await;
     assert!(matches!(asked, Ok(Decision::Requested(_))), "{asked:?}");

@@ -137,7 +137,7 @@ impl Bank {
 
     /// An operator has everything tried again that is parked.
     async fn redrive(&self) {
-        let policy = ApprovalPolicy { subscriptions: Vec::new(), redrive: false };
+        let policy = ApprovalPolicy { subscriptions: Vec::new(), redrive: false, maintenance: false };
         let desk = ParkingDesk::new("account", self.database.foundation_at(self.clock.clone()), policy);
         let roles: Roles = [Role::Operator].into_iter().collect();
         let operator = RequestContext::of(Actor::person(Uuid::now_v7(), roles, None), &SystemIds);

@@ -80,6 +80,14 @@ impl Database {
             .collect()
     }
 
+    /// The number that a query gives.
+    ///
+    /// # Panics
+    /// When it gives none.
+    pub async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.expect("a number")
+    }
+
     /// The data of the outbox events of one type, in order.
     pub async fn published(&self, event_type: &str) -> Vec<serde_json::Value> {
         let events = self.outbox_events().await;

@@ -37,9 +37,9 @@ struct Streaming {
     replies: BoxStream<'static, Reply>,
     keep_alive: Duration,
     expires: Instant,
-    door: Arc<Door>,
-    /// What the caller proved itself with, looked at again from time to time; `None` for what runs to its end all the same.
-    credentials: Option<HeaderMap>,
+    /// What the caller proved itself with, and to whom: looked at again from time to time; `None` for what runs to its end all
+    /// the same.
+    credentials: Option<(Arc<Door>, HeaderMap)>,
     look_at: Instant,
     /// Tells when the server closes; `None` for what runs to its end all the same.
     closing: Option<watch::Receiver<bool>>,
@@ -72,8 +72,7 @@ pub fn respond(
         replies,
         keep_alive: door.config.keep_alive,
         expires: Instant::now() + left.min(NEVER),
-        door: Arc::clone(door),
-        credentials: ends_early.then(|| headers.clone()),
+        credentials: ends_early.then(|| (Arc::clone(door), headers.clone())),
         look_at: Instant::now() + door.config.keep_alive,
         closing: ends_early.then(|| door.closing.subscribe()),
         correlation_id,
@@ -88,8 +87,17 @@ pub fn until(
     closing: watch::Receiver<bool>,
     correlation_id: Uuid,
 ) -> Response {
-    let (expires, stage) = (Instant::now() + NEVER, Stage::Running);
-    stream(Streaming { replies, keep_alive, expires, closing: Some(closing), correlation_id, stage })
+    let now = Instant::now();
+    stream(Streaming {
+        replies,
+        keep_alive,
+        expires: now + NEVER,
+        credentials: None,
+        look_at: now,
+        closing: Some(closing),
+        correlation_id,
+        stage: Stage::Running,
+    })
 }
 
 fn stream(streaming: Streaming) -> Response {
@@ -145,9 +153,10 @@ impl Streaming {
 
     /// Whether the caller is still who it was: it may have logged out meanwhile.
     async fn look_again(&mut self) -> Result<(), AuthFault> {
-        let Some(headers) = self.credentials.as_ref().filter(|_| Instant::now() >= self.look_at) else { return Ok(()) };
+        let due = self.credentials.as_ref().filter(|_| Instant::now() >= self.look_at);
+        let Some((door, headers)) = due else { return Ok(()) };
         self.look_at = Instant::now() + self.keep_alive;
-        match by_headers(self.door.authenticator.as_ref(), headers).await {
+        match by_headers(door.authenticator.as_ref(), headers).await {
             Err(fault) if fault.is_final() => Err(fault),
             _ => Ok(()),
         }

@@ -2,6 +2,9 @@
 //! It owns no data. What it decides it decides at the same desks as the command line, in the name of whoever holds the
 //! access token.
 
+mod maintenance;
+#[cfg(test)]
+mod maintenance_tests;
 mod mutation;
 mod query;
 mod subscription;
@@ -17,10 +20,15 @@ use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
 use async_trait::async_trait;
 use vostro_kernel::{Clock, Role};
 use vostro_messaging::ConsumptionDesk;
+use vostro_messaging::maintenance::MaintenanceDesks;
 use vostro_messaging::parking::{DeskError, ParkingDesks};
 
 use crate::faults::{bad_user_input, forbidden, internal, module_unavailable};
 
+pub use maintenance::{
+    MaintenanceErrorCode, MaintenanceJob, MaintenanceJobErrorCode, MaintenanceKind, MaintenanceState,
+    MaintenanceUserError,
+};
 pub use mutation::{Mutation, OperationsErrorCode, OperationsUserError};
 pub use query::Query;
 pub use subscription::Subscription;
@@ -35,6 +43,7 @@ pub struct Operations {
     pub parking: ParkingDesks,
     /// One desk per module, in the order the modules are listed in.
     pub consumption: Vec<ConsumptionDesk>,
+    pub maintenance: MaintenanceDesks,
     pub broker: Arc<dyn BrokerView>,
     pub clock: Arc<dyn Clock>,
 }

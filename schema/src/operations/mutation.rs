@@ -2,6 +2,9 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject
 use tracing::warn;
 use vostro_messaging::parking::{self, Decision, DeskError};
 
+use super::maintenance::{
+    self, MaintenanceJobDecideInput, MaintenanceJobPayload, RebuildProjectionInput, RepublishOutboxInput,
+};
 use super::types::{ModuleConsumption, ParkedMessageFilter, ParkingRequest, QueueLook, uuid};
 use super::{OPERATORS, desks, failure};
 use crate::access::{Access, only};
@@ -185,6 +188,49 @@ impl Mutation {
         input: ConsumptionResumeInput,
     ) -> Result<Option<ConsumptionPayload>> {
         switch(ctx, &input.module, false, input.reason.as_deref()).await.map(Some)
+    }
+
+    /// Publishes events of a module once more, from the archive, in their order. Subscribers that have had them drop them, so
+    /// it is safe to republish too much. It is a job: `maintenanceJob` tells how far it is.
+    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    async fn republish_outbox(
+        &self,
+        ctx: &Context<'_>,
+        input: RepublishOutboxInput,
+    ) -> Result<Option<MaintenanceJobPayload>> {
+        maintenance::republish(ctx, input).await.map(Some)
+    }
+
+    /// Builds a projection again from the archive, beside the live one, compares the two, and makes the live one the same in
+    /// one transaction. The bank goes on, nothing is published, nobody is told. It is a job: `maintenanceJob` tells how far
+    /// it is.
+    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    async fn rebuild_projection(
+        &self,
+        ctx: &Context<'_>,
+        input: RebuildProjectionInput,
+    ) -> Result<Option<MaintenanceJobPayload>> {
+        maintenance::rebuild(ctx, input).await.map(Some)
+    }
+
+    /// Agrees to what somebody else ordered; it begins with that.
+    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    async fn maintenance_job_approve(
+        &self,
+        ctx: &Context<'_>,
+        input: MaintenanceJobDecideInput,
+    ) -> Result<Option<MaintenanceJobPayload>> {
+        maintenance::decide(ctx, &input.job_id, true).await.map(Some)
+    }
+
+    /// Refuses what somebody else ordered; nothing is done.
+    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    async fn maintenance_job_decline(
+        &self,
+        ctx: &Context<'_>,
+        input: MaintenanceJobDecideInput,
+    ) -> Result<Option<MaintenanceJobPayload>> {
+        maintenance::decide(ctx, &input.job_id, false).await.map(Some)
     }
 }
 

@@ -1,7 +1,9 @@
 use async_graphql::{Context, ID, Object, Result};
 use chrono::Utc;
 use uuid::Uuid;
+use vostro_messaging::maintenance::MaintenanceDesk;
 
+use super::maintenance::{self, MaintenanceJob, ProjectionDescription};
 use super::types::{
     ModuleConsumption, OutboxStatus, ParkedMessage, ParkedMessageContent, ParkedMessageFilter, ParkingRequest,
     QueueLook, TopologyDifference, uuid,
@@ -78,6 +80,38 @@ impl Query {
             all.push(ModuleConsumption::of(desk, look.clone()).await?);
         }
         Ok(Some(all))
+    }
+
+    /// What operators ordered that takes long, newest first; only what has not ended unless asked otherwise.
+    #[graphql(directive = Access::apply(only(OPERATORS).page()))]
+    async fn maintenance_jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = true)] unfinished_only: bool,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Option<Page<MaintenanceJob>>> {
+        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new("maintenanceJobs", first, after)?;
+        let jobs = desks(ctx)?.maintenance.jobs(unfinished_only, page.after, page.rows_to_fetch());
+        let found = jobs.await.map_err(maintenance::failure)?;
+        Ok(Some(page.connection(found, |job| (job.requested_at, job.id), MaintenanceJob)))
+    }
+
+    /// One of them: how far it is and what came of it; `null` when there is none with this id.
+    #[graphql(directive = Access::apply(only(OPERATORS).cost(5)))]
+    async fn maintenance_job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<MaintenanceJob>> {
+        let found = desks(ctx)?.maintenance.job(uuid(&id)?).await.map_err(maintenance::failure)?;
+        Ok(found.map(|(_, job)| MaintenanceJob(job)))
+    }
+
+    /// What can be rebuilt.
+    #[graphql(directive = Access::apply(only(OPERATORS).about(10)))]
+    async fn projections(&self, ctx: &Context<'_>) -> Result<Option<Vec<ProjectionDescription>>> {
+        let described = |desk: &MaintenanceDesk| {
+            let all = desk.projections().iter().map(|projection| ProjectionDescription::of(desk, projection.as_ref()));
+            all.collect::<Vec<_>>()
+        };
+        Ok(Some(desks(ctx)?.maintenance.iter().flat_map(described).collect()))
     }
 
     /// How the broker differs from what the modules' manifests say; empty when it does not.

@@ -14,6 +14,7 @@ use vostro_events::auth::UserRegisteredV1;
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{OperatorActedV1, OperatorAction, OperatorStep};
 use vostro_kernel::{Actor, FixedClock, RequestContext, Role, Roles, SystemIds};
+use vostro_messaging::maintenance::MaintenanceDesks;
 use vostro_messaging::parking::{ApprovalPolicy, ParkingDesk, ParkingDesks};
 use vostro_messaging::{ConsumptionDesk, ContactKey, Incoming, Module as _};
 use vostro_notification::{Config, MIGRATIONS, Notifications};
@@ -88,11 +89,13 @@ impl Bank {
         let policy = ApprovalPolicy {
             subscriptions: second_person_for.iter().map(|name| (*name).to_owned()).collect(),
             redrive: true,
+            maintenance: false,
         };
         let asked = Arc::new(AtomicU32::new(0));
         let operations = Operations {
             parking: ParkingDesks::new(vec![ParkingDesk::new("notification", foundation.clone(), policy)]),
             consumption: vec![ConsumptionDesk::new("notification", foundation)],
+            maintenance: MaintenanceDesks::new(Vec::new()),
             broker: Arc::new(Broker { queues: broker, asked: Arc::clone(&asked) }),
             clock: clock.clone(),
         };

@@ -128,7 +128,7 @@ pub struct User {
     id: ID,
 }
 
-fn person(id: Uuid) -> User {
+pub(super) fn person(id: Uuid) -> User {
     User { id: ids::encode(IdKind::User, id) }
 }
 

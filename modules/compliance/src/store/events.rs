@@ -190,6 +190,21 @@ pub async fn page_of(pool: &PgPool, types: &[i16], after: i64, until: i64, limit
     .await
 }
 
+/// How many rows of these types there are after one position and up to another.
+///
+/// # Errors
+/// Database faults.
+pub async fn counts_of(pool: &PgPool, types: &[i16], after: i64, until: i64) -> sqlx::Result<Vec<(i16, i64)>> {
+    let counts = sqlx::query!(
+        r#"select type as event_type, count(*) as "count!" from compliance.event
+           where position > $1 and position <= $2 and type = any($3) group by type"#,
+        after,
+        until,
+        types
+    );
+    Ok(counts.fetch_all(pool).await?.into_iter().map(|row| (row.event_type, row.count)).collect())
+}
+
 /// What an event said, and when.
 #[derive(Debug)]
 pub struct Told {

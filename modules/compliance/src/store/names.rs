@@ -47,6 +47,12 @@ impl Names {
         self.stream_names.get(&code).map(|(module, aggregate_type)| (module.as_str(), aggregate_type.as_str()))
     }
 
+    /// The types of a module's events.
+    pub fn event_types_of(&self, module: &str) -> Vec<String> {
+        let is_its = |name: &&String| name.split('.').next() == Some(module);
+        self.types.keys().filter(is_its).cloned().collect()
+    }
+
     /// The codes of all types with this word after the module, such as `command-refused`.
     pub fn types_about(&self, event: &str) -> Vec<i16> {
         let about = |name: &str| name.split('.').nth(1) == Some(event);

@@ -18,22 +18,37 @@ pub struct ApprovalPolicy {
     pub subscriptions: Vec<String>,
     /// Whether trying again needs it too, beside giving up.
     pub redrive: bool,
+    /// Whether publishing a module's events once more and rebuilding its projections need it too, beside rebuilding one with
+    /// the loss of what only it knows. Modules are named as in `subscriptions`.
+    pub maintenance: bool,
 }
 
 impl Default for ApprovalPolicy {
     /// Giving up what moves money takes two people; trying again does not, because effects are once anyway.
     fn default() -> Self {
-        Self { subscriptions: vec!["account.postings".to_owned(), "transaction.*".to_owned()], redrive: false }
+        Self {
+            subscriptions: vec!["account.postings".to_owned(), "transaction.*".to_owned()],
+            redrive: false,
+            maintenance: false,
+        }
     }
 }
 
 impl ApprovalPolicy {
     fn asks(&self, action: ParkingAction, subscription: &str) -> bool {
-        let named = self.subscriptions.iter().any(|pattern| match pattern.strip_suffix(".*") {
-            Some(module) => module_of(subscription) == module,
-            None => pattern == subscription,
-        });
-        named && (self.redrive || action != ParkingAction::Redrive)
+        self.names(subscription) && (self.redrive || action != ParkingAction::Redrive)
+    }
+
+    /// `subject` is `<module>.outbox` or `<module>.<projection>`.
+    pub(crate) fn asks_for_maintenance(&self, subject: &str, gives_up: bool) -> bool {
+        self.names(subject) && (self.maintenance || gives_up)
+    }
+
+    fn names(&self, subject: &str) -> bool {
+        self.subscriptions.iter().any(|pattern| match pattern.strip_suffix(".*") {
+            Some(module) => module_of(subject) == module,
+            None => pattern == subject,
+        })
     }
 }
 

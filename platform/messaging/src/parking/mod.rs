@@ -34,7 +34,7 @@ pub(crate) use known::KnownParked;
 pub(crate) use reason::reason_of;
 pub use reason::{ParkedState, ReasonCode};
 pub use redact::redacted;
-pub(crate) use refusal::recorded;
+pub(crate) use refusal::{Refusing, recorded, tell_refused_in_tx};
 pub use request::{ParkingAction, ParkingRequest, RequestState};
 pub use schedule::RetrySchedule;
 pub use worker::RetryWorker;
