@@ -9,7 +9,7 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::Listener;
 
 use super::{Filter, Shared, Transactions};
-use crate::decisions::first_id_at;
+use crate::decisions::{first_id_at, looked_through};
 use crate::domain::Transaction;
 use crate::error::{TransactionError, TransactionErrorCode};
 use crate::store;
@@ -164,17 +164,21 @@ impl Following {
         self.shared.foundation.clock.now()
     }
 
-    /// The state now. Of an account also what is not told because it is no part of the beginning, and may change.
+    /// The state now. Of an account also what is not told because it is no part of the beginning, and may change: what is
+    /// newer than what the watch over outcomes has looked through, and what it has found to be open still.
     async fn begin(&mut self) -> Result<(), TransactionError> {
         let Subject::Account(account) = self.subject else { return self.look().await };
         let now = self.now();
         let mut newest = self.history(account, None, SNAPSHOT).await?;
-        let older = match newest.last() {
-            Some(oldest) => self.since(account, now - OVERLAP, Some(oldest.id)).await?,
-            None => Vec::new(),
-        };
-        for transaction in older {
-            self.remember(&transaction);
+        if let Some(oldest) = newest.last().map(|oldest| oldest.id) {
+            let pool = &self.shared.foundation.pool;
+            let floor = first_id_at(now - OVERLAP).min(looked_through(pool).await?);
+            let older = self.since(account, floor, Some(oldest)).await?;
+            let overdue = store::overdue::of_account(pool, account, SNAPSHOT * PAGE).await?;
+            let overdue = store::history::by_ids(pool, &overdue).await?;
+            for transaction in older.iter().chain(overdue.iter().filter(|overdue| overdue.id < oldest)) {
+                self.remember(transaction);
+            }
         }
         newest.reverse();
         newest.into_iter().for_each(|transaction| self.take(Arc::new(transaction)));
@@ -189,7 +193,7 @@ impl Following {
             Subject::Transaction(id) => store::history::by_ids(&self.shared.foundation.pool, &[id]).await?,
             Subject::Account(account) => {
                 let open: Vec<Uuid> = self.told.iter().filter(|(_, told)| !told.has_ended).map(|(id, _)| *id).collect();
-                let mut changed = self.since(account, self.heard_at - OVERLAP, None).await?;
+                let mut changed = self.since(account, first_id_at(self.heard_at - OVERLAP), None).await?;
                 changed.extend(store::history::by_ids(&self.shared.foundation.pool, &open).await?);
                 changed
             }
@@ -213,15 +217,15 @@ impl Following {
         Ok(store::history::of_accounts(pool, &[account], &Filter::default(), before, limit).await?)
     }
 
-    /// The account's transactions of that time or later, newest first, from below `before` on; at most [`MOST`]. Bounded by
+    /// The account's transactions from the id `floor` on, newest first, from below `before` on; at most [`MOST`]. Bounded by
     /// their ids, which begin with a time: the history's index is in their order.
     async fn since(
         &self,
         account: Uuid,
-        since: DateTime<Utc>,
+        floor: Uuid,
         mut before: Option<Uuid>,
     ) -> Result<Vec<Transaction>, TransactionError> {
-        let (floor, mut found) = (first_id_at(since), Vec::new());
+        let mut found = Vec::new();
         while found.len() < MOST && before.is_none_or(|before| before > floor) {
             let page = self.history(account, before, PAGE).await?;
             let is_last = i64::try_from(page.len()).is_ok_and(|length| length < PAGE);
