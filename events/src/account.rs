@@ -269,6 +269,9 @@ pub struct StatementEndedV1 {
     pub statement_id: Uuid,
     pub account_id: Uuid,
     pub outcome: StatementOutcome,
+    /// Why it failed, such as `LEDGER_INCONSISTENT`, `NOT_WRITTEN` or `OUT_OF_TIME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_code: Option<String>,
 }
 
 /// Why a statement cannot be read.

@@ -6,7 +6,7 @@ use vostro::client::{Connection, documents};
 
 use super::load::{Load, nothing_is_lost_or_doubled};
 use crate::support::people::{PASSWORD, log_in, transfer_input};
-use crate::support::{Person, PrivateServers, Staff, World, eventually};
+use crate::support::{Person, PrivateServers, Servers, Staff, World, eventually};
 
 async fn order(connection: &mut Connection, key: &str, ada: &Person, bob: &Person) -> Value {
     let input = transfer_input(key, &ada.account, &bob.account, "0.01", "NONE");
@@ -25,17 +25,7 @@ async fn commands_are_turned_away_while_the_outbox_is_full_and_accepted_again_wh
     let load = Load::start(world.config.http.address, &ada, &bob);
     load.progresses_by(200).await;
 
-    let numbers = std::sync::atomic::AtomicUsize::new(0);
-    let (key, refusal) = eventually("a command is turned away", || async {
-        let key = format!("knock-{}", numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let answer = order(&mut ada.connection().await, &key, &ada, &bob).await;
-        answer.get("errors").map(|errors| (key, errors[0].clone()))
-    })
-    .await;
-    assert_eq!(refusal["extensions"]["code"], "OVERLOADED", "{refusal}");
-    assert_eq!(refusal["extensions"]["retryable"], true);
-    let wait = refusal["extensions"]["retryAfterMs"].as_u64().expect("when to come again");
-    assert!((1_000..=60_000).contains(&wait), "{wait}");
+    let key = is_turned_away(&ada, &bob).await;
     let begun = format!("select count(*) from transaction.transaction where idempotency_key = '{key}'");
     assert_eq!(world.count(&begun).await, 0, "nothing was begun");
 
@@ -46,13 +36,69 @@ async fn commands_are_turned_away_while_the_outbox_is_full_and_accepted_again_wh
     assert!(metrics.contains("vostro_commands_turned_away_total{module=\"transaction\"}"), "{metrics}");
 
     servers.start_again("rabbitmq");
+    is_accepted_again(&key, &ada, &bob).await;
+    nothing_is_lost_or_doubled(&world, &load.finish().await).await;
+    assert!(bank.terminate().await.success());
+}
+
+/// Commands are turned away with a refusal that says when to come again; the key of one of them.
+async fn is_turned_away(ada: &Person, bob: &Person) -> String {
+    let numbers = std::sync::atomic::AtomicUsize::new(0);
+    let (key, refusal) = eventually("a command is turned away", || async {
+        let key = format!("knock-{}", numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let answer = order(&mut ada.connection().await, &key, ada, bob).await;
+        answer.get("errors").map(|errors| (key, errors[0].clone()))
+    })
+    .await;
+    assert_eq!(refusal["extensions"]["code"], "OVERLOADED", "{refusal}");
+    assert_eq!(refusal["extensions"]["retryable"], true);
+    let wait = refusal["extensions"]["retryAfterMs"].as_u64().expect("when to come again");
+    assert!((1_000..=60_000).contains(&wait), "{wait}");
+    key
+}
+
+async fn is_accepted_again(key: &str, ada: &Person, bob: &Person) {
     eventually("the same command is accepted", || async {
-        let answer = order(&mut ada.connection().await, &key, &ada, &bob).await;
+        let answer = order(&mut ada.connection().await, key, ada, bob).await;
         answer["data"]["transferCreate"]["transaction"]["id"].as_str().map(drop)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_of_one_subscriber_holds_the_relay_until_it_drains_and_nothing_is_lost() {
+    let world = World::create_with(&Servers::shared(), "lease_ms = 3000\nadmission_rows = 200").await;
+    let bank = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::with_money(&world, &staff, "ada", "1000.00").await;
+    let bob = Person::with_money(&world, &staff, "bob", "1000.00").await;
+    world.leaves_nothing_behind().await;
+    let pause = ["module", "pause", "notification", "--reason", "a test"];
+    operate(&world, &pause).await;
+    world.limit_queue("notification.business-events", 5).await;
+    let load = Load::start(world.config.http.address, &ada, &bob);
+
+    let key = is_turned_away(&ada, &bob).await;
+    eventually("the relay says that it is held up", || async {
+        let blocked = "vostro_relay_blocked{module=\"transaction\"} 1";
+        metrics(&world).await.contains(blocked).then_some(())
+    })
+    .await;
+    let held = world.count("select count(*) from transaction.outbox").await;
+    assert!(held > 100, "{held} events wait where they are safe");
+    world.provision_broker().await;
+    operate(&world, &["module", "resume", "notification"]).await;
+    is_accepted_again(&key, &ada, &bob).await;
     nothing_is_lost_or_doubled(&world, &load.finish().await).await;
     assert!(bank.terminate().await.success());
+}
+
+/// Runs an operator's command.
+async fn operate(world: &World, arguments: &[&str]) {
+    let mut command = world.command(arguments);
+    command.args(["--operator", "operator@bank.example"]).env("VOSTRO_OPERATOR_PASSWORD", PASSWORD);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 async fn metrics(world: &World) -> String {

@@ -13,6 +13,8 @@ const READ: &str = "query ($id: ID!) { statement(id: $id) {
     status parts progress { done total } closingBalance { amount }
     one: part(number: 1) two: part(number: 2) three: part(number: 3) four: part(number: 4) } }";
 
+const NODE: &str = "query ($id: ID!) { node(id: $id) { id ... on Statement { status account { id } } } }";
+
 /// A part of twenty entries has two thousand bytes.
 const SETTINGS: &str = "lease_ms = 3000\nclaim_over_bytes = 1024";
 const PARTS: (&str, &str) = ("VOSTRO__ACCOUNT__STATEMENT_PART_ENTRIES", "20");
@@ -61,6 +63,11 @@ async fn survives_a_crash(place: &str) {
     assert_eq!((&read["closingBalance"]["amount"], &read["four"]), (&json!("51.00"), &Value::Null), "{read}");
     let document = ["one", "two", "three"].map(|part| read[part].as_str().expect("a part")).concat();
     assert_eq!(document.lines().count(), 51, "{document}");
+
+    let found = ada.connection().await.data(NODE, json!({"id": id})).await.expect("an answer");
+    assert_eq!(found["node"], json!({"id": id, "status": "READY", "account": {"id": ada.account}}));
+    let hidden = bob.connection().await.data(NODE, json!({"id": id})).await.expect("an answer");
+    assert_eq!(hidden["node"], Value::Null, "somebody else's does not exist");
 
     world.leaves_nothing_behind().await;
     assert_eq!(world.count("select count(*) from account.claim").await, 3, "the parts stayed where they were written");

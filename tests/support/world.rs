@@ -13,8 +13,8 @@ use uuid::Uuid;
 use vostro::app::{self, Bank};
 use vostro::config::Config;
 use vostro::database;
-use vostro_rabbitmq::ManagementClient;
 use vostro_rabbitmq::topology::{UNROUTED_QUEUE, apply};
+use vostro_rabbitmq::{ManagementClient, Topology};
 
 use super::port::Port;
 use super::{Servers, eventually};
@@ -72,9 +72,21 @@ impl World {
     pub async fn provision_broker(&self) {
         let management = self.management();
         management.create_vhost(&self.name).await.expect("the test broker's management API answers");
-        let topology = app::topology(&self.config).expect("the manifests agree");
-        let passwords = vostro::broker::passwords(&self.config.broker, &topology).expect("every module has a password");
-        apply(&topology, &management, &self.name, &passwords).await.expect("the topology can be applied");
+        self.apply(&app::topology(&self.config).expect("the manifests agree")).await;
+    }
+
+    /// Limits a subscription's queues to so many messages; [`World::provision_broker`] takes that back.
+    pub async fn limit_queue(&self, subscription: &str, messages: u64) {
+        let mut topology = app::topology(&self.config).expect("the manifests agree");
+        let policy = topology.policies.get_mut(&format!("sub-{subscription}")).expect("a subscription");
+        policy.definition.insert("max-length".to_owned(), messages.into());
+        self.apply(&topology).await;
+    }
+
+    async fn apply(&self, topology: &Topology) {
+        let management = self.management();
+        let passwords = vostro::broker::passwords(&self.config.broker, topology).expect("every module has a password");
+        apply(topology, &management, &self.name, &passwords).await.expect("the topology can be applied");
     }
 
     pub fn management(&self) -> ManagementClient {

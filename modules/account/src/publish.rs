@@ -165,7 +165,9 @@ impl<'a> Publisher<'a> {
             StatementStatus::Failed => StatementOutcome::Failed,
             StatementStatus::Expired => StatementOutcome::Expired,
         };
-        let event = StatementEndedV1 { statement_id: statement.id, account_id: statement.account_id, outcome };
+        let failure_code = statement.failure.map(|failure| failure.as_str().to_owned());
+        let (statement_id, account_id) = (statement.id, statement.account_id);
+        let event = StatementEndedV1 { statement_id, account_id, outcome, failure_code };
         Some(self.event(statement.version, cause, &event))
     }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 use uuid::Uuid;
 use vostro_messaging::{Schedule, crash};
 
-use crate::domain::StatementStatus;
+use crate::domain::{StatementFailure, StatementStatus};
 use crate::facade::{Inner, term_of};
 use crate::store::statements::{self, Job};
 
@@ -104,7 +104,7 @@ impl StatementWriter {
                 // The term for preparing it becomes that for keeping it. If the first has ended at this moment it finds
                 // another term here, and does nothing.
                 statement.term_id = foundation.ids.next();
-                let due_at = publisher.now + self.inner.config.statements_kept();
+                let due_at = Schedule::now_in_tx(&mut transaction).await? + self.inner.config.statements_kept();
                 let term = publisher.statement_term(term_of(id), due_at, cause.clone(), &statement);
                 Schedule::add_in_tx(&mut transaction, term).await?;
             }
@@ -131,7 +131,11 @@ impl StatementWriter {
 
     async fn put_off(&self, id: Uuid, error: &WriteError) {
         counter!("vostro_statement_part_failures_total").increment(1);
-        match statements::put_off(&self.inner.foundation.pool, id, Self::PAUSE).await {
+        let failure = match error {
+            WriteError::Database(_) => StatementFailure::NotWritten,
+            WriteError::Inconsistent => StatementFailure::LedgerInconsistent,
+        };
+        match statements::put_off(&self.inner.foundation.pool, id, failure, Self::PAUSE).await {
             Ok(attempts) => {
                 let cause = std::error::Error::source(error);
                 warn!(statement = %id, attempts, %error, ?cause, "the next part of a statement is tried again later");

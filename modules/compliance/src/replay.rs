@@ -9,9 +9,10 @@ use sqlx::PgPool;
 use vostro_events::{Cause, Envelope, EventType};
 
 use crate::domain::Record;
+use crate::store::events::StoredRow;
 use crate::store::{events, names, search};
 
-/// An event out of the archive. Its data are the producer's bytes; its trace context is not archived.
+/// An event out of the archive. Its data are the producer's bytes.
 #[derive(Debug, Clone)]
 pub struct ArchivedEvent {
     pub position: i64,
@@ -39,7 +40,14 @@ pub(crate) async fn page_of(
     let codes: Vec<i16> = types.iter().filter_map(|name| names.event_type(name)).collect();
     let rows = events::page_of(pool, &codes, after, until, limit).await?;
     let unreadable = |position: i64| sqlx::Error::Decode(format!("position {position} holds no event").into());
-    rows.iter().map(|row| row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))).collect()
+    let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
+    let mut traces = events::traces_at(pool, &positions).await?;
+    let read = |row: &StoredRow| {
+        let mut event = row.record(&names).and_then(archived).ok_or_else(|| unreadable(row.position))?;
+        event.envelope.cause.traceparent = traces.remove(&row.position);
+        Ok(event)
+    };
+    rows.iter().map(read).collect()
 }
 
 /// How many events of these types there are after one position and up to another, by type.
@@ -84,6 +92,7 @@ fn archived(record: Record<'_>) -> Option<ArchivedEvent> {
             command: record.command.map(|command| Cow::Owned(command.to_owned())),
             actor_kind: record.actor_kind,
             actor_id: record.actor_id,
+            // It is beside the record: see `page_of`.
             traceparent: None,
         },
         // The archive has the data of every event.

@@ -304,3 +304,18 @@ async fn a_restarted_module_goes_on_where_the_chain_ends() {
     assert_complete(&bank, &history).await;
     assert_eq!(Arc::strong_count(&restarted), 1);
 }
+
+#[tokio::test]
+async fn an_event_comes_out_of_the_archive_in_its_trace_if_that_is_recorded() {
+    const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let bank = Bank::open().await;
+    let mut events: Vec<Incoming> = (1..=3).map(|sequence| balance(1, sequence)).collect();
+    events[0].envelope.cause.traceparent = Some(SAMPLED.to_owned());
+    events[1].envelope.cause.traceparent = Some(SAMPLED.replace("-01", "-00"));
+    bank.store(&events).await;
+    let types: Vec<&str> = events.iter().map(|event| event.envelope.event_type.as_str()).collect();
+    let archived = bank.compliance.archived_of(&types, 0, 3, 10).await.unwrap();
+    let traces: Vec<_> = archived.iter().map(|event| event.envelope.cause.traceparent.as_deref()).collect();
+    assert_eq!(traces, [Some(SAMPLED), None, None]);
+    assert!(bank.verify().await.ok(), "it is no part of the chain");
+}

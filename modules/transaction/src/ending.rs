@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_kernel::Refusal;
+use vostro_messaging::trace::{self, KeyValue};
 
-use crate::domain::{Outcome, Transaction};
+use crate::domain::{Outcome, Status, Transaction};
 use crate::error::TransactionErrorCode;
 use crate::facade::Shared;
 use crate::publish;
@@ -47,6 +49,16 @@ pub(crate) async fn end_in_tx(
     }
     foundation.outbox.append_in_tx(connection, events).await?;
     Ok(ended)
+}
+
+/// What traces show as completion: from the acceptance to the outcome. After the commit only.
+pub(crate) fn trace_completion(traceparent: Option<&str>, accepted_at: DateTime<Utc>, status: Status) {
+    trace::past(
+        "completion",
+        traceparent,
+        accepted_at,
+        vec![KeyValue::new("vostro.transaction.status", status.as_str())],
+    );
 }
 
 /// Tells those who count, wait or listen in this process. After the commit only.

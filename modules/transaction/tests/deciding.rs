@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::{Bank, applied, booked_at, rejected};
 use uuid::Uuid;
 use vostro_events::query::account::{PostingDecisionV1, PostingDecisionsAnswerV1, PostingDecisionsV1};
-use vostro_kernel::{Clock as _, FixedClock};
+use vostro_kernel::{Clock as _, FixedClock, RequestContext};
 use vostro_messaging::rpc::{Asking, Callee, respond_to};
 use vostro_testkit::{Wire, WireMood, eventually};
 use vostro_transaction::domain::{Status, Transaction};
@@ -149,6 +149,31 @@ async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_se
 }
 
 #[tokio::test]
+async fn what_is_accepted_after_the_clock_was_set_back_is_looked_for_as_well() {
+    let watched = Watched::open().await;
+    let before = watched.bank.pay("before", "1").await;
+    watched.turn_after(61).await;
+    assert_eq!(watched.overdue().await, 1);
+    watched.clock.advance(TimeDelta::hours(-1));
+    let after = watched.bank.pay("after", "1").await;
+    // Its id is of its hour, as that of a bank which began after the jump is.
+    let millis = u128::try_from(watched.clock.now().timestamp_millis()).expect("after 1970");
+    let id = Uuid::from_u128(millis << 80 | after.id.as_u128() & ((1 << 80) - 1));
+    let aged = format!("update transaction.transaction set id = '{id}' where id = '{}'", after.id);
+    watched.bank.database.tamper(&aged).await;
+    watched.turn_after(30).await;
+    assert_eq!(watched.overdue().await, 1, "its minute is not over");
+    watched.turn_after(31).await;
+    assert_eq!(watched.overdue().await, 2);
+    watched.bank.hear_of_postings(&[applied(before.id), applied(id)]).await;
+    watched.turn_after(1).await;
+    assert_eq!(watched.overdue().await, 0);
+    // When the clock is right again nothing is looked for twice.
+    watched.turn_after(3_600).await;
+    assert_eq!(watched.overdue().await, 0);
+}
+
+#[tokio::test]
 async fn a_lost_outcome_is_repaired_once_and_the_late_one_changes_nothing() {
     let watched = Watched::open().await;
     let transaction = watched.bank.pay("1", "1").await;
@@ -164,6 +189,37 @@ async fn a_lost_outcome_is_repaired_once_and_the_late_one_changes_nothing() {
     watched.turn_after(3_600).await;
     assert_eq!((watched.ends(&transaction).await, watched.overdue().await), (1, 0));
     assert_eq!(watched.wire.carried(), 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_or_repaired_stays_in_the_trace_of_its_order() {
+    const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const IGNORED: &str = "00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let watched = Watched::open().await;
+    let mut paid = Vec::new();
+    for traceparent in [SAMPLED, IGNORED] {
+        let context = RequestContext { traceparent: Some(traceparent.to_owned()), ..watched.bank.payer.context() };
+        let transfer = watched.bank.transfer(&traceparent[3..20], "1");
+        let initiated = watched.transactions.transfer_create(&context, transfer).await;
+        paid.push(Transaction::clone(&initiated.expect("accepted").transaction));
+    }
+    // The first two looks find nothing; the order is sent again, and then the ledger has decided.
+    watched.turn_after(61).await;
+    watched.turn_after(11).await;
+    for transaction in &paid {
+        watched.ledger.decides(transaction, None);
+    }
+    watched.turn_after(3_600).await;
+    let events = watched.bank.database.outbox_events().await;
+    let traces = |transaction: &Transaction, event_type: &str| -> Vec<Option<String>> {
+        let own = events.iter().filter(|(envelope, _)| envelope.aggregate_id == transaction.id);
+        let own = own.filter(|(envelope, _)| envelope.event_type.as_str() == event_type);
+        own.map(|(envelope, _)| envelope.cause.traceparent.clone()).collect()
+    };
+    let sampled = Some(SAMPLED.to_owned());
+    assert_eq!(traces(&paid[0], "transaction.initiated.v1"), [sampled.clone(), sampled.clone()]);
+    assert_eq!(traces(&paid[0], "transaction.completed.v1"), [sampled]);
+    assert_eq!(traces(&paid[1], "transaction.completed.v1"), [None], "nobody records that one");
 }
 
 #[tokio::test]

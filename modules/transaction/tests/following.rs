@@ -187,6 +187,11 @@ async fn the_updates_of_an_account_begin_with_its_latest_transactions_oldest_fir
 async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
     let bank = Bank::open().await;
     let (context, subject) = (bank.payer.context(), Subject::Account(bank.payer.account));
+    // One that was accepted long ago and is open still, which the watch over outcomes has found.
+    let old = Uuid::from_u128(((bank.pay("old", "1").await.id.as_u128() >> 80) - 7_200_000) << 80);
+    let aged = format!("update transaction.transaction set id = '{old}', initiated_at = now() - interval '2 hours'");
+    bank.database.tamper(&aged).await;
+    bank.transactions.decision_watch().turn().await.expect("the database answers");
     let earlier = bank.pay("earlier", "1").await.id;
     for number in 0..20 {
         bank.pay(&format!("beginning-{number}"), "1").await;
@@ -195,7 +200,7 @@ async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
     for _ in 0..20 {
         assert_ne!(next(&mut updates).await, Some((earlier, 1)), "it is no part of the beginning");
     }
-    bank.hear_of_postings(&[applied(earlier)]).await;
+    bank.hear_of_postings(&[applied(earlier), applied(old)]).await;
     let payer = &context;
     let mut last = None;
     // More than the feed keeps for anybody.
@@ -206,10 +211,10 @@ async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
         let ids = paid.into_iter().map(|initiated| initiated.expect("accepted").transaction.id);
         last = last.max(ids.max());
     }
-    // As many as one look is about, and the end of the earlier one.
+    // As many as one look is about, and the ends of the earlier ones.
     let mut told = Vec::new();
     let kinds: Vec<_> = (&mut updates)
-        .take(1_001)
+        .take(1_002)
         .map(|update| {
             let update = update.expect("an update");
             told.push((update.transaction.id, update.sequence()));
@@ -218,7 +223,7 @@ async fn a_listener_who_was_too_slow_gets_what_has_changed_since() {
         .collect()
         .await;
     assert_eq!(kinds.iter().filter(|kind| **kind == UpdateKind::Lagged).count(), 1, "it says that some are left out");
-    assert!(told.contains(&(earlier, 2)), "it has ended meanwhile");
+    assert!(told.contains(&(earlier, 2)) && told.contains(&(old, 2)), "they have ended meanwhile");
     assert!(told.contains(&(last.expect("many"), 1)), "the newest is among them");
     // And nothing of what this replaced comes after it.
     for key in ["new", "newer"] {

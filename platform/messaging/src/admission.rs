@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::fault::Pace;
+
 /// From where on a module's commands are turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionBounds {
@@ -79,15 +81,17 @@ impl AdmissionWatch {
     /// Watches until `stop` is cancelled. While the database is away nothing is decided anew: commands fail by themselves.
     pub async fn run(self, stop: CancellationToken) {
         let mut judge = Judge::new(self.bounds);
-        let mut begin = Begin::default();
+        let (mut begin, mut pace) = (Begin::default(), Pace::of(Self::EVERY));
         loop {
             let began = Instant::now();
-            if let Ok(sample) = self.look(begin.next()).await {
+            let looked = self.look(begin.next()).await;
+            let pause = pace.after(looked.is_ok());
+            if let Ok(sample) = looked {
                 begin.note(&sample);
                 self.apply(judge.decide(sample, Instant::now()), sample);
             }
             tokio::select! {
-                () = tokio::time::sleep((began.elapsed() * Self::SHARE).max(Self::EVERY)) => {}
+                () = tokio::time::sleep((began.elapsed() * Self::SHARE).max(pause)) => {}
                 () = stop.cancelled() => return,
             }
         }

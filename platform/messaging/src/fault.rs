@@ -68,6 +68,32 @@ pub(crate) async fn until_database_answers(pool: &PgPool) {
     }
 }
 
+/// How often something asks the database: as often as usual while it answers, less and less often, up to every five seconds,
+/// while it does not. A bank asks from dozens of places; each of them connects anew when there is nothing to connect to.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    usual: Duration,
+    pause: Duration,
+}
+
+impl Pace {
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    pub(crate) const fn of(usual: Duration) -> Self {
+        Self { usual, pause: usual }
+    }
+
+    /// How long to wait after a question that was answered or not.
+    pub(crate) fn after(&mut self, answered: bool) -> Duration {
+        if answered {
+            self.pause = self.usual;
+            return self.usual;
+        }
+        self.pause = (self.pause * 2).min(Self::LONGEST.max(self.usual));
+        jitter(self.pause)
+    }
+}
+
 /// Between half of `pause` and all of it, so that many who wait do not come back at the same moment.
 pub(crate) fn jitter(pause: Duration) -> Duration {
     let longest = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
@@ -77,6 +103,17 @@ pub(crate) fn jitter(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_is_gone_is_asked_less_and_less_often_and_as_usual_once_it_answers() {
+        let usual = Duration::from_secs(1);
+        let mut pace = Pace::of(usual);
+        assert_eq!(pace.after(true), usual);
+        let pauses: Vec<Duration> = (0..20).map(|_| pace.after(false)).collect();
+        assert!(pauses.iter().all(|pause| (usual..=Pace::LONGEST).contains(pause)), "{pauses:?}");
+        assert!(pauses[3..].iter().all(|pause| *pause >= Pace::LONGEST / 2), "{pauses:?}");
+        assert_eq!(pace.after(true), usual);
+    }
 
     #[test]
     fn a_lost_database_is_told_from_a_refused_statement() {

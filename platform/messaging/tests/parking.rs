@@ -101,6 +101,24 @@ async fn an_effect_the_database_refuses_is_quarantined_at_once() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_makes_retries_late_and_keeps_their_order() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let a = rig.key(3);
+    rig.handler.set(&a[0], Mood::Blocked);
+    let consuming = rig.start();
+    consuming.take(&a[..1]).await;
+    rig.clock.advance(TimeDelta::hours(-1));
+    consuming.take(&a[1..]).await;
+    rig.handler.set(&a[0], Mood::Fine);
+    assert_eq!(consuming.retry_due().await, 0, "late, and not lost");
+    rig.clock.advance(TimeDelta::hours(1) + TimeDelta::seconds(2));
+    assert_eq!(consuming.retry_due().await, 1);
+    assert_eq!(rig.effects().await, Rig::ids(&a), "what was parked at an earlier hour is later still");
+    assert_eq!(consuming.retry_due().await, 0, "once");
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
 async fn after_twelve_attempts_a_key_is_quarantined() {
     let rig = Rig::create(InboxMode::Rows).await;
     let a = rig.key(1);

@@ -52,6 +52,18 @@ impl Query {
         Ok(batch.load(id, ask).await?.map(Account))
     }
 
+    #[graphql(entity)]
+    pub(super) async fn statement_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Statement>> {
+        guards::authenticated(ctx)?;
+        let id = ids::decode(IdKind::Statement, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let rows = facade(ctx)?.statements_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
+            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+        };
+        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Statement>>::default);
+        Ok(batch.load(id, ask).await?.map(|row| Statement(domain::Statement::clone(&row))))
+    }
+
     /// The account, if it is yours or you work for the bank.
     #[graphql(directive = Access::apply(signed_in()))]
     async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
@@ -78,9 +90,7 @@ impl Query {
     /// The statement, if it is of an account of yours or you work for the bank.
     #[graphql(directive = Access::apply(signed_in()))]
     async fn statement(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Statement>> {
-        let id = ids::decode(IdKind::Statement, &id)?;
-        let statement = facade(ctx)?.statement(guards::context(ctx)?, id).await.map_err(failure)?;
-        Ok(statement.map(Statement))
+        self.statement_by_key(ctx, id).await
     }
 
     /// The bank's own accounts.

@@ -27,6 +27,18 @@ pub enum StatementStatus {
     Expired,
 }
 
+/// Why a statement failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::StatementFailure")]
+pub enum StatementFailureCode {
+    /// The account's entries do not add up. The bank has to mend that first.
+    LedgerInconsistent,
+    /// Writing it did not work. Ask for another later.
+    NotWritten,
+    /// Its time was up before it was its turn. Ask for another later.
+    OutOfTime,
+}
+
 /// How far a statement is.
 #[derive(Debug, Clone, Copy, SimpleObject)]
 pub struct StatementProgress {
@@ -93,6 +105,12 @@ impl Statement {
 
     async fn requested_at(&self) -> DateTime {
         self.0.requested_at.into()
+    }
+
+    /// Why it failed; null unless it did.
+    async fn failure_code(&self) -> Option<StatementFailureCode> {
+        let has_failed = self.0.status == domain::StatementStatus::Failed;
+        self.0.failure.filter(|_| has_failed).map(Into::into)
     }
 
     /// When it was ready, cancelled, given up or expired.

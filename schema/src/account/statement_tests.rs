@@ -128,3 +128,18 @@ async fn a_statement_is_cancelled_once_and_that_of_somebody_else_does_not_exist(
     let unknown = IdKind::Statement.encode(Uuid::now_v7());
     assert_eq!(bank.answer(bank.me, READ, json!({"id": unknown})).await["statement"], Json::Null);
 }
+
+#[tokio::test]
+async fn a_statement_that_failed_says_why_and_one_that_may_still_succeed_does_not() {
+    let bank = bank().await;
+    let answer = bank.answer(bank.me, GENERATE, asked(&bank, "k")).await;
+    let id = answer["statementGenerate"]["statement"]["id"].clone();
+    let why = "query ($id: ID!) { statement(id: $id) { status failureCode } }";
+    bank.database.tamper("update account.statement set failure_code = 'NOT_WRITTEN', attempts = 1").await;
+    let trying = bank.answer(bank.me, why, json!({"id": id})).await;
+    assert_eq!(trying["statement"], json!({"status": "PREPARING", "failureCode": null}));
+    let fail = "update account.statement set status = 'FAILED', ended_at = now(), failure_code = 'LEDGER_INCONSISTENT'";
+    bank.database.tamper(fail).await;
+    let failed = bank.answer(bank.me, why, json!({"id": id})).await;
+    assert_eq!(failed["statement"], json!({"status": "FAILED", "failureCode": "LEDGER_INCONSISTENT"}));
+}

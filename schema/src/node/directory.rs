@@ -43,7 +43,8 @@ impl Directory for Facades {
         let of = |kind: IdKind| wanted.iter().filter(|(own, _)| *own == kind).map(|(_, id)| *id).collect::<Vec<_>>();
         let (users, accounts) = (of(IdKind::User), of(IdKind::Account));
         let (transactions, notifications) = (of(IdKind::Transaction), of(IdKind::Notification));
-        let (users, accounts, transactions, notifications) = futures::try_join!(
+        let statements = of(IdKind::Statement);
+        let (users, accounts, transactions, notifications, statements) = futures::try_join!(
             ask(!users.is_empty(), async {
                 let found = self.auth.users_by_id(context, &users).await.map_err(crate::auth::failure)?;
                 Ok(found.into_iter().map(|user| user.id).collect())
@@ -59,12 +60,18 @@ impl Directory for Facades {
             ask(!notifications.is_empty(), async {
                 self.notification.visible_ids(context, &notifications).await.map_err(crate::notification::failure)
             }),
+            ask(!statements.is_empty(), async {
+                let found =
+                    self.account.statements_by_id(context, &statements).await.map_err(crate::account::failure)?;
+                Ok(found.into_iter().map(|statement| statement.id).collect())
+            }),
         )?;
         let found = [
             (IdKind::User, users),
             (IdKind::Account, accounts),
             (IdKind::Transaction, transactions),
             (IdKind::Notification, notifications),
+            (IdKind::Statement, statements),
         ];
         Ok(found.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect())
     }

@@ -56,6 +56,8 @@ stubs! {
     Transaction,
     /// A message to a customer.
     Notification,
+    /// The entries of an account in a period, as a document.
+    Statement,
 }
 
 /// Finding objects by their ids alone.

@@ -17,5 +17,7 @@ pub use iban::{IbanScheme, InvalidIbanScheme};
 pub use ledger::{Booking, Decision, LedgerAccount, LedgerState, PostingRequest, decide};
 pub use posting_refusal::PostingRefusal;
 pub use product::{Product, Terms, UnknownProduct};
-pub use statement::{Period, Statement, StatementLine, StatementStatus, UnknownStatus};
+pub use statement::{
+    Period, Statement, StatementFailure, StatementLine, StatementStatus, UnknownFailure, UnknownStatus,
+};
 pub use text::{account_name, idempotency_key, reason};

@@ -100,6 +100,42 @@ impl std::str::FromStr for StatementStatus {
 #[error("not the status of a statement")]
 pub struct UnknownStatus;
 
+/// Why a statement failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementFailure {
+    /// The entries are not what they were when it was requested. The bank has to look at its ledger.
+    LedgerInconsistent,
+    /// The last attempt to write a part of it did not work.
+    NotWritten,
+    /// Nothing was wrong with it; its time was up before it was its turn.
+    OutOfTime,
+}
+
+impl StatementFailure {
+    pub const ALL: [Self; 3] = [Self::LedgerInconsistent, Self::NotWritten, Self::OutOfTime];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LedgerInconsistent => "LEDGER_INCONSISTENT",
+            Self::NotWritten => "NOT_WRITTEN",
+            Self::OutOfTime => "OUT_OF_TIME",
+        }
+    }
+}
+
+impl std::str::FromStr for StatementFailure {
+    type Err = UnknownFailure;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|failure| failure.as_str() == text).ok_or(UnknownFailure)
+    }
+}
+
+/// The text names no reason for which a statement fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a reason for which a statement fails")]
+pub struct UnknownFailure;
+
 /// A statement as a job: what it will be, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -129,6 +165,8 @@ pub struct Statement {
     pub requested_at: DateTime<Utc>,
     /// When it was ready, cancelled, given up or expired; `None` while it is being prepared.
     pub ended_at: Option<DateTime<Utc>>,
+    /// Why it failed; while it is being prepared, why its next part could not be written the last time.
+    pub failure: Option<StatementFailure>,
 }
 
 /// One entry as a statement shows it.
@@ -168,6 +206,7 @@ impl Statement {
         (self.done, self.closing_balance) = (done, balance);
         self.parts += 1;
         self.version += 1;
+        self.failure = None;
         if self.done == self.entries {
             self.end(StatementStatus::Ready, now);
         }
@@ -190,6 +229,7 @@ impl Statement {
     pub fn cancel(&mut self, now: DateTime<Utc>) -> Result<bool, Refusal<AccountErrorCode>> {
         match self.status {
             StatementStatus::Preparing => {
+                self.failure = None;
                 self.end(StatementStatus::Cancelled, now);
                 Ok(true)
             }
@@ -205,7 +245,10 @@ impl Statement {
             return false;
         }
         match self.status {
-            StatementStatus::Preparing => self.end(StatementStatus::Failed, now),
+            StatementStatus::Preparing => {
+                self.failure = self.failure.or(Some(StatementFailure::OutOfTime));
+                self.end(StatementStatus::Failed, now);
+            }
             StatementStatus::Ready => self.end(StatementStatus::Expired, now),
             StatementStatus::Cancelled | StatementStatus::Failed | StatementStatus::Expired => return false,
         }
@@ -251,6 +294,7 @@ mod tests {
             term_id: Uuid::from_u128(4),
             requested_at: DateTime::UNIX_EPOCH,
             ended_at: None,
+            failure: None,
         }
     }
 
@@ -348,6 +392,26 @@ mod tests {
             assert_eq!(subject.term_ended(subject.term_id, DateTime::UNIX_EPOCH), expected.is_some());
             assert_eq!(subject.status, expected.unwrap_or(status));
         }
+    }
+
+    #[test]
+    fn what_fails_says_what_the_last_attempt_failed_for_or_that_its_time_was_up() {
+        for last in [None, Some(StatementFailure::LedgerInconsistent), Some(StatementFailure::NotWritten)] {
+            let mut subject = Statement { failure: last, ..statement(1) };
+            assert!(subject.term_ended(subject.term_id, DateTime::UNIX_EPOCH));
+            assert_eq!(subject.failure, last.or(Some(StatementFailure::OutOfTime)));
+        }
+        let mut written = Statement { failure: Some(StatementFailure::NotWritten), ..statement(2) };
+        assert!(written.write(&[line(7, 1, 10_001)], DateTime::UNIX_EPOCH).is_some());
+        assert_eq!(written.failure, None, "it got on");
+    }
+
+    #[test]
+    fn every_failure_is_read_back_from_its_name() {
+        for failure in StatementFailure::ALL {
+            assert_eq!(failure.as_str().parse(), Ok(failure));
+        }
+        assert_eq!("BAD_LUCK".parse::<StatementFailure>(), Err(UnknownFailure));
     }
 
     #[test]

@@ -86,12 +86,13 @@ impl Accounts {
             term_id: self.inner.foundation.ids.next(),
             requested_at: publisher.now,
             ended_at: None,
+            failure: None,
         };
         let cause = Cause::command(context, "statementGenerate");
         if !store::statements::insert_in_tx(&mut transaction, &statement, key, &cause).await? {
             return requested_before(&mut transaction, key, &statement).await;
         }
-        let due_at = publisher.now + self.inner.config.statement_patience();
+        let due_at = Schedule::now_in_tx(&mut transaction).await? + self.inner.config.statement_patience();
         let term = publisher.statement_term(term_of(statement.id), due_at, cause.clone(), &statement);
         Schedule::add_in_tx(&mut transaction, term).await?;
         let event = publisher.statement_requested(cause, &statement);
@@ -171,6 +172,18 @@ impl Accounts {
             }
         }
         Ok(statements)
+    }
+
+    /// Which of these statements there are for the caller.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn statements_by_id(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Statement>, AccountError> {
+        Ok(store::statements::find(self.pool(), viewer(context), ids).await?)
     }
 
     /// The text of a part, from 1; `None` unless the statement is ready, has such a part, and the caller may see its account.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use vostro_events::Cause;
 
 use super::{Viewer, text};
-use crate::domain::{Period, Statement, StatementLine, StatementStatus};
+use crate::domain::{Period, Statement, StatementFailure, StatementLine, StatementStatus};
 
 /// A statement joined with its account, as every query here selects it.
 struct Row {
@@ -31,6 +31,7 @@ struct Row {
     term_id: Uuid,
     requested_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
+    failure_code: Option<String>,
     correlation_id: Uuid,
     causation_id: Uuid,
     actor_kind: String,
@@ -66,6 +67,7 @@ impl TryFrom<Row> for Job {
             term_id: row.term_id,
             requested_at: row.requested_at,
             ended_at: row.ended_at,
+            failure: row.failure_code.as_deref().map(|code| text::parse("failure_code", code)).transpose()?,
         };
         let cause = Cause {
             correlation_id: row.correlation_id,
@@ -86,7 +88,7 @@ macro_rules! select_statements {
             Row,
             "select s.id, s.account_id, a.owner_id, s.requested_by, s.first_day, s.last_day, a.currency, s.first_entry,
                     s.entries, s.opening_balance, s.closing_balance, s.status, s.done, s.parts, s.version, s.term_id,
-                    s.requested_at, s.ended_at, s.correlation_id, s.causation_id, s.actor_kind, s.actor_id, s.traceparent
+                    s.requested_at, s.ended_at, s.failure_code, s.correlation_id, s.causation_id, s.actor_kind, s.actor_id, s.traceparent
              from account.statement s join account.account a on a.id = s.account_id " + $tail
             $(, $argument)*
         )
@@ -268,7 +270,7 @@ pub(crate) async fn update_in_tx(connection: &mut PgConnection, statement: &Stat
     sqlx::query!(
         "update account.statement
          set status = $2, done = $3, parts = $4, closing_balance = $5, version = $6, term_id = $7, ended_at = $8,
-             due_at = clock_timestamp(), attempts = 0
+             failure_code = $9, due_at = clock_timestamp(), attempts = 0
          where id = $1",
         statement.id,
         statement.status.as_str(),
@@ -277,7 +279,8 @@ pub(crate) async fn update_in_tx(connection: &mut PgConnection, statement: &Stat
         statement.closing_balance,
         statement.version,
         statement.term_id,
-        statement.ended_at
+        statement.ended_at,
+        statement.failure.map(StatementFailure::as_str)
     )
     .execute(connection)
     .await?;
@@ -290,17 +293,18 @@ pub(crate) async fn delete_parts_in_tx(connection: &mut PgConnection, id: Uuid) 
     Ok(())
 }
 
-/// Puts off a statement whose next part could not be written: by `pause`, doubled for each time in a row, up to a minute.
+/// Puts off a statement whose next part could not be written, for this reason: by `pause`, doubled for each time in a row, up to a minute.
 /// Says how often that was.
-pub(crate) async fn put_off(pool: &PgPool, id: Uuid, pause: Duration) -> sqlx::Result<i32> {
+pub(crate) async fn put_off(pool: &PgPool, id: Uuid, failure: StatementFailure, pause: Duration) -> sqlx::Result<i32> {
     let pause = PgInterval { months: 0, days: 0, microseconds: i64::try_from(pause.as_micros()).unwrap_or(i64::MAX) };
     let attempts = sqlx::query_scalar!(
         "update account.statement
-         set attempts = attempts + 1,
+         set attempts = attempts + 1, failure_code = $3,
              due_at = clock_timestamp() + least($2::interval * (1 << least(attempts, 10)), interval '1 minute')
          where id = $1 and status = 'PREPARING' returning attempts",
         id,
-        pause
+        pause,
+        failure.as_str()
     )
     .fetch_optional(pool)
     .await?;

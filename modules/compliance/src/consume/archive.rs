@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use metrics::counter;
 use sqlx::PgConnection;
-use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming};
+use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming, trace};
 
 use super::on_transaction_completed;
 use crate::domain::{self, Intake, Key, Numbered, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
@@ -163,7 +163,8 @@ async fn store(
         next.position += 1;
         let record = record(event, refusal.as_ref(), next.position, recorded_at);
         next.hash = seal(&next.hash, &record, &mut buffer);
-        rows.push(NewRow { record, event_type, stream: *stream, hash: next.hash });
+        let traceparent = trace::sampled(event.envelope.cause.traceparent.as_deref());
+        rows.push(NewRow { record, event_type, stream: *stream, hash: next.hash, traceparent });
     }
     events::insert_in_tx(connection, head.position, recorded_at, &rows).await?;
     Ok(next)

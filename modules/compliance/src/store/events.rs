@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -12,6 +14,8 @@ pub struct NewRow<'a> {
     pub event_type: i16,
     pub stream: i16,
     pub hash: Hash,
+    /// Of the trace it belongs to, if that is recorded.
+    pub traceparent: Option<&'a str>,
 }
 
 /// What is stored under the given keys and under the keys just before them.
@@ -62,17 +66,17 @@ pub async fn insert_in_tx(
     sqlx::query!(
         "insert into compliance.event (
              position, recorded_at, occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id,
-             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data
+             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data, traceparent
          )
          select $1 + ordinality, $2, occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id,
-             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data
+             partition_key, subject_id, type, stream, actor_kind, outcome, command, code, hash, data, traceparent
          from unnest(
              $3::timestamptz[], $4::bigint[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[], $9::uuid[], $10::uuid[],
              $11::uuid[], $12::smallint[], $13::smallint[], $14::smallint[], $15::smallint[], $16::text[], $17::text[],
-             $18::bytea[], $19::text[]
+             $18::bytea[], $19::text[], $20::text[]
          ) with ordinality as new(
              occurred_at, sequence, event_id, aggregate_id, correlation_id, causation_id, actor_id, partition_key, subject_id,
-             type, stream, actor_kind, outcome, command, code, hash, data, ordinality
+             type, stream, actor_kind, outcome, command, code, hash, data, traceparent, ordinality
          )",
         base,
         recorded_at,
@@ -92,7 +96,8 @@ pub async fn insert_in_tx(
         &column!(row => row.record.command) as &[Option<&str>],
         &column!(row => row.record.code) as &[Option<&str>],
         &column!(row => row.hash.as_slice()) as &[&[u8]],
-        &column!(row => row.record.data) as &[&str]
+        &column!(row => row.record.data) as &[&str],
+        &column!(row => row.traceparent) as &[Option<&str>]
     )
     .execute(connection)
     .await?;
@@ -188,6 +193,19 @@ pub async fn page_of(pool: &PgPool, types: &[i16], after: i64, until: i64, limit
     )
     .fetch_all(pool)
     .await
+}
+
+/// The trace contexts there are at these positions.
+///
+/// # Errors
+/// Database faults.
+pub async fn traces_at(pool: &PgPool, positions: &[i64]) -> sqlx::Result<HashMap<i64, String>> {
+    let rows = sqlx::query!(
+        r#"select position, traceparent as "traceparent!" from compliance.event
+           where position = any($1) and traceparent is not null"#,
+        positions
+    );
+    Ok(rows.fetch_all(pool).await?.into_iter().map(|row| (row.position, row.traceparent)).collect())
 }
 
 /// How many rows of these types there are after one position and up to another.

@@ -8,13 +8,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::account::{PostingAppliedV1, PostingRejectedV1};
-use vostro_messaging::trace::{self, KeyValue};
+use vostro_messaging::trace;
 use vostro_messaging::{AfterCommit, Handler, HandlerError, Incoming};
 
 use super::on_posting_applied::on_posting_applied;
 use super::on_posting_rejected::on_posting_rejected;
 use crate::domain::{Outcome, Status, Transaction};
-use crate::ending::{EndError, end_in_tx, tell_ended};
+use crate::ending::{EndError, end_in_tx, tell_ended, trace_completion};
 use crate::facade::Shared;
 use crate::store::outcomes::statuses_in_tx;
 
@@ -103,8 +103,7 @@ fn completions(said: &Said<'_>, ended: &[Transaction]) -> Vec<Completion> {
 
 fn trace_completions(completions: Vec<Completion>) {
     for Completion { traceparent, accepted_at, status } in completions {
-        let notes = vec![KeyValue::new("vostro.transaction.status", status.as_str())];
-        trace::past("completion", traceparent.as_deref(), accepted_at, notes);
+        trace_completion(traceparent.as_deref(), accepted_at, status);
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use metrics::{counter, gauge};
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -111,7 +112,8 @@ impl DecisionWatch {
         let mut fresh = overdue::count_fresh(&foundation.pool, Self::FRESH).await?;
         let mut transaction = foundation.begin().await?;
         let Some(seen_through) = overdue::take_watch_in_tx(&mut transaction).await? else { return Ok(0) };
-        let mut cursor = before(seen_through, Self::LATE_COMMIT);
+        // A clock that was set back makes ids that are older than what was looked through; they are looked at as it goes on.
+        let mut cursor = before(seen_through.min(through), Self::LATE_COMMIT);
         let (mut found, mut new_pages) = (0, 0);
         while fresh < Self::ENOUGH && new_pages < pages {
             let looked = overdue::look_in_tx(&mut transaction, cursor, through, page, now).await?;
@@ -147,6 +149,11 @@ impl DecisionWatch {
 pub(crate) fn first_id_at(instant: DateTime<Utc>) -> Uuid {
     let millis = u128::try_from(instant.timestamp_millis()).unwrap_or(0);
     Uuid::from_u128(millis << 80)
+}
+
+/// Every transaction with a lower id has ended or is known to be overdue.
+pub(crate) async fn looked_through(pool: &PgPool) -> sqlx::Result<Uuid> {
+    Ok(before(overdue::seen_through(pool).await?, DecisionWatch::LATE_COMMIT))
 }
 
 /// The lowest id of the instant so long before the one an id was made at.

@@ -8,10 +8,10 @@ use vostro_kernel::RequestContext;
 
 use super::DecisionWatch;
 use crate::domain::{Outcome, Transaction};
-use crate::ending::{EndError, end_in_tx, tell_ended};
+use crate::ending::{EndError, end_in_tx, tell_ended, trace_completion};
 use crate::publish;
-use crate::store::history;
 use crate::store::outcomes::statuses_in_tx;
+use crate::store::{history, overdue};
 
 /// What the audit log names as the reason for what a repair does.
 const COMMAND: &str = "decisionInquiry";
@@ -25,9 +25,13 @@ impl DecisionWatch {
         }
         let foundation = &self.shared.foundation;
         let context = RequestContext::system(foundation.ids.as_ref());
+        let ids: Vec<Uuid> = decided.keys().copied().collect();
+        let traces = overdue::traces(&foundation.pool, &ids).await?;
+        // The inquiry is about many at once; what comes of it belongs to the trace of each one's order.
+        let cause = |id: Uuid| Cause { traceparent: traces.get(&id).cloned(), ..Cause::command(&context, COMMAND) };
         let mut database = foundation.begin().await?;
         let outcomes = decided.iter().map(|(id, outcome)| (*id, outcome)).collect();
-        let ended = end_in_tx(&self.shared, &mut database, &outcomes, |_| Cause::command(&context, COMMAND)).await;
+        let ended = end_in_tx(&self.shared, &mut database, &outcomes, cause).await;
         let ended = match ended {
             Ok(ended) => ended,
             Err(EndError::Database(error)) => return Err(error),
@@ -48,6 +52,10 @@ impl DecisionWatch {
         }
         database.commit().await?;
         foundation.outbox.committed();
+        for transaction in &ended {
+            let traceparent = traces.get(&transaction.id).map(String::as_str);
+            trace_completion(traceparent, transaction.initiated_at, transaction.status);
+        }
         self.tell(ended);
         Ok(())
     }
@@ -66,9 +74,12 @@ impl DecisionWatch {
     pub(super) async fn send_again(&self, unseen: &[Uuid]) -> sqlx::Result<()> {
         let foundation = &self.shared.foundation;
         let transactions = history::by_ids(&foundation.pool, unseen).await?;
+        let traces = overdue::traces(&foundation.pool, unseen).await?;
         let under_way = transactions.iter().filter(|transaction| !transaction.status.has_ended());
-        let said_again =
-            |transaction: &Transaction| publish::initiated(self.ordered_by_initiator(transaction), transaction);
+        let said_again = |transaction: &Transaction| {
+            let traceparent = traces.get(&transaction.id).cloned();
+            publish::initiated(Cause { traceparent, ..self.ordered_by_initiator(transaction) }, transaction)
+        };
         let events: Vec<_> = under_way.map(said_again).collect();
         if events.is_empty() {
             return Ok(());

@@ -8,7 +8,7 @@ use metrics::{counter, histogram};
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_kernel::{Refusal, RefusalCode as _, RequestContext};
-use vostro_messaging::NewEvent;
+use vostro_messaging::{NewEvent, trace};
 
 use super::Shared;
 use crate::domain::{
@@ -141,7 +141,8 @@ fn new_rows<'a>(group: &'a [Pending], decisions: &'a [Decision], candidates: &[u
     let row = |at: &usize| {
         let (pending, transaction) = (&group[*at], decisions[*at].outcome.as_ref().ok()?);
         let idempotency_key = pending.instruction.idempotency_key.as_str();
-        Some(NewTransaction { transaction, idempotency_key, fingerprint: pending.fingerprint })
+        let traceparent = trace::sampled(pending.context.traceparent.as_deref());
+        Some(NewTransaction { transaction, idempotency_key, fingerprint: pending.fingerprint, traceparent })
     };
     candidates.iter().filter_map(row).collect()
 }

@@ -1,5 +1,7 @@
 //! Transactions that wait for the ledger for too long. Set-based, and nothing here runs while a command is accepted.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -103,6 +105,23 @@ pub(crate) async fn take_due(
     .await
 }
 
+/// How far the watch has come.
+pub(crate) async fn seen_through(pool: &PgPool) -> sqlx::Result<Uuid> {
+    sqlx::query_scalar!("select seen_through from transaction.decision_watch").fetch_one(pool).await
+}
+
+/// At most `limit` of the overdue transactions of an account.
+pub(crate) async fn of_account(pool: &PgPool, account: Uuid, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select t.id from transaction.overdue o join transaction.transaction t on t.id = o.transaction_id
+         where t.source_account_id = $1 or t.destination_account_id = $1 limit $2",
+        account,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// How it stands with the transactions that are overdue, and with looking for them.
 pub(crate) struct Overdue {
     pub transactions: i64,
@@ -121,6 +140,18 @@ pub(crate) async fn standing(pool: &PgPool) -> sqlx::Result<Overdue> {
     )
     .fetch_one(pool)
     .await
+}
+
+/// The contexts of those of these transactions whose trace is recorded.
+pub(crate) async fn traces(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, String>> {
+    let rows = sqlx::query!(
+        r#"select id, traceparent as "traceparent!" from transaction.transaction
+           where id = any($1) and traceparent is not null"#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.traceparent)).collect())
 }
 
 /// How many overdue transactions the ledger has been asked about fewer than `inquiries` times.

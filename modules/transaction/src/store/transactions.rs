@@ -11,6 +11,8 @@ pub(crate) struct NewTransaction<'a> {
     pub transaction: &'a Transaction,
     pub idempotency_key: &'a str,
     pub fingerprint: [u8; 32],
+    /// Of the trace it belongs to, if that is recorded.
+    pub traceparent: Option<&'a str>,
 }
 
 /// The transaction that holds an idempotency key.
@@ -34,10 +36,10 @@ pub(crate) async fn insert_in_tx(
     let inserted = sqlx::query_scalar!(
         "insert into transaction.transaction (
              id, initiator_id, idempotency_key, fingerprint, kind, source_account_id, destination_account_id,
-             source_owner_id, destination_owner_id, amount_minor, currency, reference, channel, initiated_at)
+             source_owner_id, destination_owner_id, amount_minor, currency, reference, channel, initiated_at, traceparent)
          select * from unnest(
              $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::uuid[], $7::uuid[], $8::uuid[], $9::uuid[],
-             $10::bigint[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+             $10::bigint[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[])
          on conflict (initiator_id, idempotency_key) do nothing
          returning id",
         &columns.ids,
@@ -53,7 +55,8 @@ pub(crate) async fn insert_in_tx(
         &columns.currencies as &[&str],
         &columns.references as &[Option<&str>],
         &columns.channels as &[Option<&str>],
-        &columns.times
+        &columns.times,
+        &columns.traces as &[Option<&str>]
     )
     .fetch_all(connection)
     .await?;
@@ -125,6 +128,7 @@ struct Columns<'a> {
     references: Vec<Option<&'a str>>,
     channels: Vec<Option<&'static str>>,
     times: Vec<chrono::DateTime<chrono::Utc>>,
+    traces: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -146,6 +150,7 @@ impl<'a> Columns<'a> {
             columns.references.push(transaction.reference.as_deref());
             columns.channels.push(transaction.channel.map(crate::domain::Channel::as_str));
             columns.times.push(transaction.initiated_at);
+            columns.traces.push(new.traceparent);
         }
         columns
     }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use vostro_events::operator::OperatorStep;
 
 use super::{EventArchive, MaintenanceError, MaintenanceJob, Republication, Work, store};
+use crate::fault::Pace;
 use crate::parking::tell_refused_in_tx;
 use crate::rebuild::JobRecord;
 use crate::{Foundation, NewEvent, Outbox, Projection, Rebuild, RebuildError, RebuildOptions, SourceError, crash};
@@ -75,8 +76,11 @@ impl MaintenanceWorker {
 
     /// Works until `stop` is cancelled. What is cut off then is gone on with by whoever comes next.
     pub async fn run(self, stop: CancellationToken) {
+        let mut pace = Pace::of(Self::POLL);
         loop {
-            match store::take(self.pool(), None, Self::LEASE).await {
+            let taken = store::take(self.pool(), None, Self::LEASE).await;
+            let pause = pace.after(taken.is_ok());
+            match taken {
                 Ok(Some(job)) => {
                     tokio::select! {
                         () = self.work(&job) => continue,
@@ -91,7 +95,7 @@ impl MaintenanceWorker {
                 Err(error) => warn!(module = self.module, %error, "maintenance waits for the database"),
             }
             tokio::select! {
-                () = tokio::time::sleep(Self::POLL) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.ordered.notified() => {}
                 () = stop.cancelled() => return,
             }

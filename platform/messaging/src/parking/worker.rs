@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::reason::reason_of;
 use super::store::{self, Finished, Head};
 use super::{ParkedState, ReasonCode};
-use crate::fault::until_database_answers;
+use crate::fault::{Pace, until_database_answers};
 use crate::trace::Handling;
 use crate::{Handler, HandlerError, InboxMode, Incoming, Intake, crash, decode, inbox};
 
@@ -64,29 +64,33 @@ impl RetryWorker {
 
     /// Works until `stop` is cancelled, and not while consuming is paused. An attempt that is cut off is rolled back.
     pub async fn run(self, stop: CancellationToken) {
+        let mut pace = Pace::of(Self::POLL);
         loop {
-            tokio::select! {
-                () = self.turn() => {}
+            let answered = tokio::select! {
+                answered = self.turn() => answered,
                 () = stop.cancelled() => return,
-            }
+            };
             tokio::select! {
-                () = tokio::time::sleep(Self::POLL) => {}
+                () = tokio::time::sleep(pace.after(answered)) => {}
                 () = self.intake.parked.woken() => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    async fn turn(&self) {
+    /// Whether the database answered.
+    async fn turn(&self) -> bool {
         let turn = async {
             if !self.intake.switch.is_paused() && self.intake.look().await?.waiting > 0 {
                 self.retry_due().await?;
             }
             self.intake.look().await
         };
-        if let Err(error) = turn.await {
+        let done = turn.await;
+        if let Err(error) = &done {
             debug!(subscription = self.intake.group, %error, "parked keys wait for the database");
         }
+        done.is_ok()
     }
 
     /// Tries every key whose time has come, and says how many attempts that were.

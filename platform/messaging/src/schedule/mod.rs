@@ -84,6 +84,14 @@ impl Schedule {
         Ok(())
     }
 
+    /// The time that counts for what is due: the database's. Whoever schedules something for a while from now on adds to this.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn now_in_tx(connection: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+        sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(connection).await
+    }
+
     /// Cancels what waits for an appointment, and says whether anything did. `false` also means "too late": the event is
     /// published. Waits for a worker that is moving it at this moment.
     ///

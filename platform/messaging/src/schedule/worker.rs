@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::fault::Pace;
 use crate::{Outbox, crash};
 
 /// Moves a module's events into the outbox when they are due. Several instances may do it side by side: each takes rows
@@ -29,19 +30,20 @@ impl ScheduleWorker {
 
     /// Works until `stop` is cancelled. A move that is cut off is rolled back and done again later.
     pub async fn run(self, stop: CancellationToken) {
-        let mut sampled: Option<Instant> = None;
+        let (mut sampled, mut pace): (Option<Instant>, _) = (None, Pace::of(Self::POLL));
         loop {
-            tokio::select! {
-                moved = self.publish_due() => if let Err(error) = moved {
-                    warn!(module = self.module, %error, "scheduled events wait for the database");
-                },
+            let moved = tokio::select! {
+                moved = self.publish_due() => moved,
                 () = stop.cancelled() => return,
-            }
-            if sampled.is_none_or(|at| at.elapsed() >= Self::SAMPLE) && self.sample().await.is_ok() {
+            };
+            let pause = pace.after(moved.is_ok());
+            if let Err(error) = moved {
+                warn!(module = self.module, %error, "scheduled events wait for the database");
+            } else if sampled.is_none_or(|at| at.elapsed() >= Self::SAMPLE) && self.sample().await.is_ok() {
                 sampled = Some(Instant::now());
             }
             tokio::select! {
-                () = tokio::time::sleep(Self::POLL) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
         }

@@ -100,6 +100,11 @@ pub fn step(name: impl Display, kind: SpanKind, parent: Option<&str>) -> Option<
     Some(Step::start(recorder, &name, kind, &below(parent)))
 }
 
+/// The context, if it is well formed and its trace is recorded: worth keeping for what is said later.
+pub fn sampled(traceparent: Option<&str>) -> Option<&str> {
+    traceparent.filter(|text| context::read(text).is_some_and(|context| context.is_sampled()))
+}
+
 /// A step of what the current task works for.
 pub fn step_here(name: impl Display, kind: SpanKind) -> Option<Step> {
     if !is_on() {

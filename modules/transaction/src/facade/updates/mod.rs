@@ -13,7 +13,7 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::{Listener, Missed, UpdateKind};
 
 use super::{Filter, Shared, Transactions};
-use crate::decisions::first_id_at;
+use crate::decisions::{first_id_at, looked_through};
 use crate::domain::Transaction;
 use crate::error::{TransactionError, TransactionErrorCode};
 use crate::store;
@@ -61,6 +61,8 @@ impl Update {
 
 /// How many of an account's latest transactions a stream begins with.
 const SNAPSHOT: i64 = 20;
+/// How many overdue transactions of an account are followed from the beginning, the oldest first.
+const OVERDUE: i64 = 2_000;
 /// How many transactions one look at an account is about at most. An account with more changes between two looks has its oldest
 /// left out: nobody watches that many go by.
 const MOST: usize = 1_000;
@@ -198,19 +200,22 @@ impl Following {
         self.shared.foundation.clock.now()
     }
 
-    /// The state now. Of an account also what is not told because it is no part of the beginning, and may change.
+    /// The state now. Of an account also what is not told because it is no part of the beginning, and may change: what is
+    /// newer than what the watch over outcomes has looked through, and what it has found to be open still.
     async fn begin(&mut self) -> Result<(), TransactionError> {
         let Subject::Account(account) = self.subject else { return self.look().await };
         let now = self.now();
         let pool = &self.shared.foundation.pool;
         let newest = store::history::of_accounts(pool, &[account], &Filter::default(), None, SNAPSHOT).await?;
-        let older = match newest.last() {
-            Some(oldest) => self.since(account, now - OVERLAP, Some(oldest.id)).await?,
-            None => Vec::new(),
-        };
-        for transaction in older {
-            self.remember(&transaction);
-            self.position.tell(&transaction, None);
+        if let Some(oldest) = newest.last().map(|oldest| oldest.id) {
+            let floor = first_id_at(now - OVERLAP).min(looked_through(pool).await?);
+            let older = self.since(account, floor, Some(oldest)).await?;
+            let overdue = store::overdue::of_account(pool, account, OVERDUE).await?;
+            let overdue = store::history::by_ids(pool, &overdue).await?;
+            for transaction in older.iter().chain(overdue.iter().filter(|overdue| overdue.id < oldest)) {
+                self.remember(transaction);
+                self.position.tell(transaction, None);
+            }
         }
         newest.into_iter().rev().for_each(|transaction| self.take(Arc::new(transaction)));
         self.heard_at = now;
@@ -240,7 +245,7 @@ impl Following {
             Subject::Transaction(id) => store::history::by_ids(&pool, &[id]).await?,
             Subject::Account(account) => {
                 let open: Vec<Uuid> = self.open.iter().copied().collect();
-                let mut changed = self.since(account, self.heard_at - OVERLAP, None).await?;
+                let mut changed = self.since(account, first_id_at(self.heard_at - OVERLAP), None).await?;
                 // Some were left out, or there are exactly as many as one look is about.
                 if changed.len() == MOST {
                     self.kind = UpdateKind::Lagged;
@@ -259,17 +264,17 @@ impl Following {
         Ok(())
     }
 
-    /// The account's transactions of that time or later, newest first, from below `before` on; at most [`MOST`]. Bounded by
+    /// The account's transactions from the id `floor` on, newest first, from below `before` on; at most [`MOST`]. Bounded by
     /// their ids, which begin with a time: the history's index is in their order.
     async fn since(
         &self,
         account: Uuid,
-        since: DateTime<Utc>,
+        floor: Uuid,
         before: Option<Uuid>,
     ) -> Result<Vec<Transaction>, TransactionError> {
         let pool = &self.shared.foundation.pool;
         let limit = i64::try_from(MOST).unwrap_or(i64::MAX);
-        let mut found = store::history::since(pool, &[account], first_id_at(since), before, limit).await?;
+        let mut found = store::history::since(pool, &[account], floor, before, limit).await?;
         found.truncate(MOST);
         Ok(found)
     }
