@@ -311,15 +311,19 @@ mod tests {
     async fn whoever_was_away_for_too_long_gets_a_snapshot_that_says_so() {
         let till = Till::open().await;
         let (fees, entries) = (till.fees, LONGEST_ABSENCE + 1);
+        let cash = till.cash;
         let history = format!(
-            "insert into account.entry
+            "with number as materialized (select n, gen_random_uuid() as id from generate_series(1, {entries}) n)
+             insert into account.entry
                  (account_id, sequence, transaction_id, currency, amount, balance_after, booked_at, booking_date)
-             select '{fees}', number, gen_random_uuid(), 'EUR', 5, number * 5, now(), current_date
-             from generate_series(1, {entries}) number"
+             select '{fees}'::uuid, n, id, 'EUR', 5, n * 5, now(), current_date from number
+             union all select '{cash}'::uuid, n, id, 'EUR', -5, n * -5, now(), current_date from number"
         );
         till.database.tamper(&history).await;
-        let balance = format!("update account.balance set sequence = {entries}, posted = {entries} * 5");
-        till.database.tamper(&format!("{balance} where account_id = '{fees}'")).await;
+        for (account, sign) in [(fees, 1), (cash, -1)] {
+            let balance = format!("update account.balance set sequence = {entries}, posted = {entries} * 5 * {sign}");
+            till.database.tamper(&format!("{balance} where account_id = '{account}'")).await;
+        }
         let mut away = till.listen(Some(0)).await;
         assert_eq!(away.next().await, Some((entries, entries * 5, UpdateKind::Lagged)));
         assert!(away.next().now_or_never().is_none());

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_at_two_instances_both_get_everything_once_and_nothing_of_before() {
+    async fn clients_at_two_instances_both_get_everything_once() {
         let database = Database::create("notification", &MIGRATIONS).await;
         let (here, there) = (module(&database), module(&database));
         let handler = there.handlers().remove(0).handler;
@@ -310,8 +310,7 @@ mod tests {
         let received = at_there.next().await.expect("open").expect("a notification");
         assert_eq!((received.notification.source_event_id, received.kind), (old.envelope.id, UpdateKind::Snapshot));
 
-        let mut at_here = pin!(here.received(&context, None).expect("a stream"));
-        assert!(at_here.next().now_or_never().is_none(), "the first look is under way");
+        let mut at_here = pin!(here.received(&context, Some(received.resume_after)).expect("a stream"));
         here.0.foundation.company.set(1);
         let stop = CancellationToken::new();
         let feed = here.0.arrivals.clone();
@@ -329,5 +328,29 @@ mod tests {
         assert!(at_here.next().now_or_never().is_none() && at_there.next().now_or_never().is_none());
         stop.cancel();
         looking.await.expect("stopped");
+    }
+
+    #[tokio::test]
+    async fn a_new_client_that_missed_something_gets_nothing_of_before_it_came() {
+        let database = Database::create("notification", &MIGRATIONS).await;
+        let module = module(&database);
+        let handler = module.handlers().remove(0).handler;
+        let user = Uuid::now_v7();
+        let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
+        let logins = [login(user), login(user), login(user)];
+        let [old, new, newer] = &logins;
+        deliver(database.pool(), &handler, std::slice::from_ref(old)).await.expect("handled");
+        let mut earlier = pin!(module.received(&context, None).expect("a stream"));
+        earlier.next().await.expect("open").expect("a notification");
+
+        let mut stream = pin!(module.received(&context, None).expect("a stream"));
+        for expected in [new, newer] {
+            let news = deliver(database.pool(), &handler, std::slice::from_ref(expected));
+            let (received, handled) = tokio::join!(stream.next(), news);
+            handled.expect("handled");
+            let received = received.expect("open").expect("a notification");
+            assert_eq!(received.notification.source_event_id, expected.envelope.id);
+            module.0.arrivals.miss(&user);
+        }
     }
 }

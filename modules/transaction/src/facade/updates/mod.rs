@@ -174,8 +174,9 @@ impl Following {
             if let Some((transaction, kind)) = self.ready.pop_front() {
                 let single = matches!(self.subject, Subject::Transaction(_));
                 self.over |= single && transaction.status.has_ended();
+                // The ledger's clock may be ahead, and what begins now is found by the time of now.
                 let waiting = self.ready.iter().map(|(transaction, _)| transaction.initiated_at).min();
-                self.position.tell(&transaction, waiting);
+                self.position.tell(&transaction, Some(self.now().min(waiting.unwrap_or(DateTime::<Utc>::MAX_UTC))));
                 return Some(Ok(Update { transaction, kind, position: self.position.clone() }));
             }
             if self.over {
@@ -183,7 +184,7 @@ impl Following {
             }
             match self.live.recv().await {
                 Ok(transaction) => {
-                    self.heard_at = self.heard_at.max(transaction.occurred_at());
+                    self.heard_at = self.heard_at.max(transaction.occurred_at().min(self.now()));
                     self.take(transaction);
                 }
                 Err(Missed) => {

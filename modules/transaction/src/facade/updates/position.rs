@@ -42,12 +42,12 @@ impl Position {
         Self { at, latest: at, open, ended, forgot_at: None }
     }
 
-    /// Remembers that this state was told, or need not be. `waiting` is when the oldest transaction began that is about to
-    /// be told: it is found again by that time and not by the time of its change.
-    pub(super) fn tell(&mut self, transaction: &Transaction, waiting: Option<DateTime<Utc>>) {
+    /// Remembers that this state was told, or need not be. What is told later began at `next` or after: it is found again by
+    /// that time and not by the time of its change.
+    pub(super) fn tell(&mut self, transaction: &Transaction, next: Option<DateTime<Utc>>) {
         let at = transaction.occurred_at();
         self.latest = self.latest.max(at);
-        self.at = waiting.map_or(self.latest, |waiting| waiting.min(self.latest));
+        self.at = next.map_or(self.latest, |next| next.min(self.latest));
         if transaction.status.has_ended() {
             self.open.remove(&transaction.id);
             self.ended.push_back((at, part_of(transaction.id)));
