@@ -170,8 +170,10 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
     let world = World::create().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
-    let ada = Person::join(&world, "ada").await;
-    let examples: Value = serde_json::from_str(vostro_schema::door::EXAMPLES).expect("the examples are JSON");
+    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    let eve = Person::join(&world, "eve").await;
+    let examples = vostro_schema::door::EXAMPLES.replace("acc_yours", &ada.account).replace("acc_theirs", &eve.account);
+    let examples: Value = serde_json::from_str(&examples).expect("the examples are JSON");
     for example in examples.as_array().expect("a list") {
         let mut connection = match example["needs"].as_str() {
             Some("anybody") => Connection::open(world.config.http.address).await.expect("the bank listens"),
@@ -182,7 +184,11 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
         };
         let document = example["document"].as_str().expect("a document");
         let variables = example.get("variables").cloned().unwrap_or_else(|| json!({}));
-        let answer = connection.answer(document, variables).await.expect("an answer");
+        let answer = if document.starts_with("subscription") {
+            first_event(&world, &ada.token, document, &variables).await
+        } else {
+            connection.answer(document, variables).await.expect("an answer")
+        };
         assert_eq!(answer.get("errors"), None, "{}: {answer}", example["title"]);
         let refusals = answer["data"]
             .as_object()
@@ -190,6 +196,24 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
             .values()
             .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
         assert!(!refusals, "{}: {answer}", example["title"]);
+    }
+}
+
+/// What a subscription tells first.
+async fn first_event(world: &World, token: &str, document: &str, variables: &Value) -> Value {
+    let url = format!("http://{}/graphql", world.config.http.address);
+    let body = json!({"query": document, "variables": variables});
+    let request = reqwest::Client::new().post(url).bearer_auth(token).header("accept", "text/event-stream").json(&body);
+    let mut response = request.send().await.expect("the bank listens");
+    let mut text = String::new();
+    loop {
+        let chunk = response.chunk().await.expect("the stream holds").expect("an event");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+        if let Some((event, _)) = text.split_once("\n\n")
+            && let Some(data) = event.strip_prefix("event: next\ndata: ")
+        {
+            return serde_json::from_str(data).expect("an event is JSON");
+        }
     }
 }
 

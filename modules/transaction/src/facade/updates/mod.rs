@@ -61,7 +61,7 @@ impl Update {
 
 /// How many of an account's latest transactions a stream begins with.
 const SNAPSHOT: i64 = 20;
-/// How many overdue transactions of an account are followed from the beginning, the oldest first.
+/// How many overdue transactions of an account are followed from the beginning.
 const OVERDUE: i64 = 2_000;
 /// How many transactions one look at an account is about at most. An account with more changes between two looks has its oldest
 /// left out: nobody watches that many go by.
