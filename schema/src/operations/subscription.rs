@@ -31,7 +31,7 @@ pub struct ModuleState {
 #[derive(Debug, SimpleObject)]
 pub struct OperationsUpdate {
     modules: Vec<ModuleState>,
-    /// When it was found, in seconds since 1970; grows.
+    /// When it was found, in seconds since the beginning of 2026; grows.
     sequence: i64,
     occurred_at: DateTime,
     /// `LAGGED` when states between were passed over.
@@ -41,6 +41,9 @@ pub struct OperationsUpdate {
 }
 
 const CHANGED: &str = "operationsChanged";
+
+/// In seconds since 1970. An `Int` has 32 bits, and would not reach beyond 2038 from there.
+const BEGINNING_OF_2026: i64 = 1_767_225_600;
 
 impl OperationsUpdate {
     fn of(look: &Look, kind: UpdateKind) -> Self {
@@ -54,7 +57,7 @@ impl OperationsUpdate {
         };
         Self {
             modules: look.modules.iter().map(state).collect(),
-            sequence: look.at.timestamp(),
+            sequence: look.at.timestamp() - BEGINNING_OF_2026,
             occurred_at: look.at.into(),
             kind,
             cursor: live::cursor(CHANGED, &digest(look)),

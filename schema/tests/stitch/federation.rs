@@ -55,7 +55,7 @@ impl Process {
             .subgraph("people", InProcess(people::schema()))
             .subgraph("accounts", InProcess(accounts::schema(calls.clone())))
             .subgraph("payments", InProcess(payments::schema()))
-            .identifies_with(Arc::new(Tokens));
+            .identifies_with(Arc::new(Tokens::default()));
         let (router, _) = change(entrance).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -389,7 +389,7 @@ struct Sessions {
 impl Authenticator for Sessions {
     async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.ended.load(Ordering::SeqCst) { Err(AuthFault::Revoked) } else { Tokens.authenticate(bearer).await }
+        if self.ended.load(Ordering::SeqCst) { Err(AuthFault::Revoked) } else { Tokens::default().authenticate(bearer).await }
     }
 }
 
