@@ -83,12 +83,14 @@ impl<'a> Generator<'a> {
         Operation { text, variables: Value::Object(std::mem::take(&mut self.variables)) }
     }
 
-    fn fields(&self, type_name: &str) -> &'a [Field] {
-        match self.schema.named(type_name) {
-            Some(TypeDefinition::Object(object)) => &object.fields,
+    /// What clients may select. Introspection is answered by every gateway itself, and an age is another one each time.
+    fn fields(&self, type_name: &str) -> impl Iterator<Item = &'a Field> + use<'a> {
+        let fields = match self.schema.named(type_name) {
+            Some(TypeDefinition::Object(object)) => &object.fields[..],
             Some(TypeDefinition::Interface(interface)) => &interface.fields,
             _ => &[],
-        }
+        };
+        fields.iter().filter(|field| !field.name.starts_with("__") && !field.name.ends_with("AgeMillis"))
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -103,7 +105,8 @@ impl<'a> Generator<'a> {
         }
         if depth > 0 && self.chance(8) {
             let (directive, variable) = if self.chance(50) { ("include", "yes") } else { ("skip", "no") };
-            self.declare(variable, "Boolean!", json!(self.random.random_bool(0.5)));
+            let value = self.random.random_bool(0.5);
+            self.declare(variable, "Boolean!", json!(value));
             let _ = write!(out, " @{directive}(if: ${variable})");
         }
         let type_name = field.field_type.inner_type();
