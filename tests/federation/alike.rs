@@ -10,7 +10,7 @@ use super::parts::Parts;
 use crate::support::{Person, Staff, World};
 
 /// Queries for each root field and each person who asks.
-const ROUNDS: u64 = 2;
+const ROUNDS: u64 = 1;
 
 /// Somebody, at two doors of the same bank.
 pub struct Asking {
@@ -74,20 +74,20 @@ impl Everybody {
     }
 }
 
-/// Whether both doors answer alike; if not, both answers. What changes by itself is asked again.
-pub async fn differs(
+/// The answer both doors give, or the two of them. What changes by itself is asked again.
+pub async fn alike(
     asking: &mut Asking,
     operation: &Operation,
     form: impl Fn(Value) -> Value,
-) -> Option<(Value, Value)> {
+) -> Result<Value, (Value, Value)> {
     for _ in 0..20 {
         let before = form(answer(&mut asking.here, operation).await);
         let there = form(answer(&mut asking.there, operation).await);
         if before == there {
-            return None;
+            return Ok(there);
         }
         if before == form(answer(&mut asking.here, operation).await) {
-            return Some((before, there));
+            return Err((before, there));
         }
     }
     panic!("the answer never stands still: {operation:?}");
@@ -125,11 +125,9 @@ async fn many_processes_behind_a_gateway_answer_as_one_does() {
         for root in generator.roots(OperationKind::Query) {
             for asking in &mut everybody.asking {
                 let operation = generator.query(&root);
-                let difference = differs(asking, &operation, comparable).await;
-                if let Some((here, there)) = difference {
-                    panic!("{operation:?} as {}:\nin one process {here}\nbehind a gateway {there}", asking.name);
-                }
-                let answer = answer(&mut asking.there, &operation).await;
+                let answer = alike(asking, &operation, comparable).await.unwrap_or_else(|(here, there)| {
+                    panic!("{operation:?} as {}:\nin one process {here}\nbehind a gateway {there}", asking.name)
+                });
                 asked += 1;
                 with_data += usize::from(
                     answer["data"].as_object().is_some_and(|data| data.values().any(|value| !value.is_null())),
@@ -138,7 +136,7 @@ async fn many_processes_behind_a_gateway_answer_as_one_does() {
             }
         }
     }
-    assert!(asked > 200 && with_data > asked / 4 && with_errors > asked / 10, "{asked} {with_data} {with_errors}");
+    assert!(asked > 100 && with_data > asked / 4 && with_errors > asked / 10, "{asked} {with_data} {with_errors}");
 
     // Commands, each once on either side and with a key of its own. What these people may do to the bank is nothing.
     let mut generator = Generator::new(schema, ROUNDS, &everybody.ids);
