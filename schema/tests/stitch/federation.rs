@@ -389,7 +389,11 @@ struct Sessions {
 impl Authenticator for Sessions {
     async fn authenticate(&self, bearer: Option<&str>) -> Result<Principal, AuthFault> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.ended.load(Ordering::SeqCst) { Err(AuthFault::Revoked) } else { Tokens::default().authenticate(bearer).await }
+        if self.ended.load(Ordering::SeqCst) {
+            Err(AuthFault::Revoked)
+        } else {
+            Tokens::default().authenticate(bearer).await
+        }
     }
 }
 
