@@ -51,10 +51,13 @@ impl<K, T> Clone for LiveFeed<K, T> {
     }
 }
 
+/// Those who listen to one topic, by a number of their own.
+type Mailboxes<T> = BTreeMap<u64, Arc<Mailbox<T>>>;
+
 /// Listeners by what they listen to.
 #[derive(Debug)]
 struct Topics<K, T> {
-    listeners: Mutex<HashMap<K, BTreeMap<u64, Arc<Mailbox<T>>>>>,
+    listeners: Mutex<HashMap<K, Mailboxes<T>>>,
     /// How many there are, so that whoever tells need not lock to learn that nobody listens.
     count: AtomicUsize,
     next: AtomicU64,
@@ -62,7 +65,7 @@ struct Topics<K, T> {
 
 impl<K, T> Topics<K, T> {
     /// Held for the moment of telling, never across an await.
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, BTreeMap<u64, Arc<Mailbox<T>>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Mailboxes<T>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
