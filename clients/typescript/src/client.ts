@@ -26,8 +26,8 @@ export interface RequestOptions {
 
 export interface SubscribeOptions<Result, Variables> extends RequestOptions {
   /**
-   * The variables to go on with after the connection was lost, from the last event: usually its `sequence` as
-   * `afterSequence`. Without it every connection begins with a snapshot.
+   * The variables to go on with after the connection was lost, from the last event. When absent, an operation with a
+   * variable `$after` goes on behind the `cursor` of the last event, and any other begins with a snapshot again.
    */
   resume?: (last: Result, variables: Variables) => Variables;
 }
@@ -114,29 +114,35 @@ export class Client {
 
   /**
    * Subscribes. Ends when the bank says that there is nothing more to tell, when the signal says so, or when the caller
-   * stops asking (`break`). A lost connection and an expired token are made good: see `resume`.
+   * stops asking (`break`). A lost connection and an expired token are made good: see `resume`. A subscription that has
+   * begun waits for a bank that is away, however long.
    *
    * @throws {FaultError} when the bank refuses the subscription.
-   * @throws {ConnectionError} when it cannot be reached any more.
+   * @throws {ConnectionError} when it cannot be reached in the first place.
    */
   async *subscribe<Result, Variables>(
     document: Document<Result, Variables>,
     ...[variables, options]: Arguments<Variables, SubscribeOptions<Result, Variables>>
   ): AsyncGenerator<Result, void, undefined> {
+    const resume = options?.resume ?? behindCursor(document);
     let asked = variables;
+    let hasBegun = false;
     let failures = 0;
     for (;;) {
       try {
         for await (const result of this.#stream(document, asked, options?.signal)) {
+          hasBegun = true;
           failures = 0;
           yield result as Result;
-          if (options?.resume) asked = options.resume(result as Result, asked as Variables);
+          asked = resume(result as Result, asked as Variables);
         }
         return;
       } catch (error) {
         failures += 1;
         if (options?.signal?.aborted) return;
-        if (failures > this.#retries || !(isPassing(error) || (await this.#isMadeGood(error)))) throw error;
+        const isAway = hasBegun && error instanceof ConnectionError;
+        if (failures > this.#retries && !isAway) throw error;
+        if (!isPassing(error) && !(await this.#isMadeGood(error))) throw error;
         const wait = error instanceof FaultError ? error.retryAfterMs : undefined;
         await pause(wait ?? growing(failures, LONGEST_PAUSE), options?.signal).catch(() => undefined);
       }
@@ -238,6 +244,15 @@ export class Client {
     if (!tokens) throw new ConnectionError("The bank exchanged the token and sent none.");
     return tokens;
   }
+}
+
+/** Goes on behind the last event's cursor, where the operation can. */
+function behindCursor<Result, Variables>({ text }: Document<Result, Variables>): (last: Result, variables: Variables) => Variables {
+  const canGoOn = /\$after\b/.test(text);
+  return (last, variables) => {
+    const [event] = Object.values(last as Record<string, unknown>) as ({ cursor?: unknown } | null)[];
+    return canGoOn && typeof event?.cursor === "string" ? { ...variables, after: event.cursor } : variables;
+  };
 }
 
 function hasIdempotencyKey(variables: unknown): boolean {

@@ -176,6 +176,35 @@ describe("behind a bad connection", () => {
     assert.deepEqual(heard, [...new Set(heard)].sort((one, other) => one - other));
     assert.equal(heard.at(-1), start + 4);
   });
+
+  const ticks = new Document<{ tick: { cursor: string } }, { after?: string }>(
+    "subscription", "Ticks", "subscription Ticks($after: String) { tick(after: $after) { cursor } }",
+  );
+  const tick = (cursor: string) => `event: next\ndata: ${JSON.stringify({ data: { tick: { cursor } } })}\n\n`;
+  const complete = "event: complete\ndata:\n\n";
+
+  test("an operation with a cursor goes on behind the last event by itself", async () => {
+    proxy.bodies.length = 0;
+    proxy.answer(200, "text/event-stream", tick("one") + tick("two")); // and then the connection is gone
+    proxy.answer(200, "text/event-stream", tick("three") + complete);
+    const heard: string[] = [];
+    for await (const { tick } of client.subscribe(ticks)) heard.push(tick.cursor);
+    assert.deepEqual(heard, ["one", "two", "three"]);
+    const asked = proxy.bodies.map((body) => (JSON.parse(body) as { variables: unknown }).variables);
+    assert.deepEqual(asked, [{}, { after: "two" }]);
+  });
+
+  test("a subscription that has begun outlasts a bank that is away", async () => {
+    const impatient = new Client({ url: proxy.url, retries: 0 });
+    proxy.answer(200, "text/event-stream", tick("one"));
+    proxy.answer(502, "text/html", "<h1>Bad gateway</h1>");
+    proxy.answer(200, "text/event-stream", tick("two") + complete);
+    const heard: string[] = [];
+    for await (const { tick } of impatient.subscribe(ticks)) heard.push(tick.cursor);
+    assert.deepEqual(heard, ["one", "two"]);
+    proxy.answer(502, "text/html", "<h1>Bad gateway</h1>");
+    await assert.rejects(first(impatient.subscribe(ticks)), ConnectionError);
+  });
 });
 
 describe("subscriptions", () => {

@@ -8,6 +8,8 @@ type Mischief = RequestListener;
 /** Stands before the bank, cuts connections, and loses answers. */
 export class Proxy {
   readonly requests: IncomingMessage[] = [];
+  /** What the requests said that were answered with {@link answer}. */
+  readonly bodies: string[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #mischief: Mischief[] = [];
   readonly #server = createServer((incoming, outgoing) => {
@@ -47,7 +49,12 @@ export class Proxy {
   /** The next request is answered with this. */
   answer(status: number, contentType: string, body: string): void {
     this.#mischief.push((incoming, outgoing) => {
-      incoming.resume().on("end", () => outgoing.writeHead(status, { "content-type": contentType }).end(body));
+      let said = "";
+      incoming.setEncoding("utf8").on("data", (piece) => (said += piece));
+      incoming.on("end", () => {
+        this.bodies.push(said);
+        outgoing.writeHead(status, { "content-type": contentType }).end(body);
+      });
     });
   }
 

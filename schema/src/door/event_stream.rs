@@ -131,9 +131,10 @@ impl Streaming {
         }
         tokio::select! {
             biased;
+            // Nothing is complete: without the last word the client knows that it has to come back.
             () = closed(self.closing.clone()) => {
                 self.stage = Stage::Over;
-                Some(Bytes::from_static(b"event: complete\ndata:\n\n"))
+                None
             }
             reply = self.replies.next(), if !overdue => match reply {
                 Some(reply) => Some(next_event(&reply)),

@@ -1,6 +1,7 @@
 //! The federation engine and the door over three tiny modules.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod conventions;
 mod door_http;
 mod door_more;
 mod door_socket;
