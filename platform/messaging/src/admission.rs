@@ -72,7 +72,7 @@ impl AdmissionWatch {
     /// Looking at a long outbox takes a while: at most this share of the time is spent on it.
     const SHARE: u32 = 20;
     /// Every so often it is looked at from its beginning.
-    const WHOLE_EVERY: u32 = 60;
+    const WHOLE_EVERY: u32 = 20;
 
     pub fn new(module: &'static str, pool: PgPool, bounds: AdmissionBounds, gate: AdmissionGate) -> Self {
         Self { module, pool, bounds, gate }
@@ -131,13 +131,14 @@ impl AdmissionWatch {
 /// From where on to look.
 ///
 /// Rows that are gone are passed over one by one until they are vacuumed, tens of thousands of them under load. So a look
-/// begins where the last one found the first row, or, where it found none, at the newest id of that moment. Below are only
-/// rows that were on their way to their commit then, a handful: too few to count, and should nothing come after them, the
-/// next look from the beginning finds them.
+/// begins at the first row that the last one found, and where there was none at what was new two looks before: nobody takes
+/// as long as that from the id of a row to its commit. Should somebody, the next look from the beginning finds it.
 #[derive(Default)]
 struct Begin {
     first: i64,
     looks: u32,
+    /// The newest ids of the last two looks.
+    newest: [i64; 2],
 }
 
 impl Begin {
@@ -150,7 +151,9 @@ impl Begin {
     }
 
     fn note(&mut self, sample: &Sample) {
-        self.first = sample.head.unwrap_or(sample.newest);
+        let [committed, newest] = self.newest;
+        self.newest = [newest, sample.newest];
+        self.first = sample.head.map_or(committed, |head| head.min(committed));
     }
 }
 
@@ -258,13 +261,18 @@ mod tests {
     #[test]
     fn a_look_begins_where_the_last_one_found_something_and_now_and_then_at_the_beginning() {
         let mut begin = Begin::default();
-        assert_eq!(begin.next(), 0);
-        begin.note(&Sample { newest: 90, head: Some(70), rows: 2 });
-        assert_eq!(begin.next(), 70);
-        begin.note(&Sample { newest: 95, head: None, rows: 0 });
-        let rest: Vec<i64> = (2..=AdmissionWatch::WHOLE_EVERY).map(|_| begin.next()).collect();
+        let mut look = |newest, head| {
+            let first = begin.next();
+            begin.note(&Sample { newest, head, rows: 0 });
+            first
+        };
+        assert_eq!([look(10, None), look(20, None), look(30, None)], [0, 0, 0]);
+        assert_eq!(look(40, Some(5)), 10, "what was new two looks before");
+        assert_eq!(look(50, Some(45)), 5, "the first row");
+        assert_eq!(look(50, None), 30, "rows below it may be on their way to their commit");
+        let rest: Vec<i64> = (6..=AdmissionWatch::WHOLE_EVERY).map(|_| look(50, None)).collect();
         let (last, before) = rest.split_last().expect("some");
-        assert!(before.iter().all(|first| *first == 95), "nothing below is passed over again");
+        assert_eq!(before.last(), Some(&50), "nothing below is passed over again");
         assert_eq!(*last, 0, "what was committed late below is found");
     }
 
