@@ -310,12 +310,15 @@ async fn whoever_comes_back_gets_what_it_has_not_seen_once_wherever_it_was_cut_o
     }
 }
 
+/// Where somebody was cut off, and the sequences of transactions that were seen by then.
+type CutOff = (Option<Position>, Vec<(Uuid, i64)>);
+
 #[tokio::test]
 async fn a_crowd_that_reconnects_again_and_again_while_money_moves_misses_and_repeats_nothing() {
     let bank = Bank::open().await;
     let (context, subject) = (bank.payee.context(), Subject::Account(bank.payee.account));
     let other = bank.another_instance();
-    let mut crowd: Vec<(Option<Position>, Vec<(Uuid, i64)>)> = vec![(None, Vec::new()); 12];
+    let mut crowd: Vec<CutOff> = vec![(None, Vec::new()); 12];
     let mut open: Vec<Uuid> = Vec::new();
     let mut told = Vec::new();
     for round in 0..12 {
