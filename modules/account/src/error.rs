@@ -1,4 +1,5 @@
 use vostro_kernel::{Refusal, RefusalCode};
+use vostro_messaging::may_pass;
 
 /// Why a command on an account was refused: a closed list, shown to clients and kept in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,8 +143,7 @@ impl AccountError {
 
     /// Whether it may pass by itself: the database could not be reached, as opposed to having refused a statement.
     pub fn is_passing(&self) -> bool {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
-        matches!(self, Self::Database(Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed))
+        matches!(self, Self::Database(error) if may_pass(error))
     }
 }
 

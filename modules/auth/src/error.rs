@@ -1,4 +1,5 @@
 use vostro_kernel::{Refusal, RefusalCode};
+use vostro_messaging::may_pass;
 
 /// The closed list of reasons for which auth refuses a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,10 +143,7 @@ impl AuthError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Overloaded => true,
-            Self::Database(error) => matches!(
-                error,
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-            ),
+            Self::Database(error) => may_pass(error),
             _ => false,
         }
     }

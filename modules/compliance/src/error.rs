@@ -1,4 +1,5 @@
 use vostro_kernel::{Refusal, RefusalCode};
+use vostro_messaging::may_pass;
 
 /// The closed list of reasons for which compliance refuses to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,12 +49,7 @@ impl ComplianceError {
 
     /// Whether the same call may well succeed a little later.
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Database(
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-            )
-        )
+        matches!(self, Self::Database(error) if may_pass(error))
     }
 }
 

@@ -104,13 +104,14 @@ async fn a_gap_of_another_aggregate_or_stream_stays_open() {
 }
 
 #[tokio::test]
-async fn the_watch_over_gaps_ends_with_the_bank() {
+async fn what_goes_on_in_the_background_ends_with_the_bank() {
     let bank = Bank::open().await;
     bank.store(&[balance(1, 2)]).await;
     let stop = CancellationToken::new();
     let watching = futures::future::join_all(bank.compliance.background(stop.clone()));
     stop.cancel();
-    assert_eq!(watching.await.len(), 1);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), watching).await.expect("it ends");
+    assert!(!ended.is_empty());
 }
 
 #[test]

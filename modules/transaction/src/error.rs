@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use vostro_kernel::{Refusal, RefusalCode};
+use vostro_messaging::may_pass;
 
 /// The closed list of reasons to refuse a command of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,18 +137,7 @@ impl TransactionError {
         match self {
             Self::Refused(_) => false,
             Self::ShuttingDown => true,
-            Self::Database(error) => match error.as_ref() {
-                sqlx::Error::Io(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::BeginFailed => true,
-                // Shutdown, crash recovery and connection exceptions (appendix A of the PostgreSQL manual).
-                sqlx::Error::Database(database) => {
-                    database.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-                }
-                _ => false,
-            },
+            Self::Database(error) => may_pass(error),
         }
     }
 }

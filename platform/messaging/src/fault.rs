@@ -33,6 +33,12 @@ pub(crate) fn classify(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// Whether the same may well succeed a little later: the database is away, or the attempt met a lock, a timeout or another
+/// transaction.
+pub fn may_pass(error: &sqlx::Error) -> bool {
+    classify(error) != Fault::Statement
+}
+
 /// Whether the values themselves were refused (a constraint, a number out of range, an event nobody would take): the same
 /// event will be refused again.
 pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {

@@ -73,6 +73,7 @@ pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;
+pub use fault::may_pass;
 pub use feed::{Company, Listener, LiveFeed, Look, Missed, UpdateKind};
 pub use frame::{Frame, frames};
 pub use group_commit::{Closed, GroupCommit};

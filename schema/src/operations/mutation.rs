@@ -192,7 +192,7 @@ impl Mutation {
 
     /// Publishes events of a module once more, from the archive, in their order. Subscribers that have had them drop them, so
     /// it is safe to republish too much. It is a job: `maintenanceJob` tells how far it is.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn republish_outbox(
         &self,
         ctx: &Context<'_>,
@@ -204,7 +204,7 @@ impl Mutation {
     /// Builds a projection again from the archive, beside the live one, compares the two, and makes the live one the same in
     /// one transaction. The bank goes on, nothing is published, nobody is told. It is a job: `maintenanceJob` tells how far
     /// it is.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn rebuild_projection(
         &self,
         ctx: &Context<'_>,
@@ -214,7 +214,7 @@ impl Mutation {
     }
 
     /// Agrees to what somebody else ordered; it begins with that.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn maintenance_job_approve(
         &self,
         ctx: &Context<'_>,
@@ -224,7 +224,7 @@ impl Mutation {
     }
 
     /// Refuses what somebody else ordered; nothing is done.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(20)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn maintenance_job_decline(
         &self,
         ctx: &Context<'_>,

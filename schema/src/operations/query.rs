@@ -83,7 +83,7 @@ impl Query {
     }
 
     /// What operators ordered that takes long, newest first; only what has not ended unless asked otherwise.
-    #[graphql(directive = Access::apply(only(OPERATORS).page()))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().page()))]
     async fn maintenance_jobs(
         &self,
         ctx: &Context<'_>,
@@ -98,14 +98,14 @@ impl Query {
     }
 
     /// One of them: how far it is and what came of it; `null` when there is none with this id.
-    #[graphql(directive = Access::apply(only(OPERATORS).cost(5)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(5)))]
     async fn maintenance_job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<MaintenanceJob>> {
         let found = desks(ctx)?.maintenance.job(uuid(&id)?).await.map_err(maintenance::failure)?;
         Ok(found.map(|(_, job)| MaintenanceJob(job)))
     }
 
     /// What can be rebuilt.
-    #[graphql(directive = Access::apply(only(OPERATORS).about(10)))]
+    #[graphql(directive = Access::apply(only(OPERATORS).internal().about(10)))]
     async fn projections(&self, ctx: &Context<'_>) -> Result<Option<Vec<ProjectionDescription>>> {
         let described = |desk: &MaintenanceDesk| {
             let all = desk.projections().iter().map(|projection| ProjectionDescription::of(desk, projection.as_ref()));

@@ -80,7 +80,7 @@ pub struct Subscription;
 impl Subscription {
     /// How the modules' outboxes, consumers and parked messages are, now and whenever a look, every two seconds, finds them
     /// changed. With `after`, the cursor of an earlier update, not before they are different from then.
-    #[graphql(guard = "OnlyRoles(OPERATORS)", directive = Access::apply(only(OPERATORS).cost(5)))]
+    #[graphql(guard = "OnlyRoles(OPERATORS)", directive = Access::apply(only(OPERATORS).internal().cost(5)))]
     async fn operations_changed(
         &self,
         ctx: &Context<'_>,
