@@ -272,7 +272,7 @@ async fn what_is_too_large_too_deep_or_would_expand_without_end_is_quarantined_w
     for (properties, body, reason) in [
         (plain.clone(), large, "at most 1048576 are read"),
         (plain, deep, "nested deeper than 32 levels"),
-        (packed, bomb, "1048577"),
+        (packed, bomb, "has 67108864 bytes"),
     ] {
         publish(&channel, "ev.transaction", "transaction.initiated.v1.s00", properties, &body).await;
         let kept = format!(
