@@ -47,13 +47,17 @@ impl Drop for Hive {
     }
 }
 
-/// Data as it is, and of each error where it is and its code: the rest of an error is each gateway's own way of telling it.
+/// Data as it is, and of each error its code and at which root field it is. Below that Hive Gateway has paths of its own: those
+/// of the subgraph's question (`_e0`), or without the place in a list. The rest of an error is each gateway's way of telling it.
 fn comparable(answer: Value) -> Value {
     let mut errors: Vec<_> = answer["errors"]
         .as_array()
         .into_iter()
         .flatten()
-        .map(|error| json!([error["path"], error["extensions"]["code"]]))
+        .map(|error| {
+            let root = error["path"].as_array().filter(|path| path.len() == 1);
+            json!([root, error["extensions"]["code"]])
+        })
         .collect();
     errors.sort_by_key(ToString::to_string);
     errors.dedup();
