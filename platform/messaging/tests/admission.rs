@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use vostro_messaging::{AdmissionBounds, AdmissionGate, AdmissionWatch};
-use vostro_testkit::Database;
+use vostro_testkit::{Database, eventually};
 
 static NO_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate::Migrator::DEFAULT;
 
@@ -19,13 +19,8 @@ async fn fill(database: &Database, rows: i64) {
 }
 
 async fn until(gate: &AdmissionGate, closed: bool) {
-    let waiting = async {
-        while gate.refuses().is_some() != closed {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let within = tokio::time::timeout(Duration::from_secs(60), waiting).await;
-    within.unwrap_or_else(|_| panic!("the gate is {} in time", if closed { "closed" } else { "open" }));
+    let what = if closed { "the gate is closed" } else { "the gate is open" };
+    eventually(what, || async { (gate.refuses().is_some() == closed).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use vostro_messaging::{
     Confirms, EventTooLarge, Frame, MESSAGE_BYTES, NewEvent, Outbox, Partitions, PublishError, Publisher,
     PublishingHold, Relay,
 };
-use vostro_testkit::{Database, incoming};
+use vostro_testkit::{Database, eventually, incoming};
 
 /// An aggregate and the number of an event of it.
 type Numbered = (Uuid, i64);
@@ -100,12 +100,7 @@ impl Relaying {
     }
 
     async fn until_confirmed(&self, events: usize) {
-        let confirmed = async {
-            while self.exchange.confirmed().len() < events {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), confirmed).await.expect("confirmed in time");
+        eventually("they are confirmed", || async { (self.exchange.confirmed().len() >= events).then_some(()) }).await;
     }
 
     /// Stops the relay and returns what the broker has confirmed and how many rows are left.

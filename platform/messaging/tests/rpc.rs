@@ -10,7 +10,7 @@ use vostro_messaging::Manifest;
 use vostro_messaging::rpc::{
     AskError, Asked, Asking, Breaker, BreakerState, CallError, Callee, Reply, RespondError, Responder, respond_to,
 };
-use vostro_testkit::{Wire, WireMood};
+use vostro_testkit::{Wire, WireMood, eventually};
 
 /// Longer than any of these tests should take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -181,12 +181,10 @@ async fn a_callee_that_is_back_is_found_by_one_question_and_then_asked_by_all() 
         assert!(matches!(rig.double(1, PATIENCE).await, Err(AskError::Call(CallError::Unavailable(_)))));
     }
     rig.wire.set(WireMood::Carries);
-    let found = async {
-        while rig.double(1, PATIENCE).await == Err(AskError::CircuitOpen("account")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found).await.expect("it is tried again after the pause");
+    eventually("it is tried again after the pause", || async {
+        (rig.double(1, PATIENCE).await != Err(AskError::CircuitOpen("account"))).then_some(())
+    })
+    .await;
     assert_eq!(rig.asking.state_of("account"), BreakerState::Closed);
     assert_eq!(rig.double(4, PATIENCE).await, Ok(8));
 }
@@ -195,12 +193,10 @@ async fn a_callee_that_is_back_is_found_by_one_question_and_then_asked_by_all() 
 async fn one_that_tries_and_fails_opens_it_again() {
     let rig = rig();
     rig.wire.set(WireMood::IsCut);
-    let carried_after = async |questions: u32| {
-        while rig.wire.carried() < questions {
-            let _ = rig.double(1, PATIENCE).await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, carried_after(Breaker::FAILURES + 2)).await.expect("it is tried now and then");
+    eventually("it is tried now and then", || async {
+        let _ = rig.double(1, PATIENCE).await;
+        (rig.wire.carried() >= Breaker::FAILURES + 2).then_some(())
+    })
+    .await;
     assert_eq!(rig.asking.state_of("account"), BreakerState::Open);
 }

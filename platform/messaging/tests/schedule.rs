@@ -1,7 +1,6 @@
 //! Events for later: when they are published, when they are not, and that nothing in between loses or doubles one.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use vostro_events::Cause;
 use vostro_events::account::PostingRejectedV1;
 use vostro_kernel::{RequestContext, SystemIds};
 use vostro_messaging::{Appointment, Outbox, Schedule, ScheduleWorker, ScheduledEvent};
-use vostro_testkit::Database;
+use vostro_testkit::{Database, eventually};
 
 const HOUR: TimeDelta = TimeDelta::hours(1);
 /// More than a worker takes at once.
@@ -186,14 +185,7 @@ async fn a_running_worker_publishes_what_becomes_due_and_stops_when_it_is_told()
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(&database).run(stop.clone()));
     schedule(&database, appointment, now(&database).await + TimeDelta::milliseconds(100)).await;
-    let deadline = Duration::from_secs(60);
-    tokio::time::timeout(deadline, async {
-        while published(&database).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .expect("published in time");
+    eventually("it is published", || async { (!published(&database).await.is_empty()).then_some(()) }).await;
     stop.cancel();
     running.await.expect("it ends without a panic");
     assert_eq!(published(&database).await, [appointment.subject]);

@@ -12,6 +12,7 @@ use vostro_messaging::{
     Broker as _, Deliveries, Delivery, EventSelector, Frame, InboxMode, Manifest, Publisher as _, Subscription, decode,
 };
 use vostro_rabbitmq::testing::{MANAGEMENT_URL, TestBroker};
+pub use vostro_testkit::eventually;
 
 pub const UPDATED: &str = "auth.user-updated.v1";
 pub const QUEUE: &str = "q.account.customers";
@@ -89,19 +90,6 @@ pub async fn next(deliveries: &mut dyn Deliveries) -> Delivery {
 /// Half a minute is far more than anything here takes.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
-}
-
-/// Asks again until the answer is there.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    within(what, async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await
 }
 
 /// Until this many messages wait in a queue.

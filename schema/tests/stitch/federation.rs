@@ -21,6 +21,7 @@ use vostro_schema::federation::{
     TrustedGateways,
 };
 use vostro_schema::stitch::{ApiSchema, Engine, InProcess, Limits, OperationKind, satisfiability};
+use vostro_testkit::eventually;
 
 use crate::fixture::{Calls, accounts, payments, people};
 use crate::harness::{Bank, SUPERGRAPH, Tokens, code, person, scope};
@@ -336,12 +337,7 @@ async fn events_come_over_http_and_are_completed_by_the_other_modules() {
 }
 
 async fn becomes(what: &str, count: &AtomicUsize, expected: usize) {
-    let reached = async {
-        while count.load(Ordering::SeqCst) != expected {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{what}"));
+    eventually(what, || async { (count.load(Ordering::SeqCst) == expected).then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -416,12 +412,10 @@ async fn a_gateway_learns_whom_a_token_speaks_for_and_soon_that_its_session_has_
     assert_eq!(authenticator.authenticate(Some("else")).await, Err(AuthFault::Forged));
     assert_eq!(authenticator.authenticate(None).await, Ok(Principal::ANONYMOUS));
     sessions.ended.store(true, Ordering::SeqCst);
-    let heard = async {
-        while authenticator.authenticate(Some("staff")).await != Err(AuthFault::Revoked) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the end of the session is heard of");
+    eventually("the end of the session is heard of", || async {
+        (authenticator.authenticate(Some("staff")).await == Err(AuthFault::Revoked)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_messaging::Outbox;
 use vostro_messaging::lease::{Lease, LeaseKeeper, LeaseTimes, What};
-use vostro_testkit::Database;
+use vostro_testkit::{Database, eventually};
 
 /// Long enough that a busy machine renews in time.
 pub const TIMES: LeaseTimes = LeaseTimes::expiring_after(Duration::from_secs(2));
@@ -246,11 +246,7 @@ pub async fn owner_of(database: &Database, what: &str) -> Option<Uuid> {
         .flatten()
 }
 
-/// Waits for a condition, half a minute at most.
+/// Waits for a condition.
 pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "did not happen within half a minute: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(what, || async { condition().await.then_some(()) }).await;
 }

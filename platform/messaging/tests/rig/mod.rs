@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -16,7 +16,7 @@ use vostro_messaging::{
     AfterCommit, ConsumptionSwitch, EventSelector, Handler, HandlerError, InboxMode, Incoming, Intake, RetrySchedule,
     Subscription,
 };
-use vostro_testkit::{Consuming, Database, Queue, incoming};
+use vostro_testkit::{Consuming, Database, Queue, eventually, incoming};
 
 /// How the handler takes an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,12 +186,8 @@ impl Rig {
         sqlx::query_scalar(query).fetch_all(self.database.pool()).await.expect("readable")
     }
 
-    /// Waits for a condition, half a minute at most.
+    /// Waits for a condition.
     pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !condition().await {
-            assert!(Instant::now() < deadline, "did not happen within half a minute: {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(what, || async { condition().await.then_some(()) }).await;
     }
 }
