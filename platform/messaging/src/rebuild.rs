@@ -172,20 +172,31 @@ impl Rebuild {
     /// [`RebuildError`]; the live table is as it was. What a rebuild that was cut off left beside it does not matter to the
     /// next one.
     pub async fn run(&self, progress: &(dyn Fn(i64, i64) + Sync)) -> Result<RebuildReport, RebuildError> {
-        // A connection of its own, closed at the end: the claim goes with it, whatever happens.
+        // A connection of its own: the claim goes with it, whatever happens.
         let mut connection = self.pool.acquire().await?.detach();
         self.claim(&mut connection).await?;
-        self.projection.clear_in_tx(&mut connection).await?;
+        let report = self.run_claimed(&mut connection, progress).await;
+        // The server notices a closed connection when it gets to it, and until then the next rebuild would be told that this
+        // one is running. Where the claim cannot be released the connection is gone, and the claim with it.
+        self.unclaim(&mut connection).await.ok();
+        report
+    }
+
+    async fn run_claimed(
+        &self,
+        connection: &mut PgConnection,
+        progress: &(dyn Fn(i64, i64) + Sync),
+    ) -> Result<RebuildReport, RebuildError> {
+        self.projection.clear_in_tx(connection).await?;
         let mut filled = Filled::default();
-        self.fill(&mut connection, &mut filled, progress).await?;
+        self.fill(connection, &mut filled, progress).await?;
         crash::point(crash::REBUILT, &self.name());
         let report = if self.options.compare_only {
-            self.compare(&mut connection, &mut filled, progress).await?
+            self.compare(connection, &mut filled, progress).await?
         } else {
-            self.swap(&mut connection, filled, progress).await?
+            self.swap(connection, filled, progress).await?
         };
-        self.projection.clear_in_tx(&mut connection).await?;
-        connection.close().await?;
+        self.projection.clear_in_tx(connection).await?;
         Ok(report)
     }
 
@@ -195,6 +206,13 @@ impl Rebuild {
             .fetch_one(connection)
             .await?;
         if free { Ok(()) } else { Err(RebuildError::Running(name)) }
+    }
+
+    /// Whether there was a claim to release.
+    async fn unclaim(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
+        sqlx::query_scalar!(r#"select pg_advisory_unlock(hashtextextended($1, 0)) as "released!""#, self.name())
+            .fetch_one(connection)
+            .await
     }
 
     /// Applies what the event store has by now, page by page. A page is of a span of positions: where the wanted types are

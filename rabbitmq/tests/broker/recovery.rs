@@ -31,18 +31,20 @@ async fn publish_until(publisher: &dyn Publisher, stop: &CancellationToken) -> i
 /// whenever the old one ends, and duplicates are expected.
 async fn consume_all(consumers: &AmqpBroker, mut confirmed: watch::Receiver<Option<i64>>) {
     let mut seen = BTreeSet::new();
-    let complete = |seen: &BTreeSet<i64>, confirmed: Option<i64>| {
-        confirmed.is_some_and(|confirmed| (0..confirmed).all(|index| seen.contains(&index)))
-    };
+    // Every number below it was seen. Looking from the first one at each delivery would take longer than the deliveries.
+    let mut complete_below = 0;
     loop {
         let Ok(mut deliveries) = consumers.consume(QUEUE, 64).await else { continue };
         loop {
             let delivery = tokio::select! {
                 delivery = deliveries.next() => delivery,
-                _ = confirmed.wait_for(|confirmed| complete(&seen, *confirmed)) => return,
+                _ = confirmed.wait_for(|confirmed| confirmed.is_some_and(|all| all <= complete_below)) => return,
             };
             let Some(delivery) = delivery else { break };
             seen.insert(number(&delivery));
+            while seen.remove(&complete_below) {
+                complete_below += 1;
+            }
             if deliveries.ack_through(delivery.tag).await.is_err() {
                 break;
             }
