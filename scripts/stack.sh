@@ -16,6 +16,8 @@
 # Everything lives under VOSTRO_LOCAL (default .local in the project); ports start at PORT_BASE (default 21000).
 # With different values of both, stacks run side by side. No server, account or file outside that folder is touched,
 # and no process is stopped that this script did not start. Works as root and as an ordinary user.
+# With VOSTRO_RABBITMQ_JOIN=<VOSTRO_LOCAL of another stack>, VOSTRO_RABBITMQ_NODE=<a name other than vostro> and
+# VOSTRO_EPMD_PORT=<the other one's PORT_BASE+369> in the environment, `up rabbitmq` starts one more node of that stack's broker.
 # VOSTRO_PG_BIN and VOSTRO_RABBITMQ_HOME name installations that are not where distributions put them.
 
 # shellcheck source=scripts/lib.sh
@@ -29,6 +31,9 @@
 # wants in addition is added.
 load_secrets() {
   local file=$VOSTRO_LOCAL/secrets
+  if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ] && [ ! -e "$file" ]; then
+    (umask 077 && cp "$VOSTRO_RABBITMQ_JOIN/secrets" "$file") # a node's users are the cluster's
+  fi
   if [ ! -s "$file" ] && { [ -e "$PG_READY" ] || [ -e "$RABBIT_READY" ]; }; then
     die "$file is missing, but there are data that were made with it" \
       "put it back, or start afresh with 'scripts/stack.sh clean' (which deletes the data)"

@@ -68,9 +68,12 @@ impl DatabaseConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerConfig {
-    /// `amqp://host:port/vhost`. Each module logs in as a user of its own; a user in the address is not used.
+    /// `amqp://host:port/vhost`, or `amqp://host:port,host:port,host:port/vhost` for the nodes of a cluster: connections are
+    /// spread over them, and one that is lost is made again at the next. Each module logs in as a user of its own; a user in
+    /// the address is not used.
     pub url: SecretString,
-    /// Base URL of the management API with its credentials: the topology is checked and applied through it. `serve` is
+    /// Base URL of the management API with its credentials, with several hosts for a cluster as in `url`: the topology is
+    /// checked and applied through it. `serve` is
     /// content with the user `<vhost>.monitor`, `topology apply` needs an administrator.
     pub management_url: SecretString,
     /// The secret from which the password of each user follows that `passwords` does not have.

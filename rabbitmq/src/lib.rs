@@ -23,6 +23,7 @@ mod endpoint;
 mod line;
 mod management;
 mod message;
+mod nodes;
 mod passwords;
 mod picker;
 mod publisher;

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -6,12 +8,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::nodes::each_node;
 use crate::topology::role;
 
 /// A client of the broker's management API (plain HTTP; keep it on a private network). Its `Debug` output holds no password.
 #[derive(Clone)]
 pub struct ManagementClient {
-    base: Url,
+    /// One for each node, never empty.
+    bases: Arc<[Url]>,
+    /// The node that answered last is asked first.
+    answering: Arc<AtomicUsize>,
     client: Client,
 }
 
@@ -59,28 +65,36 @@ impl ManagementClient {
     const CONNECT: Duration = Duration::from_secs(3);
     const REQUEST: Duration = Duration::from_secs(15);
 
-    /// Reads `http://user:password@host:port`; nothing is sent yet.
+    /// Reads `http://user:password@host:port`; nothing is sent yet. The nodes of a cluster are separated by commas:
+    /// `host:port,host:port`. Each can answer for all; one that cannot be reached is passed over.
     ///
     /// # Errors
     /// [`ManagementError::InvalidUrl`]
     pub fn new(url: &str) -> Result<Self, ManagementError> {
-        let base: Url = url.parse().map_err(|error| ManagementError::InvalidUrl(format!("{error}")))?;
-        if base.scheme() != "http" || base.cannot_be_a_base() {
-            return Err(ManagementError::InvalidUrl("it does not begin with http://".to_owned()));
-        }
+        let base = |node: String| {
+            let base: Url = node.parse().map_err(|error| ManagementError::InvalidUrl(format!("{error}")))?;
+            if base.scheme() != "http" || base.cannot_be_a_base() {
+                return Err(ManagementError::InvalidUrl("it does not begin with http://".to_owned()));
+            }
+            Ok(base)
+        };
+        let bases = each_node(url).into_iter().map(base).collect::<Result<_, _>>()?;
         let client = Client::builder()
             .no_proxy()
             .connect_timeout(Self::CONNECT)
             .timeout(Self::REQUEST)
             .build()
             .map_err(|error| ManagementError::InvalidUrl(error.without_url().to_string()))?;
-        Ok(Self { base, client })
+        Ok(Self { bases, answering: Arc::default(), client })
     }
 
-    /// Host and port, for people.
+    /// Host and port of each node, for people.
     pub fn address(&self) -> String {
-        let host = self.base.host_str().unwrap_or_default();
-        self.base.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        let address = |base: &Url| {
+            let host = base.host_str().unwrap_or_default();
+            base.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        };
+        self.bases.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
     /// The broker's release, such as `3.10.8`.
@@ -130,7 +144,8 @@ impl ManagementClient {
     /// [`ManagementError`]
     pub async fn alarm(&self) -> Result<Option<String>, ManagementError> {
         let what = "check its alarms";
-        let response = self.send(what, self.request(Method::GET, &["health", "checks", "alarms"], "")).await?;
+        let response =
+            self.send(what, |base| self.request(base, Method::GET, &["health", "checks", "alarms"], "")).await?;
         match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(Some(reason_of(response).await)),
             _ => self.accepted(what, response).await.map(|_| None),
@@ -141,7 +156,7 @@ impl ManagementClient {
     /// [`ManagementError`]
     pub async fn vhost_exists(&self, vhost: &str) -> Result<bool, ManagementError> {
         let what = format!("show the virtual host {vhost}");
-        let response = self.send(&what, self.request(Method::GET, &["vhosts", vhost], "")).await?;
+        let response = self.send(&what, |base| self.request(base, Method::GET, &["vhosts", vhost], "")).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
             _ => self.accepted(&what, response).await.map(|_| true),
@@ -274,33 +289,33 @@ impl ManagementClient {
         path: &[&str],
         query: &str,
     ) -> Result<T, ManagementError> {
-        let response = self.send(what, self.request(Method::GET, path, query)).await?;
+        let response = self.send(what, |base| self.request(base, Method::GET, path, query)).await?;
         let body = self.accepted(what, response).await?;
         serde_json::from_slice(&body)
             .map_err(|error| ManagementError::Unreadable { what: what.to_owned(), reason: error.to_string() })
     }
 
     pub(crate) async fn put(&self, what: &str, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        let response = self.send(what, self.request(Method::PUT, path, "").json(body)).await?;
+        let response = self.send(what, |base| self.request(base, Method::PUT, path, "").json(body)).await?;
         self.accepted(what, response).await.map(drop)
     }
 
     pub(crate) async fn post(&self, what: &str, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        let response = self.send(what, self.request(Method::POST, path, "").json(body)).await?;
+        let response = self.send(what, |base| self.request(base, Method::POST, path, "").json(body)).await?;
         self.accepted(what, response).await.map(drop)
     }
 
     /// Deleting what is not there is a success.
     pub(crate) async fn delete(&self, what: &str, path: &[&str]) -> Result<(), ManagementError> {
-        let response = self.send(what, self.request(Method::DELETE, path, "")).await?;
+        let response = self.send(what, |base| self.request(base, Method::DELETE, path, "")).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(()),
             _ => self.accepted(what, response).await.map(drop),
         }
     }
 
-    fn request(&self, method: Method, path: &[&str], query: &str) -> RequestBuilder {
-        let mut url = self.base.clone();
+    fn request(&self, base: &Url, method: Method, path: &[&str], query: &str) -> RequestBuilder {
+        let mut url = base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("api").extend(path);
         }
@@ -309,13 +324,29 @@ impl ManagementClient {
         self.client.request(method, url)
     }
 
-    async fn send(&self, what: &str, request: RequestBuilder) -> Result<Response, ManagementError> {
-        tracing::debug!(what, "asking the management API");
-        let unreachable = |error: reqwest::Error| ManagementError::Unreachable {
-            address: self.address(),
-            source: error.without_url(),
-        };
-        request.send().await.map_err(unreachable)
+    /// Asks the node that answered last, and where it cannot be reached the next one: a request that never arrived can be
+    /// sent again, whatever it is.
+    async fn send(&self, what: &str, request: impl Fn(&Url) -> RequestBuilder) -> Result<Response, ManagementError> {
+        let first = self.answering.load(Ordering::Relaxed);
+        let mut tried = 0;
+        loop {
+            let node = (first + tried) % self.bases.len();
+            tracing::debug!(what, node, "asking the management API");
+            let outcome = request(&self.bases[node]).send().await;
+            tried += 1;
+            match outcome {
+                Err(error) if error.is_connect() && tried < self.bases.len() => {}
+                Ok(response) => {
+                    self.answering.store(node, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Err(error) => {
+                    // One that is connected and silent is not asked first again.
+                    self.answering.store(node + 1, Ordering::Relaxed);
+                    return Err(ManagementError::Unreachable { address: self.address(), source: error.without_url() });
+                }
+            }
+        }
     }
 
     async fn accepted(&self, what: &str, response: Response) -> Result<Vec<u8>, ManagementError> {
@@ -362,12 +393,15 @@ async fn reason_of(response: Response) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
     fn names_are_escaped_in_paths_and_the_address_keeps_no_secret() {
         let client = ManagementClient::new("http://u:geheim@broker:15672").expect("valid");
-        let request = client.request(Method::GET, &["queues", "/", "a b#c"], "x=1").build().expect("valid");
+        let request =
+            client.request(&client.bases[0], Method::GET, &["queues", "/", "a b#c"], "x=1").build().expect("valid");
         assert_eq!(request.url().as_str(), "http://broker:15672/api/queues/%2F/a%20b%23c?x=1");
         assert!(request.headers().contains_key("authorization"));
         assert_eq!(format!("{client:?}"), "ManagementClient(broker:15672)");
@@ -376,8 +410,27 @@ mod tests {
     #[test]
     fn a_prefix_in_the_address_is_kept() {
         let client = ManagementClient::new("http://broker/rabbit/").expect("valid");
-        let request = client.request(Method::GET, &["overview"], "").build().expect("valid");
+        let request = client.request(&client.bases[0], Method::GET, &["overview"], "").build().expect("valid");
         assert_eq!(request.url().as_str(), "http://broker/rabbit/api/overview");
+    }
+
+    #[tokio::test]
+    async fn of_several_nodes_the_one_that_can_be_reached_is_asked() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let answering = async {
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.expect("a request");
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\nconnection: close\r\n\r\n{\"name\":\"x\"}";
+                assert_ne!(socket.read(&mut [0; 1024]).await.expect("a request"), 0);
+                socket.write_all(answer.as_bytes()).await.expect("sent");
+            }
+        };
+        let client = ManagementClient::new(&format!("http://u:p@127.0.0.1:1,{address}")).expect("valid");
+        let asking = async { (client.whoami().await.expect("answered"), client.whoami().await.expect("answered")) };
+        assert_eq!(tokio::join!(answering, asking).1, ("x".to_owned(), "x".to_owned()));
+        assert_eq!(client.answering.load(Ordering::Relaxed), 1, "the one that answers is asked first");
+        assert_eq!(client.address(), format!("127.0.0.1:1,{address}"));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -8,6 +9,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use metrics::counter;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tracing::error;
 use uuid::Uuid;
 use vostro_messaging::{Confirms, Frame, PublishError, Publisher, crash};
@@ -21,6 +23,8 @@ use crate::{ConnectionHealth, Supervisor};
 ///
 /// Messages are written without waiting for each other; one background task per channel (not per message) does it and
 /// resolves their confirms. After any failure the connection is given up, and the next [`Publisher::send`] uses a new one.
+/// After a refusal it uses a new channel: RabbitMQ (seen on 3.10) remembers for a channel where the leader of each quorum
+/// queue was, and where that node is lost, it refuses everything on that channel, also after another was elected.
 pub struct AmqpPublisher {
     supervisor: Supervisor,
     app_id: ShortString,
@@ -41,6 +45,10 @@ struct Open {
     session: Arc<Session>,
     channel: Arc<Channel>,
     windows: mpsc::Sender<Window<Publication>>,
+    /// Ends when every confirm has come, once nobody can send any more.
+    collecting: JoinHandle<()>,
+    /// Whether the broker has refused something on it.
+    has_refused: Arc<AtomicBool>,
 }
 
 impl AmqpPublisher {
@@ -72,20 +80,20 @@ impl AmqpPublisher {
         session.demand("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let channel = Arc::new(channel);
         let (windows, receiver) = mpsc::channel(Self::QUEUED);
-        let collecting = session.clone();
+        let used = session.clone();
         // What has been sent is waited for even when the publisher is dropped meanwhile.
         let kept_open = (self.supervisor.clone(), channel.clone());
-        tokio::spawn(async move {
+        let collecting = tokio::spawn(async move {
             tokio::select! {
                 failure = collect(receiver) => if let Some(reason) = failure {
-                    collecting.give_up(&reason);
+                    used.give_up(&reason);
                 },
                 // The windows are dropped, which tells their owners.
-                () = collecting.over() => {}
+                () = used.over() => {}
             }
             drop(kept_open);
         });
-        Ok(Open { session, channel, windows })
+        Ok(Open { session, channel, windows, collecting, has_refused: Arc::default() })
     }
 }
 
@@ -101,6 +109,9 @@ impl Publisher for AmqpPublisher {
             .collect::<Result<Vec<_>, String>>()
             .map_err(PublishError::Unavailable)?;
         let mut channel = self.channel.lock().await;
+        if let Some(refused) = channel.take_if(|open| open.has_refused.load(Ordering::Relaxed)) {
+            refused.settle().await;
+        }
         if channel.as_ref().is_none_or(|open| open.session.is_over()) {
             *channel = None;
             *channel = Some(self.open().await.map_err(PublishError::Unavailable)?);
@@ -117,9 +128,13 @@ impl Publisher for AmqpPublisher {
         taken.map_err(|_| PublishError::Unavailable(open.session.reason()))?;
         let session = open.session.clone();
         let module = self.app_id.to_string();
+        let has_refused = open.has_refused.clone();
         Ok(Box::pin(async move {
             let lost = |_| vec![Err(PublishError::Unavailable(session.reason())); expected];
             let results = answered.await.unwrap_or_else(lost);
+            if results.contains(&Err(PublishError::Refused)) {
+                has_refused.store(true, Ordering::Relaxed);
+            }
             report_failures(&module, &results);
             results
         }))
@@ -148,6 +163,13 @@ fn report_failures(module: &str, results: &[Result<(), PublishError>]) {
 }
 
 impl Open {
+    /// Waits until nothing is on its way: on another channel, what follows could overtake it.
+    async fn settle(self) {
+        drop(self.windows);
+        // It panics as little as it is aborted.
+        let _ = self.collecting.await;
+    }
+
     /// The message on its way to the broker and the answer on its way back; nothing happens before the first poll.
     fn publication(&self, message: Outgoing) -> Publication {
         let options = BasicPublishOptions { mandatory: true, immediate: false };

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use metrics::{counter, gauge};
 use rand::Rng as _;
@@ -10,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::Endpoint;
+use crate::endpoint::host_and_port;
 use crate::line::Line;
 use crate::session::Session;
 
@@ -129,9 +131,14 @@ impl Task {
     async fn run(self) {
         let mut epoch = 0;
         let mut failures = 0;
+        // The connections of a bank spread over a cluster; one that fails is tried at the next node.
+        let mut number = rand::rng().random_range(0..self.endpoint.nodes());
         loop {
+            let node = self.endpoint.node(number);
+            number = number.wrapping_add(1);
+            let address = host_and_port(&node);
             let connected = tokio::select! {
-                connected = self.connect() => connected,
+                connected = self.connect(node) => connected,
                 () = self.stop.cancelled() => break,
             };
             match connected {
@@ -139,7 +146,7 @@ impl Task {
                     epoch += 1;
                     let session = Arc::new(Session::new(connection, epoch));
                     let since = Instant::now();
-                    self.keep(&session).await;
+                    self.keep(&session, &address).await;
                     line.cut();
                     if self.stop.is_cancelled() {
                         break;
@@ -149,9 +156,9 @@ impl Task {
                 Err(reason) => {
                     failures += 1;
                     if failures == 1 {
-                        warn!(connection = &*self.name, address = self.endpoint.address(), reason, "no broker");
+                        warn!(connection = &*self.name, address, reason, "no broker");
                     } else {
-                        debug!(connection = &*self.name, failures, reason, "still no broker");
+                        debug!(connection = &*self.name, address, failures, reason, "still no broker");
                     }
                     counter!("vostro_broker_connects_total", "connection" => self.name.to_string(), "outcome" => "failed")
                         .increment(1);
@@ -159,23 +166,27 @@ impl Task {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff(failures)) => {}
+                () = tokio::time::sleep(backoff(failures / self.nodes())) => {}
                 () = self.stop.cancelled() => break,
             }
         }
         self.state.send_replace(State::Closed);
     }
 
-    async fn connect(&self) -> Result<(Connection, Line), String> {
+    fn nodes(&self) -> u32 {
+        u32::try_from(self.endpoint.nodes()).unwrap_or(u32::MAX)
+    }
+
+    async fn connect(&self, node: AMQPUri) -> Result<(Connection, Line), String> {
         let properties = ConnectionProperties::default()
             .with_connection_name(self.name.as_bytes().into())
             .with_client_property("product".into(), "Vostro".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        Line::connect(self.endpoint.uri(), properties, Self::CONNECT).await
+        Line::connect(node, properties, Self::CONNECT).await
     }
 
     /// Offers the session to its users until it ends, then closes the connection.
-    async fn keep(&self, session: &Arc<Session>) {
+    async fn keep(&self, session: &Arc<Session>, address: &str) {
         let mut events = Box::pin(session.connection.events_listener());
         let mut check = tokio::time::interval(Self::CHECK);
         let connected = gauge!("vostro_broker_connected", "connection" => self.name.to_string());
@@ -184,7 +195,7 @@ impl Task {
             .increment(1);
         connected.set(1.0);
         blocked.set(0.0);
-        info!(connection = &*self.name, epoch = session.epoch, "connected to the broker");
+        info!(connection = &*self.name, address, epoch = session.epoch, "connected to the broker");
         self.state.send_replace(State::Up(session.clone()));
         let mut failure = None;
         while !session.is_over() {

@@ -7,6 +7,7 @@
 RABBIT_DIR=$VOSTRO_LOCAL/rabbit
 RABBIT_READY=$RABBIT_DIR/initialised # written last: without it an earlier set-up died half-way and is redone
 RABBIT_HOME=
+RABBIT_NODE=${VOSTRO_RABBITMQ_NODE:-vostro}
 
 # find_rabbitmq: sets RABBIT_HOME to the newest installation; status 1 when there is none.
 find_rabbitmq() {
@@ -32,7 +33,7 @@ rabbit_environment() {
     RABBITMQ_ADVANCED_CONFIG_FILE="$RABBIT_DIR/advanced.config"
     RABBITMQ_ENABLED_PLUGINS_FILE="$RABBIT_DIR/enabled_plugins"
     RABBITMQ_PLUGINS_DIR="$RABBIT_HOME/plugins"
-    RABBITMQ_NODENAME=vostro@localhost # independent of the machine's name
+    RABBITMQ_NODENAME="$RABBIT_NODE@localhost" # independent of the machine's name
     RABBITMQ_NODE_PORT="$AMQP_PORT" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_DIST_PORT="$DIST_PORT"
     RABBITMQ_MNESIA_BASE="$RABBIT_DIR/data" RABBITMQ_LOG_BASE="$VOSTRO_LOCAL/log/rabbitmq"
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$quiet -kernel inet_dist_use_interface {127,0,0,1}"
@@ -49,7 +50,11 @@ rabbit_configure() {
   cp "$ROOT/rabbitmq/enabled_plugins" "$RABBIT_DIR/enabled_plugins"
   chmod 644 "$RABBIT_DIR/enabled_plugins"
   if [ ! -s "$RABBIT_DIR/.erlang.cookie" ]; then
-    (umask 077 && random_secret >"$RABBIT_DIR/.erlang.cookie")
+    (umask 077 && if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ]; then
+      cat "$VOSTRO_RABBITMQ_JOIN/rabbit/.erlang.cookie"
+    else
+      random_secret
+    fi >"$RABBIT_DIR/.erlang.cookie")
     chmod 400 "$RABBIT_DIR/.erlang.cookie"
   fi
   rm -f "$RABBIT_DIR/rabbitmq.conf"
@@ -70,6 +75,13 @@ default_user_tags.administrator = true
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 200MB
 CONF
+    if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ]; then
+      cat <<CONF
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = vostro@localhost
+cluster_formation.classic_config.nodes.2 = $RABBIT_NODE@localhost
+CONF
+    fi
   } >"$RABBIT_DIR/rabbitmq.conf")
 }
 

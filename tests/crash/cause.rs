@@ -120,10 +120,12 @@ pub async fn discard_garbage(world: &World, group: &str) {
     }
 }
 
-/// Asks for a statement under a key, again and again, as somebody does who gets no answer because the bank is down.
-pub async fn keep_asking_for_a_statement(person: &Person, key: &str) -> Infallible {
+/// Asks for the statement of a month under a key, again and again, as somebody does who gets no answer because the bank is
+/// down. The statement of a month is written once, so each crash needs a month of its own.
+pub async fn keep_asking_for_a_statement(person: &Person, key: &str, month: u32) -> Infallible {
     let input = json!({"input": {
-        "idempotencyKey": key, "accountId": person.account, "from": "2024-01-01", "to": "2024-01-31"}});
+        "idempotencyKey": key, "accountId": person.account,
+        "from": format!("2024-{month:02}-01"), "to": format!("2024-{month:02}-28")}});
     loop {
         if let Some(mut connection) = person.try_connection().await {
             let _ = connection.data(GENERATE, input.clone()).await;

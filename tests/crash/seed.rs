@@ -82,7 +82,8 @@ struct Scene {
 impl Scene {
     const PEOPLE: usize = 4;
     /// Within which a place has to be passed.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Shorter than that of [`BankProcess::ended`], which cannot say what was waited for.
+    const PATIENCE: Duration = Duration::from_secs(55);
 
     async fn set(seed: u64) -> Self {
         let world = World::create().await;
@@ -138,8 +139,9 @@ impl Scene {
             }
             crash::PART_WRITTEN | crash::PART_COMMITTED => {
                 let mut bank = self.spawn(aim);
+                let month = if aim.place == crash::PART_WRITTEN { 1 } else { 2 };
                 tokio::select! {
-                    never = cause::keep_asking_for_a_statement(&self.people[0], aim.place.name()) => match never {},
+                    never = cause::keep_asking_for_a_statement(&self.people[0], aim.place.name(), month) => match never {},
                     () = self.crashes(&mut bank, aim) => {}
                 }
             }

@@ -19,7 +19,10 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let servers = PrivateServers::start();
+        Self::set_on(PrivateServers::start()).await
+    }
+
+    async fn set_on(servers: PrivateServers) -> Self {
         let world = World::create_on(&servers.servers).await;
         let bank = world.spawn_bank(&[]).await;
         let staff = Staff::hire(&world).await;
@@ -35,13 +38,24 @@ impl Scene {
     /// While the broker takes nothing commands are accepted and their events wait; once it is itself again they leave.
     async fn holds_events_until(self, it_is_itself_again: impl FnOnce(&PrivateServers)) {
         let load = self.load();
-        load.progresses_by(200).await;
-        let waiting = async || self.world.count("select count(*) from transaction.outbox").await;
-        let held = waiting().await;
-        assert!(held >= 200, "only {held} events wait for the broker");
+        self.holds_events(&load).await;
         it_is_itself_again(&self.servers);
-        eventually("the outbox has drained", || async { (waiting().await < 50).then_some(()) }).await;
+        self.drains().await;
         self.proves_itself(load).await;
+    }
+
+    async fn holds_events(&self, load: &Load) {
+        load.progresses_by(200).await;
+        let held = self.waiting().await;
+        assert!(held >= 200, "only {held} events wait for the broker");
+    }
+
+    async fn drains(&self) {
+        eventually("the outbox has drained", || async { (self.waiting().await < 50).then_some(()) }).await;
+    }
+
+    async fn waiting(&self) -> i64 {
+        self.world.count("select count(*) from transaction.outbox").await
     }
 
     async fn proves_itself(self, load: Load) {
@@ -126,4 +140,20 @@ async fn the_bank_itself_is_killed_and_restarted() {
     let accepted = load.finish().await;
     nothing_is_lost_or_doubled(&world, &accepted).await;
     assert!(restarted.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_leave_while_one_node_of_three_is_lost_and_wait_while_two_are() {
+    let scene = Scene::set_on(PrivateServers::start_with_three_nodes()).await;
+    let load = scene.load();
+    load.progresses_by(100).await;
+    // The first is where the queues were declared and so are led, and whose management API is asked.
+    scene.servers.kill_node(1);
+    load.progresses_by(100).await;
+    scene.drains().await;
+    scene.servers.kill_node(2);
+    scene.holds_events(&load).await;
+    scene.servers.start_node_again(1);
+    scene.drains().await;
+    scene.proves_itself(load).await;
 }

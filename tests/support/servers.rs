@@ -41,54 +41,34 @@ fn free_ports() -> (u16, File) {
         .expect("fifty tests with servers of their own run already")
 }
 
-/// A PostgreSQL and a RabbitMQ for one test, which may kill them. Stopped and deleted when dropped.
-pub struct PrivateServers {
+/// What `scripts/stack.sh` runs in a folder of its own. Stopped and deleted when dropped.
+struct Stack {
     folder: PathBuf,
     port_base: u16,
+    environment: Vec<(&'static str, String)>,
     /// Held as long as the ports are used.
     _ports: File,
-    pub servers: Servers,
 }
 
-impl PrivateServers {
-    /// Starts both with the project's own script.
-    ///
-    /// # Panics
-    /// When they do not come up; the script has then said why.
-    pub fn start() -> Self {
+impl Stack {
+    fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("vostro-servers-{}", Uuid::now_v7().simple()));
         let (port_base, ports) = free_ports();
-        let unset = Servers { database_url: String::new(), amqp_url: String::new(), management_url: String::new() };
-        let mut servers = Self { folder, port_base, _ports: ports, servers: unset };
-        servers.script(&["up"]);
-        servers.servers = servers.addresses();
-        servers
+        Self { folder, port_base, environment: Vec::new(), _ports: ports }
     }
 
-    /// As a power cut would: SIGKILL.
-    pub fn kill(&self, service: &str) {
-        self.script(&["kill9", service]);
-    }
-
-    pub fn stop(&self, service: &str) {
-        self.script(&["down", service]);
-    }
-
-    /// Starts a stopped or killed service and waits until it answers.
-    pub fn start_again(&self, service: &str) {
-        self.script(&["up", service]);
-    }
-
-    /// The broker's disk is lost: it comes back knowing nothing.
-    pub fn wipe_the_broker(&self) {
-        self.stop("rabbitmq");
-        std::fs::remove_dir_all(self.folder.join("rabbit")).expect("the broker's data can be deleted");
-        self.start_again("rabbitmq");
-    }
-
-    /// Whether the broker has too little memory to take messages.
-    pub fn memory_alarm(&self, on: bool) {
-        self.script(&["ctl", "set_vm_memory_high_watermark", "absolute", if on { "1MB" } else { "1GB" }]);
+    fn script(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack.sh");
+        let output = Command::new(script)
+            .args(arguments)
+            .env("VOSTRO_LOCAL", &self.folder)
+            .env("PORT_BASE", self.port_base.to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("scripts/stack.sh can be started");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
     }
 
     fn addresses(&self) -> Servers {
@@ -104,26 +84,104 @@ impl PrivateServers {
             management_url: value("VOSTRO_TEST_MANAGEMENT_URL"),
         }
     }
-
-    fn script(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack.sh");
-        let output = Command::new(script)
-            .args(arguments)
-            .env("VOSTRO_LOCAL", &self.folder)
-            .env("PORT_BASE", self.port_base.to_string())
-            .output()
-            .expect("scripts/stack.sh can be started");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
 }
 
-impl Drop for PrivateServers {
+impl Drop for Stack {
     fn drop(&mut self) {
         let cleaning = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.script(&["clean"])));
         // A second panic would hide the first; what could not be cleaned lies in the temporary folder.
         drop(cleaning);
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A PostgreSQL and a RabbitMQ for one test, which may kill them. Stopped and deleted when dropped.
+pub struct PrivateServers {
+    /// The broker's other nodes; they go before the first.
+    more_nodes: Vec<Stack>,
+    stack: Stack,
+    pub servers: Servers,
+}
+
+impl PrivateServers {
+    /// Starts both with the project's own script.
+    ///
+    /// # Panics
+    /// When they do not come up; the script has then said why.
+    pub fn start() -> Self {
+        let stack = Stack::new();
+        stack.script(&["up"]);
+        let servers = stack.addresses();
+        Self { more_nodes: Vec::new(), stack, servers }
+    }
+
+    /// A PostgreSQL and a RabbitMQ of three nodes.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with_three_nodes() -> Self {
+        let mut started = Self::start();
+        let (join, epmd) = (started.stack.folder.display().to_string(), started.stack.port_base + 369);
+        let node = |number: usize| {
+            let mut node = Stack::new();
+            node.environment = vec![
+                ("VOSTRO_RABBITMQ_JOIN", join.clone()),
+                ("VOSTRO_RABBITMQ_NODE", format!("vostro{number}")),
+                ("VOSTRO_EPMD_PORT", epmd.to_string()),
+            ];
+            node
+        };
+        started.more_nodes = vec![node(2), node(3)];
+        std::thread::scope(|scope| {
+            for node in &started.more_nodes {
+                scope.spawn(|| node.script(&["up", "rabbitmq"]));
+            }
+        });
+        let Servers { amqp_url, management_url, .. } = &mut started.servers;
+        for node in &started.more_nodes {
+            *amqp_url = format!("{amqp_url},127.0.0.1:{}", node.port_base + 672);
+            *management_url = format!("{management_url},127.0.0.1:{}", node.port_base + 673);
+        }
+        started
+    }
+
+    /// As a power cut would: SIGKILL.
+    pub fn kill(&self, service: &str) {
+        self.stack.script(&["kill9", service]);
+    }
+
+    /// Kills one of the broker's nodes, counted from 1.
+    pub fn kill_node(&self, number: usize) {
+        self.node(number).script(&["kill9", "rabbitmq"]);
+    }
+
+    /// Starts a killed node of the broker and waits until it answers.
+    pub fn start_node_again(&self, number: usize) {
+        self.node(number).script(&["up", "rabbitmq"]);
+    }
+
+    fn node(&self, number: usize) -> &Stack {
+        if number == 1 { &self.stack } else { &self.more_nodes[number - 2] }
+    }
+
+    pub fn stop(&self, service: &str) {
+        self.stack.script(&["down", service]);
+    }
+
+    /// Starts a stopped or killed service and waits until it answers.
+    pub fn start_again(&self, service: &str) {
+        self.stack.script(&["up", service]);
+    }
+
+    /// The broker's disk is lost: it comes back knowing nothing.
+    pub fn wipe_the_broker(&self) {
+        self.stop("rabbitmq");
+        std::fs::remove_dir_all(self.stack.folder.join("rabbit")).expect("the broker's data can be deleted");
+        self.start_again("rabbitmq");
+    }
+
+    /// Whether the broker has too little memory to take messages.
+    pub fn memory_alarm(&self, on: bool) {
+        self.stack.script(&["ctl", "set_vm_memory_high_watermark", "absolute", if on { "1MB" } else { "1GB" }]);
     }
 }

@@ -41,6 +41,8 @@ struct Line {
     channel: Channel,
     reply_queue: String,
     waiting: Arc<Waiting>,
+    /// The broker may go on refusing on a channel that has been refused something (see [`crate::AmqpPublisher`]).
+    has_refused: AtomicBool,
     /// Ends the listening, and with it the reply queue and its channel, when the line is given up because its other half is
     /// broken.
     _listening: DropGuard,
@@ -117,7 +119,8 @@ impl AmqpCaller {
         let ear =
             Ear { module: self.module.clone(), vhost, session: Arc::clone(&replies), waiting: Arc::clone(&waiting) };
         tokio::spawn(ear.listen(consumer, unused.clone()));
-        Ok(Line { questions, replies, channel, reply_queue, waiting, _listening: unused.drop_guard() })
+        let has_refused = AtomicBool::new(false);
+        Ok(Line { questions, replies, channel, reply_queue, waiting, has_refused, _listening: unused.drop_guard() })
     }
 
     async fn open_reply_queue(&self, session: &Session) -> Result<(String, Consumer), String> {
@@ -151,7 +154,8 @@ impl AmqpCaller {
 impl Line {
     fn is_open(&self) -> bool {
         let is_broken = self.questions.is_over() || self.replies.is_over() || !self.channel.status().connected();
-        !is_broken && !self.waiting.may_be_deaf.load(Ordering::Relaxed)
+        let is_doubtful = self.waiting.may_be_deaf.load(Ordering::Relaxed) || self.has_refused.load(Ordering::Relaxed);
+        !is_broken && !is_doubtful
     }
 
     async fn call(&self, request: Request, user: &str) -> Answer {
@@ -181,7 +185,12 @@ impl Line {
             // lapin can hand a returned message to the wrong publisher when several are under way: it belongs to whose id
             // it carries.
             Ok(Confirmation::Ack(Some(returned))) => self.refuse_unroutable(&returned.delivery.properties),
-            Ok(_) => return Err(unavailable("the callee's queue is full".to_owned())),
+            Ok(_) => {
+                self.has_refused.store(true, Ordering::Relaxed);
+                return Err(unavailable(
+                    "the broker refused the question: the callee's queue is full or moving".to_owned(),
+                ));
+            }
             Err(error) => return Err(unavailable(error.to_string())),
         }
         tokio::select! {

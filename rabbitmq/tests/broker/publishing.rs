@@ -96,7 +96,7 @@ async fn what_nobody_takes_is_kept_by_the_alternate_exchange() {
 }
 
 #[tokio::test]
-async fn an_overfull_queue_refuses_and_the_channel_lives_on() {
+async fn an_overfull_queue_refuses_until_there_is_room_and_publishing_goes_on() {
     let broker = TestBroker::with_topology("full", &manifests()).await;
     let policy = |length: u32| {
         json!({ "pattern": "^q\\.account\\.customers$", "apply-to": "queues",
