@@ -78,7 +78,7 @@ set_ports() {
       'the ports reach up to PORT_BASE+699; from 32768 on the kernel picks ports for outgoing connections' \
       "make's targets other than 'run' add up to 4500 to it: choose for example PORT_BASE=25000"
   fi
-  HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=${VOSTRO_EPMD_PORT:-$((PORT_BASE + 369))} PG_PORT=$((PORT_BASE + 432))
+  HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=$((${VOSTRO_JOIN_PORT_BASE:-$PORT_BASE} + 369)) PG_PORT=$((PORT_BASE + 432))
   AMQP_PORT=$((PORT_BASE + 672)) MGMT_PORT=$((PORT_BASE + 673)) DIST_PORT=$((PORT_BASE + 674))
   RABBIT_METRICS_PORT=$((PORT_BASE + 692))
   export HTTP_PORT EPMD_PORT PG_PORT AMQP_PORT MGMT_PORT DIST_PORT RABBIT_METRICS_PORT

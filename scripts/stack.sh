@@ -9,6 +9,7 @@
 #   wait [SERVICE]      wait until it answers
 #   kill9 SERVICE       end it without warning, as a power cut would
 #   ctl ARGS...         rabbitmqctl on this stack's broker
+#   promote             make this standby the server that commits
 #   status              what runs where; status 1 unless everything runs
 #   env                 shell lines that point the bank and its tests at this stack: eval "$(scripts/stack.sh env)"
 #   clean               stop and delete this stack's data, logs and secrets
@@ -16,8 +17,9 @@
 # Everything lives under VOSTRO_LOCAL (default .local in the project); ports start at PORT_BASE (default 21000).
 # With different values of both, stacks run side by side. No server, account or file outside that folder is touched,
 # and no process is stopped that this script did not start. Works as root and as an ordinary user.
-# With VOSTRO_RABBITMQ_JOIN=<VOSTRO_LOCAL of another stack>, VOSTRO_RABBITMQ_NODE=<a name other than vostro> and
-# VOSTRO_EPMD_PORT=<the other one's PORT_BASE+369> in the environment, `up rabbitmq` starts one more node of that stack's broker.
+# With VOSTRO_JOIN=<VOSTRO_LOCAL of another stack> and VOSTRO_JOIN_PORT_BASE=<its PORT_BASE> in the environment of every call,
+# this stack's broker is one more node of the other's, and this PostgreSQL a standby without which the other commits nothing,
+# until `promote`.
 # VOSTRO_PG_BIN and VOSTRO_RABBITMQ_HOME name installations that are not where distributions put them.
 
 # shellcheck source=scripts/lib.sh
@@ -31,8 +33,8 @@
 # wants in addition is added.
 load_secrets() {
   local file=$VOSTRO_LOCAL/secrets
-  if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ] && [ ! -e "$file" ]; then
-    (umask 077 && cp "$VOSTRO_RABBITMQ_JOIN/secrets" "$file") # a node's users are the cluster's
+  if [ -n "${VOSTRO_JOIN:-}" ] && [ ! -e "$file" ]; then
+    (umask 077 && cp "$VOSTRO_JOIN/secrets" "$file") # a copy's users are those of the original
   fi
   if [ ! -s "$file" ] && { [ -e "$PG_READY" ] || [ -e "$RABBIT_READY" ]; }; then
     die "$file is missing, but there are data that were made with it" \
@@ -148,6 +150,7 @@ case $command in
   kill9) locate; kill_hard "$service" ;;
   status) set_ports; status ;;
   ctl) prepare; rabbit_tool "${@:2}" ;;
+  promote) prepare; pg_sql -d postgres -c 'select pg_promote()' >/dev/null ;;
   env) prepare; print_env ;;
   clean) if [ -d "$VOSTRO_LOCAL" ]; then locate; clean; fi ;;
   -h | --help | help) print_help "$0" ;;

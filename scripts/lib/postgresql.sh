@@ -6,6 +6,7 @@ PG_DATA=$PG_DIR/data
 PG_READY=$PG_DIR/initialised # written last: without it an earlier set-up died half-way and is redone
 PG_MINIMUM=15
 PG_BIN=
+PG_PRIMARY_PORT=$((${VOSTRO_JOIN_PORT_BASE:-0} + 432))
 PG_AS=() # how to become the account the server runs as
 
 # find_postgresql: sets PG_BIN to the newest installation that is new enough; status 1 when there is none.
@@ -52,6 +53,10 @@ pg_initialise() {
     say 'postgresql: an earlier set-up did not finish; starting over'
     rm -rf "$PG_DATA"
   fi
+  if [ -n "${VOSTRO_JOIN:-}" ]; then
+    pg_copy_primary
+    return 0
+  fi
   say "postgresql: creating the data folder $PG_DATA"
   # A real file, because the account initdb runs as cannot read a pipe that root opened.
   (umask 077 && printf '%s\n' "$POSTGRES_PASSWORD" >"$PG_DIR/password")
@@ -61,6 +66,30 @@ pg_initialise() {
     die 'initdb failed' "see $VOSTRO_LOCAL/log/initdb.log" "$(tail -n 1 "$VOSTRO_LOCAL/log/initdb.log")"
   rm -f "$PG_DIR/password"
   printf "include '%s'\n" "$PG_DIR/vostro.conf" >>"$PG_DATA/postgresql.conf"
+}
+
+# pg_copy_primary: the data folder as a copy of another stack's, which it follows from then on.
+pg_copy_primary() {
+  say "postgresql: copying the server on port $PG_PRIMARY_PORT to $PG_DATA"
+  pg_give_files
+  "${PG_AS[@]}" env -i PATH="$PATH" LC_ALL=C.UTF-8 PGPASSWORD="$POSTGRES_PASSWORD" "$PG_BIN/pg_basebackup" \
+    -h 127.0.0.1 -p "$PG_PRIMARY_PORT" -U postgres -D "$PG_DATA" -R -X stream -c fast \
+    >"$VOSTRO_LOCAL/log/basebackup.log" 2>&1 ||
+    die 'pg_basebackup failed' "see $VOSTRO_LOCAL/log/basebackup.log" "$(tail -n 1 "$VOSTRO_LOCAL/log/basebackup.log")"
+  sed -i "s#^include '.*'#include '$PG_DIR/vostro.conf'#" "$PG_DATA/postgresql.conf"
+}
+
+# pg_finish_set_up: what is done once, when the server answers for the first time.
+pg_finish_set_up() {
+  [ ! -e "$PG_READY" ] || return 0
+  if [ -n "${VOSTRO_JOIN:-}" ]; then
+    # From now on a commit is one when it is on both disks.
+    pg_sql -p "$PG_PRIMARY_PORT" -d postgres -c "alter system set synchronous_standby_names = '*'" \
+      -c 'select pg_reload_conf()' >/dev/null
+  else
+    pg_sql -d postgres -f "$ROOT/scripts/database.sql" >/dev/null
+  fi
+  touch "$PG_READY"
 }
 
 # Every process of a server works in its data folder; after a kill -9 of the parent its children live a moment longer.
@@ -125,10 +154,7 @@ pg_wait() {
       *) die "PostgreSQL does not answer: $answer" "see $log" ;;
     esac
   fi
-  if [ ! -e "$PG_READY" ]; then
-    pg_sql -d postgres -f "$ROOT/scripts/database.sql" >/dev/null
-    touch "$PG_READY"
-  fi
+  pg_finish_set_up
   say "postgresql: ready on port $PG_PORT"
 }
 

@@ -7,7 +7,7 @@
 RABBIT_DIR=$VOSTRO_LOCAL/rabbit
 RABBIT_READY=$RABBIT_DIR/initialised # written last: without it an earlier set-up died half-way and is redone
 RABBIT_HOME=
-RABBIT_NODE=${VOSTRO_RABBITMQ_NODE:-vostro}
+RABBIT_NODE=vostro${VOSTRO_JOIN:+$PORT_BASE}
 
 # find_rabbitmq: sets RABBIT_HOME to the newest installation; status 1 when there is none.
 find_rabbitmq() {
@@ -50,8 +50,8 @@ rabbit_configure() {
   cp "$ROOT/rabbitmq/enabled_plugins" "$RABBIT_DIR/enabled_plugins"
   chmod 644 "$RABBIT_DIR/enabled_plugins"
   if [ ! -s "$RABBIT_DIR/.erlang.cookie" ]; then
-    (umask 077 && if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ]; then
-      cat "$VOSTRO_RABBITMQ_JOIN/rabbit/.erlang.cookie"
+    (umask 077 && if [ -n "${VOSTRO_JOIN:-}" ]; then
+      cat "$VOSTRO_JOIN/rabbit/.erlang.cookie"
     else
       random_secret
     fi >"$RABBIT_DIR/.erlang.cookie")
@@ -75,7 +75,7 @@ default_user_tags.administrator = true
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 200MB
 CONF
-    if [ -n "${VOSTRO_RABBITMQ_JOIN:-}" ]; then
+    if [ -n "${VOSTRO_JOIN:-}" ]; then
       cat <<CONF
 cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.classic_config.nodes.1 = vostro@localhost

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use vostro::client::documents;
+use vostro_testkit::Proxy;
 
 use crate::support::people::transfer_input;
-use crate::support::{Person, PrivateServers, Staff, World, eventually};
+use crate::support::{Person, PrivateServers, Staff, World, at, eventually};
 
 use super::load::{Load, nothing_is_lost_or_doubled};
 
@@ -155,5 +156,19 @@ async fn events_leave_while_one_node_of_three_is_lost_and_wait_while_two_are() {
     scene.holds_events(&load).await;
     scene.servers.start_node_again(1);
     scene.drains().await;
+    scene.proves_itself(load).await;
+}
+
+/// The way to the database leads to the standby afterwards, as it does behind a virtual address or a balancer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_standby_of_a_lost_database_goes_on_without_a_loss() {
+    let mut servers = PrivateServers::start_with_standby();
+    let way = Proxy::to(servers.database()).await;
+    servers.servers.database_url = at(&servers.servers.database_url, way.address());
+    let scene = Scene::set_on(servers).await;
+    let load = scene.load();
+    load.progresses_by(100).await;
+    way.lead_to(scene.servers.fail_over());
+    load.progresses_by(100).await;
     scene.proves_itself(load).await;
 }

@@ -12,4 +12,4 @@ pub use collector::{Collector, Span, traced_bank};
 pub use people::{Person, Staff};
 pub use port::Port;
 pub use servers::{PrivateServers, Servers};
-pub use world::{BankProcess, World};
+pub use world::{BankProcess, World, at};

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,6 +58,20 @@ impl Stack {
         Self { folder, port_base, environment: Vec::new(), _ports: ports }
     }
 
+    /// One whose servers belong together with another's.
+    fn beside(other: &Self) -> Self {
+        let mut stack = Self::new();
+        stack.environment = vec![
+            ("VOSTRO_JOIN", other.folder.display().to_string()),
+            ("VOSTRO_JOIN_PORT_BASE", other.port_base.to_string()),
+        ];
+        stack
+    }
+
+    fn database(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port_base + 432))
+    }
+
     fn script(&self, arguments: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack.sh");
         let output = Command::new(script)
@@ -97,8 +112,8 @@ impl Drop for Stack {
 
 /// A PostgreSQL and a RabbitMQ for one test, which may kill them. Stopped and deleted when dropped.
 pub struct PrivateServers {
-    /// The broker's other nodes; they go before the first.
-    more_nodes: Vec<Stack>,
+    /// The broker's other nodes, or a standby of the database; they go before the first.
+    more: Vec<Stack>,
     stack: Stack,
     pub servers: Servers,
 }
@@ -112,7 +127,7 @@ impl PrivateServers {
         let stack = Stack::new();
         stack.script(&["up"]);
         let servers = stack.addresses();
-        Self { more_nodes: Vec::new(), stack, servers }
+        Self { more: Vec::new(), stack, servers }
     }
 
     /// A PostgreSQL and a RabbitMQ of three nodes.
@@ -121,28 +136,41 @@ impl PrivateServers {
     /// As [`Self::start`].
     pub fn start_with_three_nodes() -> Self {
         let mut started = Self::start();
-        let (join, epmd) = (started.stack.folder.display().to_string(), started.stack.port_base + 369);
-        let node = |number: usize| {
-            let mut node = Stack::new();
-            node.environment = vec![
-                ("VOSTRO_RABBITMQ_JOIN", join.clone()),
-                ("VOSTRO_RABBITMQ_NODE", format!("vostro{number}")),
-                ("VOSTRO_EPMD_PORT", epmd.to_string()),
-            ];
-            node
-        };
-        started.more_nodes = vec![node(2), node(3)];
+        started.more = vec![Stack::beside(&started.stack), Stack::beside(&started.stack)];
         std::thread::scope(|scope| {
-            for node in &started.more_nodes {
+            for node in &started.more {
                 scope.spawn(|| node.script(&["up", "rabbitmq"]));
             }
         });
         let Servers { amqp_url, management_url, .. } = &mut started.servers;
-        for node in &started.more_nodes {
+        for node in &started.more {
             *amqp_url = format!("{amqp_url},127.0.0.1:{}", node.port_base + 672);
             *management_url = format!("{management_url},127.0.0.1:{}", node.port_base + 673);
         }
         started
+    }
+
+    /// A PostgreSQL that commits nothing without its standby, and a RabbitMQ.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with_standby() -> Self {
+        let mut started = Self::start();
+        started.more = vec![Stack::beside(&started.stack)];
+        started.more[0].script(&["up", "postgresql"]);
+        started
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> SocketAddr {
+        self.stack.database()
+    }
+
+    /// Kills the database and makes the standby the one that commits. Where that is.
+    pub fn fail_over(&self) -> SocketAddr {
+        self.kill("postgresql");
+        self.more[0].script(&["promote"]);
+        self.more[0].database()
     }
 
     /// As a power cut would: SIGKILL.
@@ -161,7 +189,7 @@ impl PrivateServers {
     }
 
     fn node(&self, number: usize) -> &Stack {
-        if number == 1 { &self.stack } else { &self.more_nodes[number - 2] }
+        if number == 1 { &self.stack } else { &self.more[number - 2] }
     }
 
     pub fn stop(&self, service: &str) {

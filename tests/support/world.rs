@@ -370,7 +370,7 @@ impl Drop for BankProcess {
 }
 
 /// The same thing at another address.
-fn at(url: &str, address: SocketAddr) -> String {
+pub fn at(url: &str, address: SocketAddr) -> String {
     let (scheme_and_user, place) = url.rsplit_once('@').expect("an address with a user");
     let (_, name) = place.split_once('/').expect("an address with a name at the end");
     format!("{scheme_and_user}@{address}/{name}")

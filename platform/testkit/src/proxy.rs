@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// It knows no protocol, so it stands before a broker or a database. New connections are accepted in every weather.
 pub struct Proxy {
     address: SocketAddr,
+    target: Arc<watch::Sender<SocketAddr>>,
     faults: broadcast::Sender<Fault>,
     weather: Arc<watch::Sender<Weather>>,
     trap: Arc<Mutex<Option<Trap>>>,
@@ -59,9 +60,15 @@ impl Proxy {
         let stop = CancellationToken::new();
         let (faults, weather) = (broadcast::Sender::new(16), Arc::new(watch::Sender::new(Weather::default())));
         let trap = Arc::new(Mutex::new(None));
-        let accepting = accept(listener, target, faults.clone(), Arc::clone(&weather), Arc::clone(&trap));
+        let target = Arc::new(watch::Sender::new(target));
+        let accepting = accept(listener, Arc::clone(&target), faults.clone(), Arc::clone(&weather), Arc::clone(&trap));
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
-        Self { address, faults, weather, trap, _stop: stop.drop_guard() }
+        Self { address, target, faults, weather, trap, _stop: stop.drop_guard() }
+    }
+
+    /// Passes new connections on to somewhere else, as an address does that moves to a standby.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
     /// Where clients find it.
@@ -118,12 +125,13 @@ impl Proxy {
 
 async fn accept(
     listener: TcpListener,
-    target: SocketAddr,
+    target: Arc<watch::Sender<SocketAddr>>,
     faults: broadcast::Sender<Fault>,
     weather: Arc<watch::Sender<Weather>>,
     trap: Arc<Mutex<Option<Trap>>>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
+        let target = *target.borrow();
         let Ok(server) = TcpStream::connect(target).await else { continue };
         let line = Line { weather: weather.subscribe(), trap: Arc::clone(&trap) };
         tokio::spawn(line.carry(client, server, faults.subscribe()));
