@@ -46,7 +46,7 @@ pub enum ModuleCommand {
 #[derive(Debug, clap::Args)]
 pub struct SwitchArgs {
     module: String,
-    /// Why. Goes to the audit log.
+    /// Why. Goes to the audit log; needed to stop consumers.
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]

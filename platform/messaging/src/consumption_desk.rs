@@ -41,7 +41,8 @@ impl ConsumptionDesk {
     /// changed anything. A change is an event of the module, committed with it.
     ///
     /// # Errors
-    /// [`DeskError::Forbidden`], which is on record under the id of the command, and database faults.
+    /// [`DeskError::Forbidden`] and, for stopping without saying why, [`DeskError::ReasonMissing`], which are on record under
+    /// the id of the command; and database faults.
     pub async fn switch(
         &self,
         context: &RequestContext,
@@ -73,13 +74,17 @@ impl ConsumptionDesk {
         reason: Option<&str>,
     ) -> Result<bool, DeskError> {
         authorised(context)?;
+        let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+        if paused && reason.is_none() {
+            return Err(DeskError::ReasonMissing);
+        }
         let (action, command) = action(paused);
         let Foundation { pool, outbox, clock, ids, .. } = &self.foundation;
         let mut transaction = crate::begin(pool).await?;
         let changed = ConsumptionSwitch::set_in_tx(&mut transaction, paused, clock.now()).await?;
         if changed {
             let mut operation = Operation::new(ids.next(), self.module, action, command);
-            operation.reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).map(ToOwned::to_owned);
+            operation.reason = reason.map(ToOwned::to_owned);
             operation.tell_in_tx(&self.foundation, &mut transaction, context, OperatorStep::Done, 1).await?;
         }
         transaction.commit().await?;

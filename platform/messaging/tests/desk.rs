@@ -296,6 +296,18 @@ async fn what_is_refused_before_a_desk_is_found_is_on_record_too() {
 }
 
 #[tokio::test]
+async fn who_stops_consumers_says_why_and_who_starts_them_need_not() {
+    let scene = Scene::of_one_person().await;
+    let desk = ConsumptionDesk::new("account", scene.rig.database.foundation());
+    let refused = desk.switch(&person(&[Role::Operator]), true, Some("  ")).await;
+    assert!(matches!(refused, Err(DeskError::ReasonMissing)), "{refused:?}");
+    assert_eq!(scene.refusals().await, [("modulePause".to_owned(), "PARKING_REASON_MISSING".to_owned())]);
+    assert!(desk.switch(&person(&[Role::Operator]), true, Some("a test")).await.expect("stopped"));
+    assert!(desk.switch(&person(&[Role::Operator]), false, None).await.expect("started"));
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
 async fn whoever_may_not_stop_consumers_is_on_record() {
     let scene = Scene::of_one_person().await;
     let desk = ConsumptionDesk::new("account", scene.rig.database.foundation());

@@ -1,5 +1,6 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use tracing::warn;
+use vostro_messaging::ConsumptionDesk;
 use vostro_messaging::parking::{self, Decision, DeskError};
 
 use super::maintenance::{
@@ -174,9 +175,6 @@ impl Mutation {
         ctx: &Context<'_>,
         input: ConsumptionPauseInput,
     ) -> Result<Option<ConsumptionPayload>> {
-        if input.reason.trim().is_empty() {
-            return refuse_switch(ctx, &input.module, true, DeskError::ReasonMissing).await.map(Some);
-        }
         switch(ctx, &input.module, true, Some(&input.reason)).await.map(Some)
     }
 
@@ -269,8 +267,9 @@ async fn decide(ctx: &Context<'_>, id: &ID, agree: bool) -> Result<ParkingOrderP
 }
 
 async fn switch(ctx: &Context<'_>, module: &str, paused: bool, reason: Option<&str>) -> Result<ConsumptionPayload> {
-    let Some(desk) = desks(ctx)?.consumption.iter().find(|desk| desk.module() == module) else {
-        return refuse_switch(ctx, module, paused, DeskError::ModuleUnknown(module.to_owned())).await;
+    let all = &desks(ctx)?.consumption;
+    let Some(desk) = all.iter().find(|desk| desk.module() == module) else {
+        return refuse_unknown(ctx, all, module, paused).await;
     };
     match desk.switch(&guards::command(ctx)?, paused, reason).await {
         Ok(changed) => {
@@ -285,13 +284,16 @@ async fn switch(ctx: &Context<'_>, module: &str, paused: bool, reason: Option<&s
     }
 }
 
-/// A refusal before the desk was asked is on record too: at the module's desk, or at the first one when there is none.
-async fn refuse_switch(ctx: &Context<'_>, module: &str, paused: bool, why: DeskError) -> Result<ConsumptionPayload> {
-    let all = &desks(ctx)?.consumption;
-    let Some(desk) = all.iter().find(|desk| desk.module() == module).or(all.first()) else {
-        return ConsumptionPayload::refused(why);
-    };
-    match desk.refused(&guards::command(ctx)?, paused, Err(why)).await {
+/// On record at the first desk, since a module that does not exist has none.
+async fn refuse_unknown(
+    ctx: &Context<'_>,
+    desks: &[ConsumptionDesk],
+    module: &str,
+    paused: bool,
+) -> Result<ConsumptionPayload> {
+    let unknown = DeskError::ModuleUnknown(module.to_owned());
+    let Some(desk) = desks.first() else { return ConsumptionPayload::refused(unknown) };
+    match desk.refused(&guards::command(ctx)?, paused, Err(unknown)).await {
         Ok(()) => Err(internal("a refusal was not passed on")),
         Err(error) => ConsumptionPayload::refused(error),
     }
