@@ -178,6 +178,6 @@ async fn many_transactions_are_found_at_once_and_only_the_callers() {
     let hidden = hidden.expect("accepted").transaction;
     let ids = [mine.id, theirs, hidden.id, mine.id];
     let found = bank.transactions.transactions_by_id(&bank.payer.context(), &ids).await.expect("an answer");
-    assert_eq!(found, [mine]);
+    assert_eq!(found, [mine.into()]);
     assert!(bank.transactions.transactions_by_id(&bank.payer.context(), &[]).await.expect("an answer").is_empty());
 }

@@ -46,7 +46,7 @@ impl Query {
         let id = ids::decode(IdKind::Account, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
-            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
         let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Account>>::default);
         Ok(batch.load(id, ask).await?.map(Account))

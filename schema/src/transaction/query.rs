@@ -27,7 +27,7 @@ impl Query {
         let id = ids::decode(IdKind::Transaction, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let rows = facade(ctx)?.transactions_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
-            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
         let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Transaction>>::default);
         Ok(batch.load(id, ask).await?.map(Transaction))
