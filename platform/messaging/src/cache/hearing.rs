@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -111,8 +111,15 @@ fn read(message: &str) -> Option<(Uuid, Vec<Uuid>)> {
 
 impl<E: Entity> EntityCache<E> {
     /// Tells other instances what is changed here, and hears what they change, until it is stopped. Only while it runs is
-    /// anything kept that may change. An instance that keeps nothing tells all the same. `pool` is the module's; one of its connections is used up.
+    /// anything kept that may change. An instance that keeps nothing tells all the same. `pool` is the module's, whose database is meant: two
+    /// connections of its own are opened to it, so that a busy module does not turn deaf.
     pub async fn hear(self, pool: PgPool, stop: CancellationToken) {
+        let pool = PgPoolOptions::new()
+            // One to listen on, one to speak.
+            .max_connections(2)
+            .test_before_acquire(false)
+            .connect_lazy_with((*pool.connect_options()).clone());
+        super::show::<E>();
         self.inner.hearing.speaking(true);
         let (channel, me) = (format!("vostro.cache.{}", E::NAME), Uuid::now_v7());
         tokio::select! {
@@ -122,6 +129,7 @@ impl<E: Entity> EntityCache<E> {
         }
         self.inner.hearing.speaking(false);
         self.deafen();
+        pool.close().await;
     }
 
     async fn listen(&self, pool: &PgPool, channel: &str, me: Uuid) {

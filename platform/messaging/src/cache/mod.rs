@@ -27,7 +27,7 @@ use metrics::counter;
 use uuid::Uuid;
 
 use hearing::Hearing;
-use shelf::{Flight, Shelf};
+use shelf::{EVICTIONS, Flight, REFUSED, Shelf};
 
 /// Entities looked up, by cache and result (`hit` or `miss`).
 const REQUESTS: &str = "vostro_cache_requests_total";
@@ -129,6 +129,15 @@ impl<E: Entity> EntityCache<E> {
         self.inner.shelf.begin_change(&ids);
         Changing { inner: Arc::clone(&self.inner), ids }
     }
+}
+
+/// Counters are there from the start, at zero.
+fn show<E: Entity>() {
+    let counters = [(REQUESTS, "result", "hit"), (REQUESTS, "result", "miss"), (EVICTIONS, "cause", "changed")];
+    for (name, label, value) in counters.into_iter().chain([(EVICTIONS, "cause", "size")]) {
+        counter!(name, "cache" => E::NAME, label => value).increment(0);
+    }
+    counter!(REFUSED, "cache" => E::NAME).increment(0);
 }
 
 /// A change that is under way, see [`EntityCache::changing`].

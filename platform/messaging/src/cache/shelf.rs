@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::{Caching, Entity};
 
 /// Rows that were not kept because something newer was known, or might have been.
-const REFUSED: &str = "vostro_cache_stale_refused_total";
+pub(super) const REFUSED: &str = "vostro_cache_stale_refused_total";
 /// Entities that were taken out, by cache and cause (`changed` or `size`).
-const EVICTIONS: &str = "vostro_cache_evictions_total";
+pub(super) const EVICTIONS: &str = "vostro_cache_evictions_total";
 
 /// What is kept, and who reads and changes what just now.
 pub(super) struct Shelf<E> {
@@ -129,6 +129,14 @@ impl<E: Entity> Shelf<E> {
         let clock = traffic.clock;
         traffic.places.values_mut().for_each(|place| place.changed_at = clock);
         self.kept.as_ref().inspect(|kept| kept.invalidate_all());
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| {
+            kept.run_pending_tasks();
+            kept.entry_count()
+        })
     }
 
     #[cfg(test)]

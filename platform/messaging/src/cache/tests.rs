@@ -281,3 +281,13 @@ async fn others_are_told_unless_there_certainly_are_none() {
     deaf.change().await;
     assert_eq!(deaf.cache.inner.hearing.waiting(), 1, "it cannot know that it is alone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_kept_than_there_is_room_for() {
+    let cache = EntityCache::new(Caching { entities: 10, time_to_live: LIFE });
+    for _ in 0..100 {
+        let thing = Thing { id: Uuid::now_v7(), edition: 1, is_settled: true };
+        cache.read(&[thing.id], async |_| Ok::<_, Infallible>(vec![thing])).await.expect("readable");
+    }
+    assert!(cache.inner.shelf.kept() <= 10);
+}
