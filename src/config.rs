@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
-use vostro_messaging::{AdmissionBounds, MESSAGE_BYTES, Partitions, RetrySchedule};
+use vostro_messaging::{AdmissionBounds, Caching, MESSAGE_BYTES, Partitions, RetrySchedule};
 
 /// In seconds.
 const DAY: u64 = 24 * 60 * 60;
@@ -27,6 +27,8 @@ pub struct Config {
     pub http: HttpConfig,
     #[serde(default)]
     pub graphql: crate::graphql::GraphqlConfig,
+    #[serde(default)]
+    pub cache: CacheConfig,
     #[serde(default)]
     pub federation: crate::federation::FederationConfig,
     #[serde(default)]
@@ -155,6 +157,39 @@ impl TracingConfig {
             Some(url) if !url.starts_with("http://") => Err("otlp_endpoint: has to begin with http://".to_owned()),
             _ => Ok(()),
         }
+    }
+}
+
+/// What is kept of what was read, for those who look at it next. Commands never read it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// The most objects of one type; 0 to read everything from the database.
+    pub entities: u64,
+    /// How long one that may change is kept at most, in seconds. Changes are told at once; this bounds what an instance can
+    /// show that missed one.
+    pub seconds: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { entities: 20_000, seconds: 5 }
+    }
+}
+
+impl CacheConfig {
+    pub(crate) const fn caching(&self) -> Caching {
+        Caching { entities: self.entities, time_to_live: Duration::from_secs(self.seconds) }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.entities > 10_000_000 {
+            return Err("entities: at most 10000000".to_owned());
+        }
+        if !(1..=60).contains(&self.seconds) {
+            return Err("seconds: from 1 to 60; entities = 0 switches the cache off".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -321,6 +356,7 @@ impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
             ("graphql", self.graphql.validate()),
+            ("cache", self.cache.validate()),
             ("federation", self.federation.validate()),
             ("auth", self.auth.validate()),
             ("account", self.account.validate()),
@@ -397,6 +433,8 @@ mod tests {
         load(&kept_too_short.replace("21", "22"), &[]).expect("long enough");
         let error = load(MINIMAL, &[("VOSTRO__MESSAGING__LEASE_MS", "5")]).expect_err("refused").to_string();
         assert!(error.contains("lease_ms"), "{error}");
+        let error = load(MINIMAL, &[("VOSTRO__CACHE__SECONDS", "3600")]).expect_err("refused").to_string();
+        assert!(error.contains("cache: seconds"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");

@@ -1,6 +1,6 @@
 //! The GraphQL door of the bank: one sub-schema per module, stitched in process into one API.
 //!
-//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`guards`], [`loader`], [`live`], [`scope`]:
+//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`fresh`], [`guards`], [`loader`], [`live`], [`scope`]:
 //!   what sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
 //! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
@@ -202,6 +202,7 @@ pub mod door;
 pub mod errors_page;
 pub mod faults;
 pub mod federation;
+pub mod fresh;
 pub mod guards;
 pub mod ids;
 pub mod live;

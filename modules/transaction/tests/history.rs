@@ -3,12 +3,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use common::{Bank, applied, operator, person, rejected, somebody};
 use uuid::Uuid;
 use vostro_events::transaction::TransactionKind;
 use vostro_kernel::{Actor, FixedClock, RequestContext, Role, SystemIds};
+use vostro_messaging::{Caching, Foundation};
 use vostro_transaction::domain::{Status, Transaction};
 use vostro_transaction::{Config, Filter, Transactions, TransferCreate};
 
@@ -178,6 +180,28 @@ async fn many_transactions_are_found_at_once_and_only_the_callers() {
     let hidden = hidden.expect("accepted").transaction;
     let ids = [mine.id, theirs, hidden.id, mine.id];
     let found = bank.transactions.transactions_by_id(&bank.payer.context(), &ids).await.expect("an answer");
-    assert_eq!(found, [mine]);
+    assert_eq!(found, [mine.into()]);
     assert!(bank.transactions.transactions_by_id(&bank.payer.context(), &[]).await.expect("an answer").is_empty());
+}
+
+#[tokio::test]
+async fn a_payment_is_kept_once_it_has_ended_and_shown_to_those_who_may_see_it() {
+    let bank = Bank::open().await;
+    let caching = Caching { entities: 100, time_to_live: Duration::from_secs(1) };
+    let foundation = Foundation { caching, ..bank.database.foundation() };
+    let instance = Transactions::new(foundation, Config::default()).expect("a valid configuration");
+    let transaction = bank.pay("k", "1").await;
+    let see = async |context: &RequestContext| instance.transaction(context, transaction.id).await.expect("an answer");
+    let seen = see(&bank.payer.context()).await.expect("visible");
+    assert_eq!(seen.status, Status::Initiated);
+
+    bank.hear_of_postings(&[applied(transaction.id)]).await;
+    let ended = see(&bank.payer.context()).await.expect("visible");
+    assert_eq!(ended.status, Status::Completed, "what another instance ended is seen at once");
+
+    bank.database.tamper("update transaction.transaction set reference = 'behind its back'").await;
+    assert_eq!(see(&bank.payee.context()).await.as_ref(), Some(&ended), "it did not come from the database");
+    assert_eq!(see(&operator()).await.as_ref(), Some(&ended));
+    assert_eq!(see(&somebody(&[Role::Customer])).await, None);
+    assert_eq!(see(&RequestContext::of(Actor::ANONYMOUS, &SystemIds)).await, None);
 }

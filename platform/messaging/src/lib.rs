@@ -22,6 +22,8 @@
 //!
 //! The broker itself is behind [`Publisher`] and [`Broker`]; the `rabbitmq` crate implements both.
 //!
+//! What was read a moment ago need not be read again by those who only look: [`EntityCache`].
+//!
 //! What a caller does not wait for any more is not done any more: [`cut_off_abandoned`], [`GroupCommit`].
 //!
 //! To consume events, a module
@@ -31,6 +33,7 @@
 
 mod abandoned;
 mod admission;
+mod cache;
 pub mod claim;
 mod compression;
 mod consumer;
@@ -70,6 +73,7 @@ mod wire;
 
 pub use abandoned::{NOTICES_HANG_UP, cut_off_abandoned};
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
+pub use cache::{Caching, Changing, Entity, EntityCache};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;

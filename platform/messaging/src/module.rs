@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use vostro_kernel::{Clock, Ids};
 
 use crate::rpc::{Asking, Responder};
-use crate::{Company, Handler, Manifest, Outbox, Projection, Subscription};
+use crate::{Caching, Company, Handler, Manifest, Outbox, Projection, Subscription};
 
 /// What every module is given to stand on.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Foundation {
     pub company: Company,
     /// How the module asks others.
     pub asking: Asking,
+    /// What it may keep of what was read.
+    pub caching: Caching,
 }
 
 impl Foundation {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use vostro_events::{Envelope, read_structured};
 use vostro_kernel::{Clock, SystemClock, SystemIds};
 use vostro_messaging::rpc::Asking;
-use vostro_messaging::{Company, Foundation, NOTICES_HANG_UP, Outbox, cut_off_abandoned};
+use vostro_messaging::{Caching, Company, Foundation, NOTICES_HANG_UP, Outbox, cut_off_abandoned};
 
 /// A database that exists for one test, with one module's schema in it. Dropped with the value.
 ///
@@ -63,6 +63,8 @@ impl Database {
             ids: Arc::new(SystemIds),
             company: Company::default(),
             asking: Asking::new("test"),
+            // What a test changes behind a module's back is to be seen.
+            caching: Caching::OFF,
         }
     }
 

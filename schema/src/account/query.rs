@@ -11,6 +11,7 @@ use super::{facade, failure};
 use crate::access::{Access, only, signed_in};
 use crate::connection::{Page, PageRequest};
 use crate::faults::internal;
+use crate::fresh;
 use crate::guards::{self, STAFF};
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
@@ -46,7 +47,7 @@ impl Query {
         let id = ids::decode(IdKind::Account, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
-            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
         let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Account>>::default);
         Ok(batch.load(id, ask).await?.map(Account))
@@ -66,8 +67,25 @@ impl Query {
 
     /// The account, if it is yours or you work for the bank.
     #[graphql(directive = Access::apply(signed_in()))]
-    async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
-        self.account_by_key(ctx, id).await
+    async fn account(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Not older than this `version`. Waited for up to a second, then `STALE_READ`.")]
+        min_version: Option<i64>,
+        #[graphql(desc = "The same for the `sequence` of its balance.")] min_sequence: Option<i64>,
+    ) -> Result<Option<Account>> {
+        let known = self.account_by_key(ctx, id.clone()).await?;
+        let is_new_enough = |account: &Account| {
+            account.0.version >= min_version.unwrap_or_default()
+                && account.0.balance.sequence >= min_sequence.unwrap_or_default()
+        };
+        let read = || async {
+            let id = ids::decode(IdKind::Account, &id)?;
+            let found = facade(ctx)?.accounts_anew(guards::context(ctx)?, &[id]).await.map_err(failure)?;
+            Ok(found.into_iter().next().map(Account))
+        };
+        fresh::at_least(known, is_new_enough, read).await
     }
 
     /// Your accounts, in the order they were opened; for staff, all customers' accounts.

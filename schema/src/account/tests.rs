@@ -385,3 +385,28 @@ fn the_subgraph_owns_accounts_and_knows_users_by_key_only() {
         assert!(sdl.contains(line), "{line}\n{sdl}");
     }
 }
+
+#[tokio::test]
+async fn an_account_is_not_older_than_what_the_client_knows() {
+    const AT_LEAST: &str = "query ($id: ID!, $version: Int, $sequence: Int) {
+        account(id: $id, minVersion: $version, minSequence: $sequence) { version balance { sequence } }
+    }";
+    let bank = Bank::open().await;
+    let id = acc(bank.account);
+    let known = json!({"id": id, "version": 1, "sequence": 1});
+    let expected = json!({"account": {"version": 1, "balance": {"sequence": 1}}});
+    assert_eq!(bank.answer(bank.me, AT_LEAST, known).await, expected);
+
+    let waited = json!({"id": id, "sequence": 2});
+    let later = async { bank.pay(cash(), bank.account, 5).await };
+    let (answer, _) = futures::join!(bank.answer(bank.me, AT_LEAST, waited), later);
+    assert_eq!(answer["account"]["balance"]["sequence"], json!(2));
+
+    let response = bank.ask(Some(bank.me), AT_LEAST, json!({"id": id, "version": 9})).await;
+    assert_eq!(
+        (code(&response), response.data.into_json().expect("JSON")),
+        (Some("STALE_READ".into()), json!({"account": null}))
+    );
+    let hidden = bank.answer(stranger(), AT_LEAST, json!({"id": id, "version": 9})).await;
+    assert_eq!(hidden, json!({"account": null}), "it is not said that there is something to wait for");
+}

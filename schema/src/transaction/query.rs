@@ -12,6 +12,7 @@ use super::{facade, failure};
 use crate::access::{Access, signed_in};
 use crate::connection::{Page, PageRequest};
 use crate::faults::bad_user_input;
+use crate::fresh;
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
@@ -27,7 +28,7 @@ impl Query {
         let id = ids::decode(IdKind::Transaction, &id)?;
         let ask = async |ids: Vec<Uuid>| {
             let rows = facade(ctx)?.transactions_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
-            Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
         let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Transaction>>::default);
         Ok(batch.load(id, ask).await?.map(Transaction))
@@ -35,8 +36,23 @@ impl Query {
 
     /// The transaction, if you gave the command, own one of its accounts, or work for the bank.
     #[graphql(directive = Access::apply(signed_in()))]
-    async fn transaction(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Transaction>> {
-        self.transaction_by_key(ctx, id).await
+    async fn transaction(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Not older than this `sequence`: 2 for one that has ended. Waited for up to a second, then \
+            `STALE_READ`.")]
+        min_version: Option<i64>,
+    ) -> Result<Option<Transaction>> {
+        let known = self.transaction_by_key(ctx, id.clone()).await?;
+        let is_new_enough = |transaction: &Transaction| transaction.0.sequence() >= min_version.unwrap_or_default();
+        let read = || async {
+            let id = ids::decode(IdKind::Transaction, &id)?;
+            // What has not ended is not kept, so this is the database.
+            let found = facade(ctx)?.transactions_by_id(guards::context(ctx)?, &[id]).await.map_err(failure)?;
+            Ok(found.into_iter().next().map(Transaction))
+        };
+        fresh::at_least(known, is_new_enough, read).await
     }
 
     /// Whether the account with this IBAN belongs to somebody of this name: ask before you pay. `null` without a login.

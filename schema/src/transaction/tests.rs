@@ -331,3 +331,23 @@ async fn nobody_checks_payees_by_the_hundred() {
     let somebody_else = (Uuid::now_v7(), Role::Customer);
     bank.answer(somebody_else, CHECK, json!({})).await;
 }
+
+#[tokio::test]
+async fn a_transaction_is_not_older_than_what_the_client_knows() {
+    const AT_LEAST: &str =
+        "query ($id: ID!, $version: Int!) { transaction(id: $id, minVersion: $version) { status sequence } }";
+    let bank = Bank::open().await;
+    let id = bank.pay("k").await;
+    let now = bank.answer(bank.me(), AT_LEAST, json!({"id": id, "version": 1})).await;
+    assert_eq!(now["transaction"], json!({"status": "INITIATED", "sequence": 1}));
+    let response = bank.ask(Some(bank.me()), AT_LEAST, json!({"id": id, "version": 2})).await;
+    assert_eq!(code(&response), Some("STALE_READ".into()));
+
+    let end = async {
+        let end =
+            "update transaction.transaction set status = 'COMPLETED', completed_at = now() where status = 'INITIATED'";
+        bank.database.tamper(end).await;
+    };
+    let (answer, ()) = futures::join!(bank.answer(bank.me(), AT_LEAST, json!({"id": id, "version": 2})), end);
+    assert_eq!(answer["transaction"], json!({"status": "COMPLETED", "sequence": 2}));
+}

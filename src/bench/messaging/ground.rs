@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::rpc::Asking;
-use vostro_messaging::{Company, EventSelector, Foundation, InboxMode, Manifest, Outbox, Subscription};
+use vostro_messaging::{Caching, Company, EventSelector, Foundation, InboxMode, Manifest, Outbox, Subscription};
 use vostro_rabbitmq::topology::{self, user_name};
 use vostro_rabbitmq::{AmqpBroker, AmqpPublisher, Endpoint, ManagementClient, Passwords, Supervisor, Topology};
 
@@ -125,6 +125,7 @@ impl Ground {
             ids: Arc::new(SystemIds),
             company: Company::default(),
             asking: Asking::new(module),
+            caching: Caching::OFF,
         })
     }
 

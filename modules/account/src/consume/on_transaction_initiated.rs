@@ -60,6 +60,7 @@ impl Handler for Postings {
             batch.decide(&mut state, request, Cause::event(&cause.envelope));
         }
         let Batch { journal, events, changes, outcomes, .. } = batch;
+        let changing = self.inner.seen.changing(changes.iter().map(|change| change.account_id).collect());
         postings::write_in_tx(connection, &journal, &state, publisher.now, publisher.now.date_naive()).await?;
         foundation.outbox.append_in_tx(connection, events).await?;
 
@@ -71,6 +72,7 @@ impl Handler for Postings {
             }
             // Asked only now: whoever began to listen before the commit may have read the balances of before it.
             inner.changes.tell_all(changes.into_iter().map(|change| (change.account_id, change)));
+            drop(changing);
         })))
     }
 }

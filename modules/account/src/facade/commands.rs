@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
@@ -91,7 +93,8 @@ impl Accounts {
             let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
             return Err(refusal.at(&["input", "idempotencyKey"]).into());
         };
-        self.account(context, first.account_id).await?.ok_or_else(|| AccountErrorCode::NotFound.into())
+        let mut found = self.accounts_anew(context, &[first.account_id]).await?;
+        found.pop().map(Arc::unwrap_or_clone).ok_or_else(|| AccountErrorCode::NotFound.into())
     }
 
     /// Forbids all debits and credits until somebody lifts it.
@@ -185,6 +188,7 @@ impl Accounts {
                 (vec![AccountTerm::OverdraftLimit], None)
             }
         };
+        let _changing = self.inner.seen.changing(vec![id]);
         store::accounts::update_in_tx(&mut transaction, &account).await?;
         let cause = Cause::command(context, command);
         let event = self.inner.publisher().account_updated(cause, &account, changed, reason);

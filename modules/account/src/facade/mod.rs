@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::{Foundation, LiveFeed, StartError};
+use vostro_messaging::{EntityCache, Foundation, LiveFeed, StartError};
 
 pub use balance_changes::BalanceChange;
 pub(crate) use balance_changes::BookedElsewhere;
@@ -23,7 +23,7 @@ pub use statements::{GenerateStatement, StatementPage};
 pub(crate) use statements::{WrittenElsewhere, term_of};
 
 use crate::config::Config;
-use crate::domain::IbanScheme;
+use crate::domain::{Account, IbanScheme};
 use crate::error::AccountError;
 use crate::publish::Publisher;
 use crate::store::Viewer;
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) changes: LiveFeed<Uuid, BalanceChange>,
     /// Statements that have got further.
     pub(crate) statement_news: LiveFeed<Uuid, ()>,
+    /// Accounts for those who look at them.
+    pub(crate) seen: EntityCache<Account>,
     /// Told when a statement was requested.
     pub(crate) statement_due: Notify,
 }
@@ -55,8 +57,8 @@ impl Accounts {
         let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
         let changes = LiveFeed::new(foundation.company.clone());
         let statement_news = LiveFeed::new(foundation.company.clone());
-        let statement_due = Notify::new();
-        let inner = Inner { foundation, config, scheme, changes, statement_news, statement_due };
+        let (seen, statement_due) = (EntityCache::new(foundation.caching), Notify::new());
+        let inner = Inner { foundation, config, scheme, changes, statement_news, seen, statement_due };
         Ok(Self { inner: Arc::new(inner) })
     }
 

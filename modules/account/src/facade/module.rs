@@ -44,13 +44,14 @@ impl Module for Accounts {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        let Inner { changes, statement_news, .. } = &*self.inner;
+        let Inner { changes, statement_news, seen, foundation, .. } = &*self.inner;
         let booked = BookedElsewhere::new(Arc::clone(&self.inner));
         let written = WrittenElsewhere::new(Arc::clone(&self.inner));
         vec![
             Box::pin(StatementWriter::new(Arc::clone(&self.inner)).run(stop.clone())),
             Box::pin(changes.clone().look_around(booked, stop.clone())),
-            Box::pin(statement_news.clone().look_around(written, stop)),
+            Box::pin(statement_news.clone().look_around(written, stop.clone())),
+            Box::pin(seen.clone().hear(foundation.pool.clone(), stop)),
         ]
     }
 

@@ -1,12 +1,15 @@
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::account::AccountStatus;
 use vostro_kernel::{ActorKind, Currency, Money, RequestContext};
+use vostro_messaging::Entity;
 
 use super::{Accounts, viewer};
 use crate::domain::Account;
 use crate::error::{AccountError, AccountErrorCode};
-use crate::store;
+use crate::store::{self, Viewer};
 
 /// Which accounts to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,21 +68,57 @@ impl TrialBalanceLine {
     }
 }
 
+impl Entity for Account {
+    const NAME: &'static str = "accounts";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Each entry of the ledger and each change of the terms counts.
+    fn edition(&self) -> i64 {
+        self.version + self.balance.sequence
+    }
+
+    fn is_settled(&self) -> bool {
+        false
+    }
+}
+
 impl Accounts {
     /// The account, if it exists and the caller may see it.
     ///
     /// # Errors
     /// Database faults.
     pub async fn account(&self, context: &RequestContext, id: Uuid) -> Result<Option<Account>, AccountError> {
-        Ok(self.accounts_by_id(context, &[id]).await?.pop())
+        Ok(self.accounts_by_id(context, &[id]).await?.pop().map(Arc::unwrap_or_clone))
     }
 
-    /// Those of the accounts that exist and the caller may see, in no particular order.
+    /// Those of the accounts that exist and the caller may see, in no particular order, as they were a moment ago: for
+    /// looking at, not for deciding ([`vostro_messaging::EntityCache`]).
     ///
     /// # Errors
     /// Database faults.
-    pub async fn accounts_by_id(&self, context: &RequestContext, ids: &[Uuid]) -> Result<Vec<Account>, AccountError> {
-        Ok(store::accounts::find(self.pool(), viewer(context), ids).await?)
+    pub async fn accounts_by_id(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Arc<Account>>, AccountError> {
+        let ask = async |ids: Vec<Uuid>| store::accounts::find(self.pool(), Viewer::Everything, &ids).await;
+        Ok(visible(context, self.inner.seen.read(ids, ask).await?))
+    }
+
+    /// The same from the database.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn accounts_anew(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Arc<Account>>, AccountError> {
+        let ask = async |ids: Vec<Uuid>| store::accounts::find(self.pool(), Viewer::Everything, &ids).await;
+        Ok(visible(context, self.inner.seen.read_anew(ids, ask).await?))
     }
 
     /// Customers' accounts the caller may see, in the order they were opened, from behind the account `after`.
@@ -163,6 +202,13 @@ impl Accounts {
         });
         lines.collect()
     }
+}
+
+/// Decided for each caller and each time: the accounts may have been read for somebody else.
+fn visible(context: &RequestContext, mut accounts: Vec<Arc<Account>>) -> Vec<Arc<Account>> {
+    let viewer = viewer(context);
+    accounts.retain(|account| viewer.may_see(account));
+    accounts
 }
 
 fn staff(context: &RequestContext) -> Result<(), AccountError> {

@@ -12,6 +12,8 @@ mod text;
 use uuid::Uuid;
 use vostro_kernel::{Actor, ActorKind};
 
+use crate::domain::Account;
+
 /// Whose accounts a query may find. Everybody else's do not exist for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Viewer {
@@ -28,6 +30,11 @@ impl Viewer {
             (ActorKind::User, Some(id)) => Self::Owner(id),
             (ActorKind::User | ActorKind::Anonymous, _) => Self::Nothing,
         }
+    }
+
+    /// The same for an account that was read already.
+    pub(crate) fn may_see(self, account: &Account) -> bool {
+        self.owner().is_none_or(|owner| account.owner_id == Some(owner))
     }
 
     /// The owner to narrow to; `None` for all. [`Viewer::Nothing`] narrows to the nil id, which owns nothing.

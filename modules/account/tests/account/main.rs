@@ -1,6 +1,7 @@
 //! The module on a database of its own.
 
 mod balance_changes;
+mod cache;
 mod decisions;
 mod fixture;
 mod lifecycle;

@@ -31,7 +31,7 @@ async fn many_accounts_are_found_at_once_without_those_of_others() {
     let (mine, theirs) = (bank.account_with(0).await, bank.account_with(0).await);
     let owner = customer(mine.owner_id.expect("an owner"));
     let ids = [theirs.id, mine.id, Uuid::now_v7()];
-    assert_eq!(bank.accounts.accounts_by_id(&owner, &ids).await.expect("readable"), [mine]);
+    assert_eq!(bank.accounts.accounts_by_id(&owner, &ids).await.expect("readable"), [mine.into()]);
     assert_eq!(bank.accounts.accounts_by_id(&operator(), &ids).await.expect("readable").len(), 2);
 }
 

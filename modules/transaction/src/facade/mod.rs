@@ -10,7 +10,9 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::{BoundHandler, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, StartError};
+use vostro_messaging::{
+    BoundHandler, Entity, EntityCache, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, StartError,
+};
 
 use self::accept::{Answer, Pending, accept};
 use self::waiting::Waiting;
@@ -92,6 +94,24 @@ pub(crate) struct Shared {
     /// What followers know to be under way.
     pub under_way: UnderWay,
     pub waiting: Waiting,
+    /// Those that have ended, for those who look at them.
+    pub ended: EntityCache<Transaction>,
+}
+
+impl Entity for Transaction {
+    const NAME: &'static str = "transactions";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn edition(&self) -> i64 {
+        self.sequence()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.status.has_ended()
+    }
 }
 
 impl Shared {
@@ -123,7 +143,8 @@ impl Transactions {
         let linger = config.group_linger();
         let feed = LiveFeed::new(foundation.company.clone());
         let (waiting, under_way) = (Waiting::default(), UnderWay::default());
-        let shared = Arc::new(Shared { foundation, config, feed, under_way, waiting });
+        let ended = EntityCache::new(foundation.caching);
+        let shared = Arc::new(Shared { foundation, config, feed, under_way, waiting, ended });
         let group = GroupCommit::spawn(workers, size, linger, {
             let shared = Arc::clone(&shared);
             move |group| {
@@ -193,10 +214,11 @@ impl Transactions {
         context: &RequestContext,
         id: Uuid,
     ) -> Result<Option<Transaction>, TransactionError> {
-        Ok(self.transactions_by_id(context, &[id]).await?.pop())
+        Ok(self.transactions_by_id(context, &[id]).await?.pop().map(Arc::unwrap_or_clone))
     }
 
-    /// Those of the transactions that exist and that the caller may see, in no particular order.
+    /// Those of the transactions that exist and that the caller may see, in no particular order. What has ended does not
+    /// change any more and may come from memory; the rest is read from the database.
     ///
     /// # Errors
     /// Database faults.
@@ -204,8 +226,10 @@ impl Transactions {
         &self,
         context: &RequestContext,
         ids: &[Uuid],
-    ) -> Result<Vec<Transaction>, TransactionError> {
-        let mut transactions = store::history::by_ids(&self.shared.foundation.pool, ids).await?;
+    ) -> Result<Vec<Arc<Transaction>>, TransactionError> {
+        let ask = async |ids: Vec<Uuid>| store::history::by_ids(&self.shared.foundation.pool, &ids).await;
+        let mut transactions = self.shared.ended.read(ids, ask).await?;
+        // Decided for each caller and each time: they may have been read for somebody else.
         transactions.retain(|transaction| transaction.is_visible_to(&context.actor));
         Ok(transactions)
     }
