@@ -109,6 +109,12 @@ fn web() -> String {
     filled(&document, |_| "#".to_owned(), "\nnothing}")
 }
 
+/// As many comparisons of fields as the limits allow, each with the most to compare, and one that fails.
+fn discord() -> String {
+    let fields = "id ".repeat(75);
+    filled(&format!("{{accounts{{nodes{{id:number {fields}}}}}}}"), |_| "#".to_owned(), "")
+}
+
 fn corpus() -> Vec<Hostile> {
     const COMPLEX: &str = "COMPLEXITY_LIMIT_EXCEEDED";
     const DEEP: &str = "DEPTH_LIMIT_EXCEEDED";
