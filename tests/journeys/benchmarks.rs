@@ -82,6 +82,7 @@ async fn the_graphql_door_is_measured_and_every_subscriber_is_told_everything() 
     assert_eq!(report["fanOut"]["delivered"], json!(160), "each event at each subscriber: {report}");
     assert_eq!(report["fanOut"]["micros"]["count"], json!(160), "{report}");
     assert_eq!(report["fanOut"]["firstMicros"]["count"], json!(4), "{report}");
+    assert_eq!(report["fanOut"]["bare"]["micros"]["count"], json!(160), "{report}");
     assert_eq!(report["stitching"]["modules"], json!(3), "{report}");
     for (part, figure) in [
         ("stitching", "stitchedMicros"),

@@ -24,6 +24,12 @@ pub fn suffice(bank: u32, subscribers: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many connections this process can have with both of their ends.
+pub fn pairs() -> anyhow::Result<u32> {
+    let limit = limit_of(std::process::id())?;
+    Ok(u32::try_from(limit.saturating_sub(BESIDE) / 2).unwrap_or(u32::MAX).max(1))
+}
+
 /// proc(5): a line "Max open files", then the limit in force and the one it can be raised to.
 fn limit_of(process: u32) -> anyhow::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/limits")).with_context(|| format!("process {process}"))?;

@@ -134,9 +134,10 @@ fn corpus() -> Vec<Hostile> {
         hostile("fields that do not exist", INVALID, filled("{accounts{nodes{", |n| format!("numbr{n} "), "}}}")),
         hostile(
             "fields that cannot be one",
-            INVALID,
+            COMPLEX,
             filled("{accounts{nodes{id:number ", |_| "id ".to_owned(), "}}}"),
         ),
+        hostile("the same, just within the limits", INVALID, discord()),
         hostile("variables nobody uses", INVALID, filled("query(", |n| format!("$v{n}:Int "), "){me{id}}")),
         hostile("a text without an end", "GRAPHQL_PARSE_FAILED", filled("{account(id:\"", |_| "x".to_owned(), "")),
     ]

@@ -4,6 +4,7 @@
 //! the engine adds to the modules is measured in this process, with the bank's own modules on the bank's own database:
 //! outside of it, the noise of a socket is larger than what is looked for.
 
+mod bare;
 mod files;
 mod hostile;
 mod inside;
@@ -108,7 +109,9 @@ async fn measure(
     let refused = hostile::refusals(config, options.refusals()).await?;
     let reads = reads::reads(config, town, options.reads).await?;
     let fan_out = subscribers::fan_out(config, town, processes, options.subscribers, options.events).await?;
-    Ok(Report { overhead, single, cold, refused, reads, fan_out })
+    let connections = files::pairs()?.min(options.subscribers);
+    let bare = bare::bare(connections, options.events, fan_out.bytes).await?;
+    Ok(Report { overhead, single, cold, refused, reads, fan_out, bare })
 }
 
 /// Payments between the customer's own accounts: both sides of each can be seen.

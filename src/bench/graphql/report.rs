@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::GraphqlBenchOptions;
+use super::bare::Bare;
 use super::hostile::Refused;
 use super::planning::ColdPlans;
 use super::reads::{HitRatio, Reads};
@@ -18,6 +19,7 @@ pub struct Report {
     pub refused: Vec<Refused>,
     pub reads: Reads,
     pub fan_out: FanOut,
+    pub bare: Bare,
 }
 
 const GOAL_OVERHEAD_P50: u64 = 300;
@@ -69,7 +71,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let ratio =
             |ratio: HitRatio| json!({"hits": ratio.hits, "misses": ratio.misses, "perMille": ratio.per_mille()});
-        let FanOut { subscribers, events, delivered, connecting, latency, first, memory, .. } = &self.fan_out;
+        let FanOut { subscribers, events, delivered, bytes, connecting, latency, first, memory, .. } = &self.fan_out;
         let cpu = PROCESSES.into_iter().enumerate().map(|(index, name)| (name, self.fan_out.cpu_per_event(index)));
         json!({
             "stitching": {
@@ -99,6 +101,8 @@ impl Report {
                 "connectingMicros": micros(*connecting),
                 "micros": quantiles(latency),
                 "firstMicros": quantiles(first),
+                "bytes": bytes,
+                "bare": {"connections": self.bare.connections, "micros": quantiles(&self.bare.latency)},
                 "cpuMicrosPerEvent": cpu.collect::<std::collections::BTreeMap<_, _>>(),
                 "bankMemoryMiB": memory,
             },
@@ -153,10 +157,14 @@ impl Report {
     }
 
     fn telling(&self) -> String {
-        let FanOut { subscribers, events, delivered, connecting, latency, first, memory, .. } = &self.fan_out;
+        let FanOut { subscribers, events, delivered, bytes, connecting, latency, first, memory, .. } = &self.fan_out;
         let rows = [
             ["to the first subscriber".to_owned(), summary(first)],
             ["to each subscriber".to_owned(), summary(latency)],
+            [
+                format!("{bytes} bytes to each of {} bare connections", self.bare.connections),
+                summary(&self.bare.latency),
+            ],
         ];
         let table = output::table(["from the booking, p50 / p99 / max", ""], &rows);
         let cpu = PROCESSES.iter().enumerate();

@@ -30,6 +30,8 @@ pub struct FanOut {
     pub events: u32,
     /// Updates that arrived, each at its subscriber exactly once and in order.
     pub delivered: u64,
+    /// The length of an update.
+    pub bytes: usize,
     /// Until everybody was connected and had its snapshot.
     pub connecting: Duration,
     /// Microseconds from the booking to each subscriber's having read it.
@@ -102,8 +104,9 @@ pub async fn fan_out(
     let together = since(&before, processes)?;
     progress.finish();
     let cpu = std::array::from_fn(|index| together[index].saturating_sub(alone[index]));
-    let memory = processes.bank_memory_mib()?;
-    Ok(FanOut { subscribers, events, delivered, connecting, latency, first, cpu, memory })
+    let (memory, bytes) = (processes.bank_memory_mib()?, crowd.bytes);
+    crowd.listening.shutdown().await;
+    Ok(FanOut { subscribers, events, delivered, bytes, connecting, latency, first, cpu, memory })
 }
 
 fn since(before: &CpuCentiseconds, processes: &Processes) -> anyhow::Result<CpuCentiseconds> {
@@ -143,6 +146,8 @@ impl Payer {
 struct Crowd {
     /// The number of the last entry each was told.
     known: Vec<i64>,
+    /// The length of the last update.
+    bytes: usize,
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     listening: JoinSet<anyhow::Result<()>>,
 }
@@ -181,7 +186,7 @@ impl Crowd {
             progress.inc(1);
         }
         progress.finish();
-        Ok(Self { known, deliveries, listening })
+        Ok(Self { known, bytes: 0, deliveries, listening })
     }
 
     /// Has something happen, and waits until everybody was told. Returns how long each waited, in microseconds.
@@ -216,6 +221,7 @@ impl Crowd {
             "subscriber {subscriber} was told {update:?} where entry {next} comes next"
         );
         *known = next;
+        self.bytes = delivery.text.len();
         let waited = (delivery.at - update.occurred_at).num_microseconds().unwrap_or(i64::MAX);
         Ok(u64::try_from(waited).unwrap_or_default())
     }
