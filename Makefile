@@ -3,7 +3,7 @@
 # PORT_BASE=25000 moves all ports, VOSTRO_LOCAL=/folder the data, PROFILE=dev takes the quicker build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-crash bench bench-messaging stop clean gen lint fmt
+.PHONY: help demo run test test-crash bench bench-messaging bench-graphql stop clean gen lint fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ bench: ## measure transfers beside pgbench (BENCH_ARGS='--clients 64 --hot-accou
 
 bench-messaging: ## measure relay, broker and consumers (BENCH_ARGS='--events 20000 --json')
 	@scripts/bench.sh messaging $(BENCH_ARGS)
+
+bench-graphql: ## measure stitching, planning, refusing and 10,000 subscribers (BENCH_ARGS='--subscribers 1000')
+	@scripts/bench.sh graphql $(BENCH_ARGS)
 
 stop: ## stop the bank and its servers; data stay
 	@scripts/stop.sh

@@ -125,7 +125,7 @@ impl GraphqlConfig {
 }
 
 /// A subgraph and how it is reached.
-type Reached = (String, Arc<dyn SubgraphTransport>);
+pub type Reached = (String, Arc<dyn SubgraphTransport>);
 
 /// The routes of the API over modules that all run here. WebSocket connections are closed when `stop` is cancelled.
 ///
@@ -255,7 +255,7 @@ fn open(
 }
 
 /// The subgraphs of the modules that run here.
-fn of_modules(modules: &Modules) -> Vec<Reached> {
+pub fn of_modules(modules: &Modules) -> Vec<Reached> {
     fn reached(name: &str, transport: impl SubgraphTransport + 'static) -> Reached {
         (name.to_owned(), Arc::new(transport))
     }

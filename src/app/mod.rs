@@ -206,6 +206,14 @@ fn in_order_of_dependence(mut waiting: Vec<Arc<dyn Module>>) -> Vec<Arc<dyn Modu
     ordered
 }
 
+/// All modules, without what moves their messages, for `vostro bench graphql`.
+///
+/// # Errors
+/// When a module refuses its configuration.
+pub fn modules_at_rest(config: &Config) -> anyhow::Result<Modules> {
+    Modules::build(config, &Part::whole())
+}
+
 /// The account module for `vostro ledger verify`: no broker, no HTTP.
 ///
 /// # Errors

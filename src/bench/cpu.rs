@@ -37,6 +37,11 @@ impl Processes {
         Ok(Self { bank, postgresql, rabbitmq })
     }
 
+    /// The bank's process id.
+    pub const fn bank(&self) -> u32 {
+        self.bank
+    }
+
     pub fn cpu(&self) -> anyhow::Result<CpuCentiseconds> {
         let mut postgresql = Stat::read(self.postgresql)?.with_children;
         for entry in fs::read_dir("/proc")? {

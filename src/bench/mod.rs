@@ -1,7 +1,10 @@
-//! `vostro bench`: what the running bank can do on this machine, measured from outside, and what its messaging can do,
-//! each beside a yardstick.
+//! `vostro bench`: what the running bank can do on this machine, measured from outside, and what its messaging and its
+//! GraphQL door can do, each beside a yardstick or a goal.
 
 mod cpu;
+mod figures;
+mod goal;
+mod graphql;
 mod load;
 mod messaging;
 mod pgbench;
@@ -20,6 +23,7 @@ use crate::config::Config;
 use crate::demo::BankProcess;
 use load::{Measured, Pace};
 
+pub use graphql::{GraphqlBenchOptions, graphql};
 pub use messaging::{MessagingBenchOptions, messaging};
 
 /// How to measure transfers.
@@ -58,7 +62,7 @@ pub async fn transfers(config: &Config, file: Option<&Path>, options: &BenchOpti
         }
     };
     let yardstick = if options.no_pgbench { None } else { Some(pgbench::run(config).await?) };
-    let town = setup::settle(config, options).await?;
+    let town = setup::settle(config, options.accounts).await?;
     let processes = cpu::Processes::find(config).await?;
     eprintln!("as many as possible, {} clients, {} s", options.clients, options.seconds);
     let most = load::run(config, &town, options, Pace::Closed, &processes).await?;

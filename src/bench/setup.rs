@@ -2,7 +2,6 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use vostro_kernel::{Money, Role};
 
-use super::BenchOptions;
 use crate::cli::staff::ensure_staff;
 use crate::client::{Connection, documents};
 use crate::config::Config;
@@ -21,7 +20,8 @@ const CUSTOMERS: usize = 8;
 /// What each account starts with: no transfer of the benchmark is refused.
 const FUNDS_MINOR: i64 = 1_000_000_000;
 
-pub async fn settle(config: &Config, options: &BenchOptions) -> anyhow::Result<Town> {
+/// Registers customers and opens at least so many accounts for them together, each with a deposit.
+pub async fn settle(config: &Config, accounts: u32) -> anyhow::Result<Town> {
     let run = uuid::Uuid::now_v7().simple().to_string();
     let operator = format!("bench-{run}@bank.example");
     let secret = password();
@@ -38,7 +38,7 @@ pub async fn settle(config: &Config, options: &BenchOptions) -> anyhow::Result<T
     register(config.http.address, people.clone(), &progress).await?;
     progress.finish();
     let currency = config.account.default_currency;
-    let each = usize::try_from(options.accounts)?.div_ceil(CUSTOMERS);
+    let each = usize::try_from(accounts)?.div_ceil(CUSTOMERS);
     let progress = bar("Accounts are opened", each * CUSTOMERS);
     let mut opening = tokio::task::JoinSet::new();
     for person in people {

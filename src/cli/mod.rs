@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::{BenchOptions, MessagingBenchOptions};
+use crate::bench::{BenchOptions, GraphqlBenchOptions, MessagingBenchOptions};
 use crate::config::{Config, ConfigError};
 use crate::demo::DemoOptions;
 use crate::gateway::GatewayConfig;
@@ -132,6 +132,14 @@ enum BenchCommand {
         after_help = "Needs both servers and no bank: it makes a database and a virtual host of its own and removes them.\n\nExamples:\n  vostro bench messaging\n  vostro bench messaging --events 20000 --seconds 5 --json\n  vostro bench messaging --require-goals"
     )]
     Messaging(MessagingBenchOptions),
+    /// The GraphQL door: what stitching adds, planning, refusing what means harm, reads, and events to many subscribers.
+    #[command(
+        after_help = "Measures the bank that runs, or starts one. It registers customers and moves their money: use a database \
+        that nobody needs.\n\nEach subscriber is an open file here and one in the bank: run `ulimit -n 10300` before, or take fewer.\n\n\
+        Examples:\n  vostro bench graphql\n  vostro bench graphql --subscribers 500 --events 20 --json\n  \
+        vostro bench graphql --require-goals"
+    )]
+    Graphql(GraphqlBenchOptions),
 }
 
 /// Runs the command of this process's arguments.
@@ -169,6 +177,7 @@ pub async fn run() -> ExitCode {
         Command::Demo(options) => play_demo(&config, file, &options).await,
         Command::Bench(BenchCommand::Transfers(options)) => crate::bench::transfers(&config, file, &options).await,
         Command::Bench(BenchCommand::Messaging(options)) => crate::bench::messaging(&config, &options).await,
+        Command::Bench(BenchCommand::Graphql(options)) => crate::bench::graphql(&config, file, &options).await,
         Command::Ledger(command) => ledger::run(&config, &command).await,
         Command::Audit(command) => audit::run(&config, &command).await,
         Command::Parked(command) => parked::run(&config, &command).await,

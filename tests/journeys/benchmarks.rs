@@ -70,6 +70,65 @@ async fn a_measurement_that_is_interrupted_leaves_nothing_either() {
     nothing_is_left(&world, &json!(database), &json!(virtual_host)).await;
 }
 
+/// Small numbers again, and fewer subscribers than any shell forbids.
+const SMALL_DOOR: [&str; 11] =
+    ["bench", "graphql", "--json", "--subscribers", "40", "--events", "4", "--rounds", "10", "--reads", "16"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_graphql_door_is_measured_and_every_subscriber_is_told_everything() {
+    let world = World::create().await;
+    let (status, report) = world.json_command(&SMALL_DOOR).await;
+    assert!(status.success(), "{report}");
+    assert_eq!(report["fanOut"]["delivered"], json!(160), "each event at each subscriber: {report}");
+    assert_eq!(report["fanOut"]["micros"]["count"], json!(160), "{report}");
+    assert_eq!(report["fanOut"]["firstMicros"]["count"], json!(4), "{report}");
+    assert_eq!(report["fanOut"]["bare"]["micros"]["count"], json!(160), "{report}");
+    assert_eq!(report["stitching"]["modules"], json!(3), "{report}");
+    for (part, figure) in [
+        ("stitching", "stitchedMicros"),
+        ("stitching", "directMicros"),
+        ("stitching", "overheadMicros"),
+        ("singleModule", "engineMicros"),
+        ("singleModule", "plainMicros"),
+        ("coldPlan", "micros"),
+    ] {
+        assert_eq!(report[part][figure]["count"], json!(10), "{part} {figure}: {report}");
+    }
+    assert!(
+        report["stitching"]["overheadMicros"]["max"].as_u64() <= report["stitching"]["stitchedMicros"]["max"].as_u64(),
+        "a part is no more than the whole: {report}"
+    );
+    let hostile = report["hostile"].as_array().expect("a list");
+    assert!(hostile.len() > 10, "{report}");
+    for class in hostile {
+        assert!(class["bytes"].as_u64() <= Some(1024), "{class}");
+        assert_eq!((&class["engineMicros"]["count"], &class["doorMicros"]["count"]), (&json!(2), &json!(2)), "{class}");
+    }
+    assert_eq!(report["reads"]["micros"]["count"], json!(16), "{report}");
+    assert!(report["reads"]["plans"]["hits"].as_u64() > Some(0), "the same documents come again: {report}");
+    let entities = &report["reads"]["entities"];
+    assert!(entities.is_null() || entities["hits"].is_u64(), "tokens are no entities: {report}");
+    for goal in report["goals"].as_array().expect("a list") {
+        assert!(goal["isReached"].is_boolean() && goal["measured"].is_string(), "{goal}");
+    }
+    world.proofs_hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_subscribers_than_files_may_be_open_are_refused_with_what_to_do() {
+    let world = World::create().await;
+    let _bank = world.open_bank().await;
+    let program = world.command(&["bench", "graphql", "--subscribers", "1000", "--rounds", "10", "--reads", "8"]);
+    // Enough for everything but the subscribers.
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 512 && exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+    let ended =
+        tokio::task::spawn_blocking(move || limited.output()).await.expect("joined").expect("it can be started");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{said}");
+    assert!(said.contains("may have 512 files open") && said.contains("ulimit -n 1300"), "{said}");
+}
+
 async fn nothing_is_left(world: &World, database: &Value, virtual_host: &Value) {
     let virtual_host = virtual_host.as_str().expect("its name");
     assert!(

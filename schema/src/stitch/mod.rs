@@ -26,6 +26,7 @@ mod hive;
 mod hive_projection;
 mod introspection;
 mod limits;
+mod merging;
 mod monitoring;
 pub mod plan;
 mod projection;

@@ -15,8 +15,9 @@ use vostro_rabbitmq::{AmqpPublisher, Supervisor};
 use super::events::{Events, Layout, fill};
 use super::gate::Gate;
 use super::ground::{Ground, METER};
-use super::stopwatch::{Timed, histogram};
+use super::stopwatch::Timed;
 use super::throughput::effects_of;
+use crate::bench::figures::histogram;
 use crate::demo::bar;
 
 /// What a broker outage did.

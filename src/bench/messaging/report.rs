@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
@@ -8,6 +6,8 @@ use super::ground::Servers;
 use super::latency::AtLoad;
 use super::outage::Outage;
 use super::throughput::{Consumed, Rate};
+use crate::bench::figures::{micros, milliseconds, quantiles, summary, thousandths};
+use crate::bench::goal::{self, Goal};
 use crate::cli::output;
 
 /// Everything that one run measured.
@@ -23,14 +23,6 @@ pub struct Report {
     pub maximum: Rate,
     pub loads: Vec<AtLoad>,
     pub outage: Outage,
-}
-
-/// A figure that was aimed at.
-struct Goal {
-    name: &'static str,
-    aimed: &'static str,
-    measured: String,
-    is_reached: bool,
 }
 
 const GOAL_RATIO_PER_MILLE: u64 = 500;
@@ -50,19 +42,19 @@ impl Report {
         vec![
             Goal {
                 name: "relay, events of the bare publisher's messages",
-                aimed: "at least 0.500",
+                aimed: "at least 0.500".to_owned(),
                 measured: thousandths(ratio),
                 is_reached: ratio >= GOAL_RATIO_PER_MILLE,
             },
             Goal {
                 name: "effects per second in batches",
-                aimed: "at least 8000",
+                aimed: "at least 8000".to_owned(),
                 measured: effects.to_string(),
                 is_reached: effects >= GOAL_EFFECTS_PER_SECOND,
             },
             Goal {
                 name: "publish lag p99 at 50 %",
-                aimed: "below 50 ms",
+                aimed: "below 50 ms".to_owned(),
                 measured: milliseconds(lag),
                 is_reached: lag < GOAL_LAG_MICROS,
             },
@@ -71,7 +63,7 @@ impl Report {
 
     /// Whether every goal is reached.
     pub fn reaches_goals(&self) -> bool {
-        self.goals().iter().all(|goal| goal.is_reached)
+        goal::are_reached(&self.goals())
     }
 
     pub fn to_json(&self) -> Value {
@@ -121,9 +113,7 @@ impl Report {
                 "commandMicrosDuring": quantiles(&self.outage.during),
                 "commandMicrosDraining": quantiles(&self.outage.draining),
             },
-            "goals": self.goals().iter().map(|goal| json!({
-                "name": goal.name, "aimed": goal.aimed, "measured": goal.measured, "isReached": goal.is_reached,
-            })).collect::<Vec<_>>(),
+            "goals": goal::json(&self.goals()),
         })
     }
 
@@ -138,7 +128,7 @@ impl Report {
             self.consuming(),
             self.latencies(),
             self.outage(),
-            self.goals_table(),
+            goal::table(&self.goals()),
         )
     }
 
@@ -190,36 +180,4 @@ impl Report {
             milliseconds(micros(*drained_after)),
         )
     }
-
-    fn goals_table(&self) -> String {
-        let row = |goal: &Goal| {
-            let verdict = if goal.is_reached { "reached" } else { "MISSED" };
-            [goal.name.to_owned(), goal.aimed.to_owned(), goal.measured.clone(), verdict.to_owned()]
-        };
-        let rows: Vec<_> = self.goals().iter().map(row).collect();
-        output::table(["goal", "aimed at", "measured", ""], &rows)
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
-}
-
-fn thousandths(per_mille: u64) -> String {
-    format!("{}.{:03}", per_mille / 1000, per_mille % 1000)
-}
-
-fn summary(histogram: &Histogram<u64>) -> String {
-    [0.5, 0.99, 1.0].map(|quantile| milliseconds(histogram.value_at_quantile(quantile))).join(" / ")
-}
-
-fn quantiles(histogram: &Histogram<u64>) -> Value {
-    json!({
-        "count": histogram.len(), "p50": histogram.value_at_quantile(0.5),
-        "p99": histogram.value_at_quantile(0.99), "max": histogram.max(),
-    })
 }

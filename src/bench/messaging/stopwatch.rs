@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use vostro_messaging::{Confirms, Frame, PublishError, Publisher};
 
 use super::events::number_of;
+use crate::bench::figures::histogram;
 
 /// When each event was committed, confirmed by the broker, and effected. Who comes first does not matter: everything is
 /// put together at the end.
@@ -32,14 +33,6 @@ pub struct Latencies {
     pub publish: Histogram<u64>,
     /// From the commit to the commit of the effect.
     pub effect: Histogram<u64>,
-}
-
-/// Ten minutes.
-const LONGEST_MICROS: u64 = 600_000_000;
-
-/// A histogram for latencies in microseconds.
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LONGEST_MICROS, 3).expect("the bounds are valid")
 }
 
 impl Stopwatch {
