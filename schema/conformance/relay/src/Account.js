@@ -73,7 +73,7 @@ export const changes = graphql`
         }
       }
     }
-    }
+  }
 `;
 
 export const outcomes = graphql`
