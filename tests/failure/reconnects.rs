@@ -111,7 +111,7 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
 
     let begun = Arc::new(AtomicUsize::new(0));
     let subscriber = |kind: Kind, person: &Person, turn: usize| {
-        let places = if turn % 2 == 0 { places } else { [places[1], places[0]] };
+        let places = if turn.is_multiple_of(2) { places } else { [places[1], places[0]] };
         Subscriber { kind, person: person.at(places[0]), places, begun: Arc::clone(&begun) }
     };
     // Ada's first entry is her deposit.
@@ -146,11 +146,11 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
     eventually("everybody has begun", || async { (begun.load(Ordering::Relaxed) == everybody).then_some(()) }).await;
 
     for number in 0..PAYMENTS {
-        let payer = if number % 2 == 0 { ada.at(world.config.http.address) } else { ada.at(elsewhere) };
+        let payer = if number.is_multiple_of(2) { ada.at(world.config.http.address) } else { ada.at(elsewhere) };
         let paid = payer.transfer(&format!("storm-{number}"), &payees[number % PAYEES].account, "1.00").await;
         assert_eq!(paid["transaction"]["status"], "COMPLETED", "{paid}");
         network.doors[number % 2].cut();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             network.doors[(number + 1) % 2].cut();
         }
         if number % 10 == 5 {
