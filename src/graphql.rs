@@ -147,6 +147,11 @@ pub fn public(config: &Config, modules: &Modules, stop: CancellationToken) -> an
     open(&config.graphql, config.http.graphiql, subgraphs, gates, authenticator, stop)
 }
 
+fn entrance_config(federation: &FederationConfig) -> EntranceConfig {
+    let usual = EntranceConfig::default();
+    EntranceConfig { call: usual.call.max(Duration::from_millis(federation.call_ms)), ..usual }
+}
+
 /// The routes for gateways, over what runs here. Subscriptions are ended when `stop` is cancelled.
 ///
 /// # Errors
@@ -159,7 +164,7 @@ pub fn for_gateways(
 ) -> anyhow::Result<Router> {
     let gateways = config.federation.trusted_gateways()?;
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let mut entrance = Entrance::new(gateways, clock, ids, EntranceConfig::default());
+    let mut entrance = Entrance::new(gateways, clock, ids, entrance_config(&config.federation));
     let mut subgraphs = of_modules(modules);
     if part.has("node") {
         let mut owners: HashMap<_, _> = subgraphs.iter().cloned().collect();

@@ -5,6 +5,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_schema::door::{AuthFault, Authenticator, Door, DoorConfig, Principal};
@@ -25,7 +26,8 @@ impl Authenticator for Nobody {
 #[allow(clippy::print_stdout, reason = "whoever started it reads the address there")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::over(SUPERGRAPH)?.build()?;
-    let config = DoorConfig::default();
+    // A tool that says nothing is there to see what happens then.
+    let config = DoorConfig { init_timeout: Duration::from_secs(1), ..DoorConfig::default() };
     let door = Door::new(engine, Arc::new(Nobody), Arc::new(SystemIds), Arc::new(SystemClock), config);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}/graphql", listener.local_addr()?);

@@ -1,6 +1,8 @@
 //! Whoever asked does not wait any more: neither does the database. The tables it would have to wait for stay locked all the
 //! while, so a statement that is gone was ended, and did not end by itself.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::io::AsyncWriteExt as _;
@@ -12,13 +14,13 @@ use crate::support::people::transfer_input;
 use crate::support::{Person, Staff, World, eventually};
 
 /// Holds a table of the bank for as long as it lives.
-struct Held {
+pub struct Held {
     owner: PgConnection,
     pool: PgPool,
 }
 
 impl Held {
-    async fn hold(world: &World, table: &str) -> Self {
+    pub async fn hold(world: &World, table: &str) -> Self {
         let pool = world.pool().await;
         let mut owner = pool.acquire().await.expect("a connection").detach();
         let lock = AssertSqlSafe(format!("begin; lock table {table} in access exclusive mode"));
@@ -27,7 +29,7 @@ impl Held {
     }
 
     /// Waits until this many statements with these words wait for it.
-    async fn keeps_waiting(&self, wanted: i64, words: &str) {
+    pub async fn keeps_waiting(&self, wanted: i64, words: &str) {
         let waiting = "select count(*) from pg_stat_activity
                        where datname = current_database() and wait_event_type = 'Lock' and position($1 in query) > 0";
         eventually(&format!("{wanted} statements wait"), || async {
@@ -37,14 +39,14 @@ impl Held {
         .await;
     }
 
-    async fn let_go(mut self) {
+    pub async fn let_go(mut self) {
         sqlx::raw_sql("rollback").execute(&mut self.owner).await.expect("it was held until now");
         self.owner.close().await.expect("a clean goodbye");
     }
 }
 
 /// A world whose bank's own limits, but for this one, end nothing.
-async fn patient_world(timeout_millis: u64) -> World {
+pub async fn patient_world(timeout_millis: u64) -> World {
     let mut world = World::create().await;
     world.config.graphql.timeout_millis = timeout_millis;
     let pool = world.pool().await;
@@ -58,13 +60,12 @@ async fn patient_world(timeout_millis: u64) -> World {
     world
 }
 
-const BALANCES: &str = "account.balance";
-const BALANCE: &str = "query($id: ID!) { account(id: $id) { balance { posted { amount } } } }";
-const CHANGES: &str = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
+pub const BALANCES: &str = "account.balance";
+pub const BALANCE: &str = "query($id: ID!) { account(id: $id) { balance { posted { amount } } } }";
+pub const CHANGES: &str = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
 
 /// Sends an operation over a connection of its own, which ends with the value.
-async fn ask(world: &World, person: &Person, document: &str, accept: &str) -> TcpStream {
-    let address = world.config.http.address;
+pub async fn ask(address: SocketAddr, person: &Person, document: &str, accept: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("the bank listens");
     let body = json!({"query": document, "variables": {"id": person.account}}).to_string();
     let (token, length) = (&person.token, body.len());
@@ -84,7 +85,7 @@ async fn what_runs_for_a_client_that_has_gone_is_ended_in_the_database() {
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     let held = Held::hold(&world, BALANCES).await;
     for (document, accept) in [(BALANCE, "application/json"), (CHANGES, "text/event-stream")] {
-        let client = ask(&world, &ada, document, accept).await;
+        let client = ask(world.config.http.address, &ada, document, accept).await;
         held.keeps_waiting(1, BALANCES).await;
         drop(client);
         held.keeps_waiting(0, BALANCES).await;

@@ -1,5 +1,5 @@
 mod admission;
-mod cancellation;
+pub mod cancellation;
 mod crash_points;
 mod decisions;
 mod handlers;
@@ -10,6 +10,7 @@ pub mod messages;
 mod network;
 pub mod parking;
 pub mod projections;
+mod reconnects;
 mod servers;
 pub mod statements;
 mod topology;

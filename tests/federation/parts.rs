@@ -17,6 +17,7 @@ pub struct Parts {
     /// The base address of each subgraph's process.
     pub subgraphs: BTreeMap<String, String>,
     processes: BTreeMap<&'static str, BankProcess>,
+    environment: Vec<(String, String)>,
     _gateway: BankProcess,
 }
 
@@ -25,9 +26,18 @@ pub fn secret() -> String {
     STANDARD.encode([7; 32])
 }
 
+fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
 impl Parts {
     /// Starts them all; they are ready.
     pub async fn start(world: &World) -> Self {
+        Self::start_with(world, &[]).await
+    }
+
+    /// The same with these additional environment variables.
+    pub async fn start_with(world: &World, more: &[(&str, &str)]) -> Self {
         let public = GatewayKey::new("gateway", &secret()).expect("a key").public();
         let places: Vec<_> = PARTS.iter().map(|part| (*part, world.place())).collect();
         let mut subgraphs = BTreeMap::new();
@@ -43,8 +53,9 @@ impl Parts {
                 .iter()
                 .map(|(name, base)| (format!("VOSTRO__FEDERATION__SUBGRAPHS__{}", name.to_uppercase()), base.clone())),
         );
-        let environment: Vec<(&str, &str)> =
-            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let kept = environment.clone();
+        let environment = borrowed(&environment);
         let mut processes = BTreeMap::new();
         for (part, address) in &places {
             processes.insert(*part, world.spawn_at(*address, &["serve", "--modules", part], &environment));
@@ -55,7 +66,16 @@ impl Parts {
             processes.get_mut(part).expect("just spawned").until_ready(*address).await;
         }
         gateway.until_ready(place).await;
-        Self { gateway: place, subgraphs, processes, _gateway: gateway }
+        Self { gateway: place, subgraphs, processes, environment: kept, _gateway: gateway }
+    }
+
+    /// One more gateway, ready, with these environment variables instead of the others'.
+    pub async fn another_gateway(&self, world: &World, instead: &[(&str, &str)]) -> (BankProcess, SocketAddr) {
+        let place = world.place();
+        let environment: Vec<_> = borrowed(&self.environment).into_iter().chain(instead.iter().copied()).collect();
+        let mut gateway = world.spawn_at(place, &["gateway"], &environment);
+        gateway.until_ready(place).await;
+        (gateway, place)
     }
 
     /// Kills the process that runs this subgraph.

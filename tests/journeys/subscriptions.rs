@@ -1,68 +1,8 @@
 //! Live news over `graphql-transport-ws`.
 
-use std::net::SocketAddr;
-
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::{Person, Staff, World};
-
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Socket {
-    async fn open(world: &World, token: &str) -> Self {
-        Self::open_at(world.config.http.address, token).await
-    }
-
-    async fn open_at(address: SocketAddr, token: &str) -> Self {
-        let url = format!("ws://{address}/graphql");
-        let mut request = url.into_client_request().expect("a URL");
-        let protocol = "graphql-transport-ws".parse().expect("a header value");
-        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-        let (stream, _) = tokio_tungstenite::connect_async(request).await.expect("the bank accepts a WebSocket");
-        let mut socket = Self(stream);
-        socket.send(json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {token}")}})).await;
-        assert_eq!(socket.receive().await["type"], "connection_ack");
-        socket
-    }
-
-    async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
-        self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query, "variables": variables}})).await;
-    }
-
-    async fn send(&mut self, message: Value) {
-        self.0.send(Message::text(message.to_string())).await.expect("sent");
-    }
-
-    async fn receive(&mut self) -> Value {
-        let within = std::time::Duration::from_secs(60);
-        loop {
-            let message = tokio::time::timeout(within, self.0.next()).await.expect("something comes within a minute");
-            match message.expect("the socket is open").expect("a message") {
-                Message::Text(text) => return serde_json::from_str(text.as_str()).expect("JSON"),
-                Message::Close(reason) => panic!("closed: {reason:?}"),
-                _ => {}
-            }
-        }
-    }
-
-    /// The data of the next `next` message of a subscription.
-    async fn next(&mut self, id: &str) -> Value {
-        loop {
-            let message = self.receive().await;
-            match message["type"].as_str() {
-                Some("next") if message["id"] == id => return message["payload"]["data"].clone(),
-                Some("error" | "complete") => panic!("ended: {message}"),
-                Some("ping") => self.send(json!({"type": "pong"})).await,
-                _ => {}
-            }
-        }
-    }
-}
+use crate::support::{Person, Socket, Staff, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balance_is_told_now_and_after_every_change_without_gaps() {

@@ -4,6 +4,7 @@ mod collector;
 pub mod people;
 mod port;
 mod servers;
+mod socket;
 mod world;
 
 pub use vostro_testkit::eventually;
@@ -12,4 +13,5 @@ pub use collector::{Collector, Span, traced_bank};
 pub use people::{Person, Staff};
 pub use port::Port;
 pub use servers::{PrivateServers, Servers};
+pub use socket::Socket;
 pub use world::{BankProcess, World, at};

@@ -74,9 +74,7 @@ export async function play(run: string): Promise<void> {
   // ---
 
   // --- subscribe
-  const updates = ana.subscribe(TransactionUpdatedDocument, { transactionId: transaction!.id }, {
-    resume: (last, variables) => ({ ...variables, afterSequence: last.transactionUpdated.sequence }),
-  });
+  const updates = ana.subscribe(TransactionUpdatedDocument, { transactionId: transaction!.id });
   let status: string | undefined;
   for await (const { transactionUpdated: update } of updates) {
     status = update.transaction.status;

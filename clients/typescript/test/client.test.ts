@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import {
   AccountsDocument, BalanceChangedDocument, Client, ConnectionError, Document, FaultError, LogOutDocument, MeDocument,
-  NotificationReceivedDocument, PayDocument, RefusedError, TransactionDocument, TransactionUpdatedDocument, accepted,
+  NotificationArrivedDocument, PayDocument, RefusedError, TransactionDocument, TransactionUpdatedDocument, accepted,
   type Tokens, type VariablesOf,
 } from "@vostro/client";
 import { AuditTrailDocument, TrialBalanceDocument, VerifyAuditDocument } from "@vostro/client/staff";
@@ -154,27 +154,63 @@ describe("behind a bad connection", () => {
     assert.equal(proxy.requests.length, sent + 1);
   });
 
-  test("a subscription goes on where the connection broke", async () => {
-    const { balanceChanged } = await first(client.subscribe(BalanceChangedDocument, { accountId: ana.account }));
-    const start = balanceChanged.sequence;
-    const heard: number[] = [];
-    const changes = client.subscribe(BalanceChangedDocument, { accountId: ana.account, afterSequence: start }, {
-      resume: (last, variables) => ({ ...variables, afterSequence: last.balanceChanged.sequence }),
-    });
-    const paying = (async () => {
-      for (let paid = 0; paid < 4; paid++) {
-        await ana.client.request(PayDocument, payment("1.00", { waitFor: "COMPLETED" }));
-        proxy.cut();
-      }
-    })();
-    for await (const { balanceChanged: change } of changes) {
-      heard.push(change.sequence);
-      if (change.sequence === start + 4) break;
+  /** Pays a euro so many times, and cuts every connection after each payment. */
+  async function payAndCut(times: number, payee = ben): Promise<void> {
+    for (let paid = 0; paid < times; paid++) {
+      await ana.client.request(PayDocument, payment("1.00", { waitFor: "COMPLETED", destinationAccountId: payee.account }));
+      proxy.cut();
+    }
+  }
+
+  test("a balance is followed over connections that break: each change once, in order", async () => {
+    const changes = client.subscribe(BalanceChangedDocument, { accountId: ana.account });
+    const heard: { sequence: number; kind: string }[] = [];
+    let paying = Promise.resolve();
+    for await (const { balanceChanged } of changes) {
+      if (heard.length === 0) paying = payAndCut(6);
+      heard.push(balanceChanged);
+      if (balanceChanged.sequence === heard[0]!.sequence + 6) break;
     }
     await paying;
-    // News may be skipped for newer news, and nothing is told twice or in another order.
-    assert.deepEqual(heard, [...new Set(heard)].sort((one, other) => one - other));
-    assert.equal(heard.at(-1), start + 4);
+    const start = heard[0]!.sequence;
+    assert.deepEqual(heard.map(({ sequence }) => sequence), Array.from({ length: 7 }, (_, more) => start + more));
+    assert.deepEqual(heard.map(({ kind }) => kind), ["SNAPSHOT", ...Array<string>(6).fill("CHANGE")]);
+  });
+
+  test("payments are followed over connections that break: each state once, each payment in its order", async () => {
+    const updates = client.subscribe(TransactionUpdatedDocument, { accountId: ana.account });
+    const heard: string[] = [];
+    const ended = new Set<string>();
+    let paying: Promise<void> | undefined;
+    for await (const { transactionUpdated: { transaction, sequence, kind } } of updates) {
+      paying ??= payAndCut(6);
+      heard.push(`${transaction.id} ${sequence}`);
+      if (kind === "CHANGE" && sequence === 2) ended.add(transaction.id);
+      if (ended.size === 6) break;
+    }
+    await paying;
+    assert.equal(new Set(heard).size, heard.length, "nothing twice");
+    for (const id of ended) {
+      const states = heard.filter((update) => update.startsWith(id));
+      assert.deepEqual(states, [...states].sort(), "in order");
+    }
+  });
+
+  test("notifications are followed over connections that break: each once", async () => {
+    const gil = await customer("gil");
+    const arrivals = new Client({ url: proxy.url, tokens: gil.tokens }).subscribe(NotificationArrivedDocument, {});
+    const heard: string[] = [];
+    const received = new Set<string>();
+    await payAndCut(1, gil);
+    let paying: Promise<void> | undefined;
+    for await (const { notificationArrived: { notification } } of arrivals) {
+      heard.push(notification.id);
+      paying ??= payAndCut(6, gil);
+      if (notification.topic === "PAYMENT_RECEIVED") received.add(notification.id);
+      if (received.size === 7) break;
+    }
+    await paying;
+    assert.equal(new Set(heard).size, heard.length, "nothing twice");
   });
 
   const ticks = new Document<{ tick: { cursor: string } }, { after?: string }>(
@@ -235,7 +271,7 @@ describe("subscriptions", () => {
   });
 
   test("somebody who may not listen is told so", async () => {
-    const stream = new Client({ url }).subscribe(NotificationReceivedDocument, {});
+    const stream = new Client({ url }).subscribe(NotificationArrivedDocument, {});
     await assert.rejects(first(stream), (error) => error instanceof FaultError && error.code === "UNAUTHENTICATED");
   });
 });

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { type IncomingMessage, type RequestListener, createServer, request } from "node:http";
+import { type ClientRequest, type IncomingMessage, type RequestListener, createServer, request } from "node:http";
 import { type AddressInfo, type Socket } from "node:net";
 
 /** What a proxy does with the next request instead of passing it on. */
@@ -16,12 +16,12 @@ export class Proxy {
     this.requests.push(incoming);
     const mischief = this.#mischief.shift();
     if (mischief) return mischief(incoming, outgoing);
-    this.#pass(incoming, (answer) => {
+    const passed = this.#pass(incoming, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
-      // A reader that has gone ends the operation at the bank.
-      outgoing.on("close", () => answer.destroy());
     });
+    // A reader that has gone ends the operation at the bank, also before that has answered.
+    outgoing.on("close", () => passed.destroy());
   });
 
   private constructor(private readonly target: URL) {}
@@ -43,7 +43,9 @@ export class Proxy {
 
   /** The next request reaches the bank, and its answer nobody. */
   loseAnswer(): void {
-    this.#mischief.push((incoming) => this.#pass(incoming, (answer) => answer.resume().on("end", () => incoming.socket.destroy())));
+    this.#mischief.push((incoming) => {
+      this.#pass(incoming, (answer) => answer.resume().on("end", () => incoming.socket.destroy()));
+    });
   }
 
   /** The next request is answered with this. */
@@ -69,10 +71,11 @@ export class Proxy {
     await once(this.#server, "close");
   }
 
-  #pass(incoming: IncomingMessage, answered: (answer: IncomingMessage) => void): void {
+  #pass(incoming: IncomingMessage, answered: (answer: IncomingMessage) => void): ClientRequest {
     const { method, headers } = incoming;
     const passed = request(this.target, { method, headers: { ...headers, host: this.target.host } }, answered);
     passed.on("error", () => incoming.socket.destroy());
     incoming.pipe(passed);
+    return passed;
   }
 }

@@ -1,4 +1,4 @@
-use async_graphql::{Enum, ID, InputObject, Object, Result};
+use async_graphql::{Description, Enum, ID, InputObject, Object, Result};
 use uuid::Uuid;
 use vostro_compliance::{AuditEntry, AuditFilter, AuditProof, Outcome};
 
@@ -91,9 +91,10 @@ fn aggregate_id(aggregate_type: &str, id: Uuid) -> ID {
 }
 
 /// An event in the audit log. It never changes, and its hash covers it and everything before it.
+#[derive(Description)]
 pub struct AuditEvent(pub(super) AuditEntry);
 
-#[Object]
+#[Object(use_type_description)]
 impl AuditEvent {
     /// Its place in the log, from 1.
     async fn position(&self) -> i64 {
@@ -188,9 +189,10 @@ impl AuditEvent {
 }
 
 /// What recomputing the audit chain has shown.
+#[derive(Description)]
 pub struct AuditVerification(pub(super) AuditProof);
 
-#[Object]
+#[Object(use_type_description)]
 impl AuditVerification {
     /// Whether nothing that was stored has been changed, removed or added since.
     async fn ok(&self) -> bool {
@@ -233,9 +235,10 @@ pub enum ViolationSeverity {
 }
 
 /// Something a rule found and a compliance officer has to look at.
+#[derive(Description)]
 pub struct Violation(pub(super) vostro_compliance::Violation);
 
-#[Object]
+#[Object(use_type_description)]
 impl Violation {
     async fn id(&self) -> ID {
         ids::encode(IdKind::Violation, self.0.violation_id)
@@ -289,9 +292,10 @@ impl Violation {
 }
 
 /// Events that are missing between others.
+#[derive(Description)]
 pub struct EventGap(pub(super) vostro_compliance::EventGap);
 
-#[Object]
+#[Object(use_type_description)]
 impl EventGap {
     async fn module(&self) -> &str {
         &self.0.module
@@ -322,9 +326,10 @@ impl EventGap {
 }
 
 /// How many events of a type are stored.
+#[derive(Description)]
 pub struct EventCount(pub(super) vostro_compliance::EventCount);
 
-#[Object]
+#[Object(use_type_description)]
 impl EventCount {
     /// `<module>.<event>.v<major>`.
     #[graphql(name = "type")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
 use serde_json::Value;
 use vostro_kernel::RequestContext;
 use vostro_messaging::Projection;
@@ -157,9 +157,10 @@ pub struct MaintenanceJobPayload {
 }
 
 /// Long work that an operator ordered. Poll it while it is `RUNNING`.
+#[derive(Description)]
 pub struct MaintenanceJob(pub(super) maintenance::MaintenanceJob);
 
-#[Object]
+#[Object(use_type_description)]
 impl MaintenanceJob {
     async fn id(&self) -> ID {
         plain(self.0.id)

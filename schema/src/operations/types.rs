@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 use vostro_messaging::parking::{self, ParkedPayload, RequestState, Selection};
@@ -133,9 +133,10 @@ pub(super) fn person(id: Uuid) -> User {
 }
 
 /// A message that waits in its subscriber's database, in order with everything of its key.
+#[derive(Description)]
 pub struct ParkedMessage(pub(super) parking::ParkedMessage);
 
-#[Object]
+#[Object(use_type_description)]
 impl ParkedMessage {
     async fn id(&self) -> ID {
         plain(self.0.id)
@@ -206,9 +207,10 @@ impl ParkedMessage {
 }
 
 /// A parked message as far as an operator may see into it.
+#[derive(Description)]
 pub struct ParkedMessageContent(pub(super) ParkedPayload);
 
-#[Object]
+#[Object(use_type_description)]
 impl ParkedMessageContent {
     async fn message(&self) -> ParkedMessage {
         ParkedMessage(self.0.message.clone())
@@ -236,9 +238,10 @@ impl ParkedMessageContent {
 }
 
 /// What one operator wants done, and a second one has to agree to.
+#[derive(Description)]
 pub struct ParkingRequest(pub(super) parking::ParkingRequest);
 
-#[Object]
+#[Object(use_type_description)]
 impl ParkingRequest {
     async fn id(&self) -> ID {
         plain(self.0.id)
@@ -324,6 +327,7 @@ impl QueueLook {
 }
 
 /// Whether a module's consumers run.
+#[derive(Description)]
 pub struct ModuleConsumption {
     module: &'static str,
     consumption: Consumption,
@@ -340,7 +344,7 @@ impl ModuleConsumption {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl ModuleConsumption {
     async fn module(&self) -> &str {
         self.module

@@ -71,6 +71,18 @@ export type AccountErrorCode =
   /** The idempotency key belongs to an earlier command with another input. */
   | 'IDEMPOTENCY_KEY_REUSED';
 
+/** What an update of a subscription stands for. */
+export type UpdateKind =
+  /** The state when the subscription began. */
+  | 'SNAPSHOT'
+  /** What happened next. */
+  | 'CHANGE'
+  /**
+   * The state now, in place of changes that were passed over, because the client was too slow for them or away for too
+   * long. Whoever needs each of them asks for the list.
+   */
+  | 'LAGGED';
+
 /** Which side of the account an entry is on. */
 export type Direction =
   | 'DEBIT'
@@ -330,11 +342,11 @@ export type OpenAccountMutation = { readonly accountOpen: { readonly account: { 
 
 export type BalanceChangedSubscriptionVariables = Exact<{
   accountId: string | number;
-  afterSequence?: number | null | undefined;
+  after?: string | null | undefined;
 }>;
 
 
-export type BalanceChangedSubscription = { readonly balanceChanged: { readonly accountId: string, readonly sequence: number, readonly transactionId: string | null, readonly occurredAt: string, readonly balance: { readonly posted: { readonly amount: string, readonly currency: string }, readonly available: { readonly amount: string, readonly currency: string } } } };
+export type BalanceChangedSubscription = { readonly balanceChanged: { readonly accountId: string, readonly sequence: number, readonly transactionId: string | null, readonly occurredAt: string, readonly kind: UpdateKind, readonly cursor: string, readonly balance: { readonly posted: { readonly amount: string, readonly currency: string }, readonly available: { readonly amount: string, readonly currency: string } } } };
 
 export type NotificationsQueryVariables = Exact<{
   first?: number | null | undefined;
@@ -344,12 +356,12 @@ export type NotificationsQueryVariables = Exact<{
 
 export type NotificationsQuery = { readonly unreadCount: number | null, readonly notifications: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly topic: NotificationTopic, readonly title: string, readonly body: string, readonly createdAt: string, readonly readAt: string | null, readonly sequence: number }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
 
-export type NotificationReceivedSubscriptionVariables = Exact<{
-  afterSequence?: number | null | undefined;
+export type NotificationArrivedSubscriptionVariables = Exact<{
+  after?: string | null | undefined;
 }>;
 
 
-export type NotificationReceivedSubscription = { readonly notificationReceived: { readonly id: string, readonly topic: NotificationTopic, readonly title: string, readonly body: string, readonly createdAt: string, readonly sequence: number } };
+export type NotificationArrivedSubscription = { readonly notificationArrived: { readonly sequence: number, readonly occurredAt: string, readonly kind: UpdateKind, readonly cursor: string, readonly notification: { readonly id: string, readonly topic: NotificationTopic, readonly title: string, readonly body: string, readonly createdAt: string } } };
 
 export type VerifyPayeeQueryVariables = Exact<{
   iban: string;
@@ -392,11 +404,11 @@ export type TransactionsQuery = { readonly transactions: { readonly nodes: Reado
 export type TransactionUpdatedSubscriptionVariables = Exact<{
   accountId?: string | number | null | undefined;
   transactionId?: string | number | null | undefined;
-  afterSequence?: number | null | undefined;
+  after?: string | null | undefined;
 }>;
 
 
-export type TransactionUpdatedSubscription = { readonly transactionUpdated: { readonly sequence: number, readonly occurredAt: string, readonly transaction: { readonly id: string, readonly kind: TransactionKind, readonly status: TransactionStatus, readonly reference: string | null, readonly failureCode: string | null, readonly amount: { readonly amount: string, readonly currency: string } } } };
+export type TransactionUpdatedSubscription = { readonly transactionUpdated: { readonly sequence: number, readonly occurredAt: string, readonly kind: UpdateKind, readonly cursor: string, readonly transaction: { readonly id: string, readonly kind: TransactionKind, readonly status: TransactionStatus, readonly reference: string | null, readonly failureCode: string | null, readonly amount: { readonly amount: string, readonly currency: string } } } };
 
 export type RegisterMutationVariables = Exact<{
   input: UserRegisterInput;
@@ -432,15 +444,15 @@ export type MeQuery = { readonly me: { readonly id: string, readonly email: stri
 export const AccountsDocument = new Document<AccountsQuery, AccountsQueryVariables>("query", "Accounts", "query Accounts($first: Int, $after: String) {\n  accounts(first: $first, after: $after) {\n    nodes {\n      id\n      number\n      name\n      currency\n      status\n      balance {\n        posted {\n          amount\n          currency\n        }\n        available {\n          amount\n          currency\n        }\n        sequence\n      }\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
 export const EntriesDocument = new Document<EntriesQuery, EntriesQueryVariables>("query", "Entries", "query Entries($accountId: ID!, $first: Int, $after: String) {\n  account(id: $accountId) {\n    id\n    entries(first: $first, after: $after) {\n      nodes {\n        id\n        sequence\n        direction\n        amount {\n          amount\n          currency\n        }\n        balanceAfter {\n          amount\n          currency\n        }\n        transactionId\n        bookedAt\n      }\n      pageInfo {\n        hasNextPage\n        endCursor\n      }\n    }\n  }\n}");
 export const OpenAccountDocument = new Document<OpenAccountMutation, OpenAccountMutationVariables>("mutation", "OpenAccount", "mutation OpenAccount($input: AccountOpenInput!) {\n  accountOpen(input: $input) {\n    account {\n      id\n      number\n      name\n      currency\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
-export const BalanceChangedDocument = new Document<BalanceChangedSubscription, BalanceChangedSubscriptionVariables>("subscription", "BalanceChanged", "subscription BalanceChanged($accountId: ID!, $afterSequence: Int) {\n  balanceChanged(accountId: $accountId, afterSequence: $afterSequence) {\n    accountId\n    sequence\n    balance {\n      posted {\n        amount\n        currency\n      }\n      available {\n        amount\n        currency\n      }\n    }\n    transactionId\n    occurredAt\n  }\n}");
+export const BalanceChangedDocument = new Document<BalanceChangedSubscription, BalanceChangedSubscriptionVariables>("subscription", "BalanceChanged", "subscription BalanceChanged($accountId: ID!, $after: String) {\n  balanceChanged(accountId: $accountId, after: $after) {\n    accountId\n    sequence\n    balance {\n      posted {\n        amount\n        currency\n      }\n      available {\n        amount\n        currency\n      }\n    }\n    transactionId\n    occurredAt\n    kind\n    cursor\n  }\n}");
 export const NotificationsDocument = new Document<NotificationsQuery, NotificationsQueryVariables>("query", "Notifications", "query Notifications($first: Int, $after: String) {\n  unreadCount\n  notifications(first: $first, after: $after) {\n    nodes {\n      id\n      topic\n      title\n      body\n      createdAt\n      readAt\n      sequence\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
-export const NotificationReceivedDocument = new Document<NotificationReceivedSubscription, NotificationReceivedSubscriptionVariables>("subscription", "NotificationReceived", "subscription NotificationReceived($afterSequence: Int) {\n  notificationReceived(afterSequence: $afterSequence) {\n    id\n    topic\n    title\n    body\n    createdAt\n    sequence\n  }\n}");
+export const NotificationArrivedDocument = new Document<NotificationArrivedSubscription, NotificationArrivedSubscriptionVariables>("subscription", "NotificationArrived", "subscription NotificationArrived($after: String) {\n  notificationArrived(after: $after) {\n    notification {\n      id\n      topic\n      title\n      body\n      createdAt\n    }\n    sequence\n    occurredAt\n    kind\n    cursor\n  }\n}");
 export const VerifyPayeeDocument = new Document<VerifyPayeeQuery, VerifyPayeeQueryVariables>("query", "VerifyPayee", "query VerifyPayee($iban: String!, $name: String!) {\n  payeeVerification(iban: $iban, name: $name) {\n    result\n    suggestion\n  }\n}");
 export const PayDocument = new Document<PayMutation, PayMutationVariables>("mutation", "Pay", "mutation Pay($input: TransferCreateInput!) {\n  transferCreate(input: $input) {\n    transaction {\n      id\n      status\n      amount {\n        amount\n        currency\n      }\n      reference\n      failureCode\n      sequence\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const WithdrawDocument = new Document<WithdrawMutation, WithdrawMutationVariables>("mutation", "Withdraw", "mutation Withdraw($input: WithdrawalInitiateInput!) {\n  withdrawalInitiate(input: $input) {\n    transaction {\n      id\n      status\n      amount {\n        amount\n        currency\n      }\n      reference\n      failureCode\n      sequence\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const TransactionDocument = new Document<TransactionQuery, TransactionQueryVariables>("query", "Transaction", "query Transaction($id: ID!) {\n  transaction(id: $id) {\n    id\n    kind\n    status\n    amount {\n      amount\n      currency\n    }\n    source {\n      id\n      number\n    }\n    destination {\n      id\n      number\n    }\n    reference\n    failureCode\n    initiatedAt\n    completedAt\n  }\n}");
 export const TransactionsDocument = new Document<TransactionsQuery, TransactionsQueryVariables>("query", "Transactions", "query Transactions($filter: TransactionFilter, $first: Int, $after: String) {\n  transactions(filter: $filter, first: $first, after: $after) {\n    nodes {\n      id\n      kind\n      status\n      amount {\n        amount\n        currency\n      }\n      source {\n        id\n      }\n      destination {\n        id\n      }\n      reference\n      initiatedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
-export const TransactionUpdatedDocument = new Document<TransactionUpdatedSubscription, TransactionUpdatedSubscriptionVariables>("subscription", "TransactionUpdated", "subscription TransactionUpdated($accountId: ID, $transactionId: ID, $afterSequence: Int) {\n  transactionUpdated(\n    accountId: $accountId\n    transactionId: $transactionId\n    afterSequence: $afterSequence\n  ) {\n    transaction {\n      id\n      kind\n      status\n      amount {\n        amount\n        currency\n      }\n      reference\n      failureCode\n    }\n    sequence\n    occurredAt\n  }\n}");
+export const TransactionUpdatedDocument = new Document<TransactionUpdatedSubscription, TransactionUpdatedSubscriptionVariables>("subscription", "TransactionUpdated", "subscription TransactionUpdated($accountId: ID, $transactionId: ID, $after: String) {\n  transactionUpdated(\n    accountId: $accountId\n    transactionId: $transactionId\n    after: $after\n  ) {\n    transaction {\n      id\n      kind\n      status\n      amount {\n        amount\n        currency\n      }\n      reference\n      failureCode\n    }\n    sequence\n    occurredAt\n    kind\n    cursor\n  }\n}");
 export const RegisterDocument = new Document<RegisterMutation, RegisterMutationVariables>("mutation", "Register", "mutation Register($input: UserRegisterInput!) {\n  userRegister(input: $input) {\n    user {\n      id\n      email\n      displayName\n      locale\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const LogInDocument = new Document<LogInMutation, LogInMutationVariables>("mutation", "LogIn", "mutation LogIn($input: LoginInput!) {\n  login(input: $input) {\n    tokens {\n      accessToken\n      refreshToken\n      expiresAt\n    }\n    user {\n      id\n      displayName\n      roles\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const RefreshTokenDocument = new Document<RefreshTokenMutation, RefreshTokenMutationVariables>("mutation", "RefreshToken", "mutation RefreshToken($input: TokenRefreshInput!) {\n  tokenRefresh(input: $input) {\n    tokens {\n      accessToken\n      refreshToken\n      expiresAt\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");

@@ -48,6 +48,7 @@ impl Notifications {
             phase: Phase::Undelivered { after: 0 },
             resume_after: after,
             newest: after,
+            has_begun: false,
             kind: if after.is_some() { UpdateKind::Change } else { UpdateKind::Snapshot },
             seen: HashSet::new(),
             overlap: 0,
@@ -69,12 +70,13 @@ struct Inbox {
     resume_after: Option<i64>,
     /// The highest sequence the client has; before the first look of a client that has none, `None`.
     newest: Option<i64>,
+    has_begun: bool,
     kind: UpdateKind,
     /// What was yielded while catching up, and may also be among the live news of that time.
     seen: HashSet<Uuid>,
     /// How many live news of that time are still to come.
     overlap: usize,
-    /// What was yielded last: a look of the whole process may find it once more.
+    /// What was yielded last, here or before the client came back: a look of the whole process may find it once more.
     recent: Recent,
     ready: VecDeque<Notification>,
 }
@@ -117,10 +119,8 @@ impl Inbox {
     const PAGE: i64 = 100;
 
     async fn next(mut self) -> Result<Option<(Arrival, Self)>, NotificationError> {
-        if self.newest.is_none() {
-            // What others of the person's clients have received already is behind it.
-            let latest = notifications::latest(self.pool(), &[self.user]).await?.pop();
-            self.newest = Some(latest.map_or(0, |(_, sequence)| sequence));
+        if !self.has_begun {
+            self.begin().await?;
         }
         loop {
             if let Some(notification) = self.ready.pop_front() {
@@ -144,6 +144,20 @@ impl Inbox {
             };
             self.take(found).await;
         }
+    }
+
+    /// Notes what is behind the stream: what the client has or, when it is new, what others of the person's clients have received.
+    /// A look that was under way when it came may be about to tell that.
+    async fn begin(&mut self) -> sqlx::Result<()> {
+        let newest = match self.newest {
+            Some(newest) => newest,
+            None => notifications::latest(self.pool(), &[self.user]).await?.pop().map_or(0, |(_, sequence)| sequence),
+        };
+        for id in notifications::received(self.pool(), self.user, newest, ArrivedElsewhere::MOST).await? {
+            self.recent.add(id);
+        }
+        (self.newest, self.has_begun) = (Some(newest), true);
+        Ok(())
     }
 
     async fn undelivered(&mut self, after: i64) -> sqlx::Result<Vec<Stored>> {
@@ -328,6 +342,35 @@ mod tests {
         assert!(at_here.next().now_or_never().is_none() && at_there.next().now_or_never().is_none());
         stop.cancel();
         looking.await.expect("stopped");
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_while_a_look_is_under_way_gets_nothing_twice() {
+        let database = Database::create("notification", &MIGRATIONS).await;
+        let module = module(&database);
+        let handler = module.handlers().remove(0).handler;
+        let user = Uuid::now_v7();
+        let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
+        let logins = [login(user), login(user), login(user)];
+        let [first, second, third] = &logins;
+        let mut after = None;
+        let mut known = Vec::new();
+        for login in [first, second] {
+            deliver(database.pool(), &handler, std::slice::from_ref(login)).await.expect("handled");
+            let mut stream = pin!(module.received(&context, after).expect("a stream"));
+            let received = stream.next().await.expect("open").expect("a notification");
+            after = Some(received.resume_after);
+            known.push(received.notification.id);
+        }
+
+        let mut stream = pin!(module.received(&context, after).expect("a stream"));
+        assert!(stream.next().now_or_never().is_none(), "it begins");
+        // What the look had found before the client came back.
+        module.0.arrivals.tell(&user, known.into());
+        deliver(database.pool(), &handler, std::slice::from_ref(third)).await.expect("handled");
+        let received = stream.next().await.expect("open").expect("a notification");
+        assert_eq!(received.notification.source_event_id, third.envelope.id);
+        assert!(stream.next().now_or_never().is_none(), "nothing twice");
     }
 
     #[tokio::test]

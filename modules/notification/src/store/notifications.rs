@@ -250,6 +250,20 @@ pub(crate) async fn since(pool: &PgPool, user: Uuid, after: i64, limit: i64) -> 
     stored(rows)
 }
 
+/// The ids of in-app notifications that a client of the person has received, up to one of the person's sequence: the last `limit`.
+pub(crate) async fn received(pool: &PgPool, user: Uuid, until: i64, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from notification.notification
+         where user_id = $1 and sequence <= $2 and delivered_at is not null and suppressed is null and channel = 'IN_APP'
+         order by sequence desc limit $3",
+        user,
+        until,
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// The sequence of the latest in-app notification of each of these people who has one.
 pub(crate) async fn latest(pool: &PgPool, users: &[Uuid]) -> sqlx::Result<Vec<(Uuid, i64)>> {
     let rows = sqlx::query!(
