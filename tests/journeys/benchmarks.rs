@@ -106,6 +106,8 @@ async fn the_graphql_door_is_measured_and_every_subscriber_is_told_everything() 
     }
     assert_eq!(report["reads"]["micros"]["count"], json!(16), "{report}");
     assert!(report["reads"]["plans"]["hits"].as_u64() > Some(0), "the same documents come again: {report}");
+    let entities = &report["reads"]["entities"];
+    assert!(entities.is_null() || entities["hits"].is_u64(), "tokens are no entities: {report}");
     for goal in report["goals"].as_array().expect("a list") {
         assert!(goal["isReached"].is_boolean() && goal["measured"].is_string(), "{goal}");
     }

@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use vostro_schema::stitch::PLANS;
 
 use super::stitching::THREE_MODULES;
 use crate::bench::figures::{histogram, micros};
@@ -41,19 +42,24 @@ pub struct HitRatio {
 }
 
 impl HitRatio {
+    const fn since(self, before: Self) -> Self {
+        Self { hits: self.hits.saturating_sub(before.hits), misses: self.misses.saturating_sub(before.misses) }
+    }
+
     pub fn per_mille(self) -> u64 {
         self.hits * 1000 / (self.hits + self.misses).max(1)
     }
 }
 
-const PLANS: &str = vostro_schema::stitch::PLANS;
-/// Counted per entity, by `result` as plans are.
-const ENTITIES: &str = "vostro_graphql_entities_total";
+/// Of all that is kept.
+const CACHES: &str = "vostro_cache_requests_total";
+/// Tokens that were verified are kept too, and are no entities.
+const TOKENS: &str = "cache=\"verified_tokens\",";
 
 /// Customers read, each one thing after the other.
 pub async fn reads(config: &Config, town: &Town, count: u32) -> anyhow::Result<Reads> {
     let mut observer = Connection::open(config.http.address).await?;
-    let before = counters(&mut observer).await?;
+    let before = known(&mut observer).await?;
     let progress = bar("Customers look", usize::try_from(count)?);
     let each = count.div_ceil(u32::try_from(town.customers.len())?);
     let (mut looking, started) = (JoinSet::new(), Instant::now());
@@ -76,23 +82,24 @@ pub async fn reads(config: &Config, town: &Town, count: u32) -> anyhow::Result<R
     }
     progress.finish();
     let lasted = started.elapsed();
-    let after = counters(&mut observer).await?;
-    let ratio = |[hits, misses]: [usize; 2]| HitRatio {
-        hits: after[hits] - before[hits],
-        misses: after[misses] - before[misses],
-    };
-    let entities = ratio([2, 3]);
+    let [plans, entities] = known(&mut observer).await?;
+    let entities = entities.since(before[1]);
     let entities = (entities.hits + entities.misses > 0).then_some(entities);
-    Ok(Reads { took, lasted, plans: ratio([0, 1]), entities })
+    Ok(Reads { took, lasted, plans: plans.since(before[0]), entities })
 }
 
-async fn counters(observer: &mut Connection) -> anyhow::Result<[u64; 4]> {
-    let mut values = [0; 4];
-    let wanted = [PLANS, ENTITIES].into_iter().flat_map(|name| ["hit", "miss"].map(|result| (name, result)));
-    for (value, (name, result)) in values.iter_mut().zip(wanted) {
-        *value = scrape::counter(observer, name, &format!("result=\"{result}\"")).await?;
-    }
-    Ok(values)
+/// Plans and entities, since the bank began.
+async fn known(observer: &mut Connection) -> anyhow::Result<[HitRatio; 2]> {
+    let plans = ratio(observer, PLANS, "").await?;
+    let (all, tokens) = (ratio(observer, CACHES, "").await?, ratio(observer, CACHES, TOKENS).await?);
+    Ok([plans, all.since(tokens)])
+}
+
+/// Of the series whose labels begin so.
+async fn ratio(observer: &mut Connection, name: &str, labels: &str) -> anyhow::Result<HitRatio> {
+    let hits = scrape::counter(observer, name, &format!("{labels}result=\"hit\"")).await?;
+    let misses = scrape::counter(observer, name, &format!("{labels}result=\"miss\"")).await?;
+    Ok(HitRatio { hits, misses })
 }
 
 /// Of ten looks four are at an account, two at all of them, two at payments, one at its movements, one at what is new.
