@@ -82,8 +82,7 @@ impl Query {
         };
         let read = || async {
             let id = ids::decode(IdKind::Account, &id)?;
-            let found = facade(ctx)?.accounts_anew(guards::context(ctx)?, &[id]).await.map_err(failure)?;
-            Ok(found.into_iter().next().map(Account))
+            Ok(facade(ctx)?.account_anew(guards::context(ctx)?, id).await.map_err(failure)?.map(Account))
         };
         fresh::at_least(known, is_new_enough, read).await
     }

@@ -93,8 +93,8 @@ impl Accounts {
             let refusal = Refusal::new(AccountErrorCode::IdempotencyKeyReused);
             return Err(refusal.at(&["input", "idempotencyKey"]).into());
         };
-        let mut found = self.accounts_anew(context, &[first.account_id]).await?;
-        found.pop().map(Arc::unwrap_or_clone).ok_or_else(|| AccountErrorCode::NotFound.into())
+        let found = self.account_anew(context, first.account_id).await?;
+        found.map(Arc::unwrap_or_clone).ok_or_else(|| AccountErrorCode::NotFound.into())
     }
 
     /// Forbids all debits and credits until somebody lifts it.

@@ -108,17 +108,13 @@ impl Accounts {
         Ok(visible(context, self.inner.seen.read(ids, ask).await?))
     }
 
-    /// The same from the database.
+    /// The account as the database has it now, if it exists and the caller may see it.
     ///
     /// # Errors
     /// Database faults.
-    pub async fn accounts_anew(
-        &self,
-        context: &RequestContext,
-        ids: &[Uuid],
-    ) -> Result<Vec<Arc<Account>>, AccountError> {
+    pub async fn account_anew(&self, context: &RequestContext, id: Uuid) -> Result<Option<Arc<Account>>, AccountError> {
         let ask = async |ids: Vec<Uuid>| store::accounts::find(self.pool(), Viewer::Everything, &ids).await;
-        Ok(visible(context, self.inner.seen.read_anew(ids, ask).await?))
+        Ok(visible(context, self.inner.seen.read_anew(&[id], ask).await?).pop())
     }
 
     /// Customers' accounts the caller may see, in the order they were opened, from behind the account `after`.

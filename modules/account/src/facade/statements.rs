@@ -63,7 +63,7 @@ impl Accounts {
         let key = domain::idempotency_key(&asked.idempotency_key)?;
         let publisher = self.inner.publisher();
         let period = Period::of(asked.from, asked.to, publisher.now)?;
-        let Some(account) = self.account(context, asked.account_id).await? else {
+        let Some(account) = self.account_anew(context, asked.account_id).await? else {
             return Err(Refusal::new(AccountErrorCode::NotFound).at(&["input", "accountId"]).into());
         };
         let mut transaction = vostro_messaging::begin(self.pool()).await?;
