@@ -3,7 +3,7 @@
 # PORT_BASE=25000 moves all ports, VOSTRO_LOCAL=/folder the data, PROFILE=dev takes the quicker build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-crash bench bench-messaging bench-graphql stop clean gen lint fmt
+.PHONY: help demo run test test-crash test-upgrade bench bench-messaging bench-graphql stop clean gen lint fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,9 @@ test: ## run every test (TEST_ARGS='-p vostro-account')
 
 test-crash: ## crash the bank wherever it can crash and prove that nothing is lost (SEEDS=100 SEED=0)
 	@scripts/test-crash.sh $(or $(SEEDS),100) $(or $(SEED),0)
+
+test-upgrade: ## replace a bank of an earlier release under load (FROM=<commit or program>)
+	@scripts/test-upgrade.sh $(FROM)
 
 bench: ## measure transfers beside pgbench (BENCH_ARGS='--clients 64 --hot-account')
 	@scripts/bench.sh transfers $(BENCH_ARGS)

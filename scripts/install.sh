@@ -4,7 +4,7 @@
 # Usage: scripts/install.sh [PROGRAM...]
 #
 # Always wanted: PostgreSQL 15 or newer, RabbitMQ, a C compiler, make, curl and the CA certificates.
-# PROGRAM adds one of the tools that some checks use: shellcheck, promtool, npm (with Node), chromium.
+# PROGRAM adds one of the tools that some checks use: redis-server, shellcheck, promtool, npm (with Node), chromium.
 #
 # Says what it installs and asks for nothing. Needs root, or sudo, only when something is missing. No service is
 # started and none is left to start at the next boot: the bank runs private instances (see scripts/stack.sh).
@@ -32,11 +32,12 @@ missing_packages() {
   [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls/certs ] || echo ca-certificates
   for program; do
     case $program in
+      redis-server) has redis-server || echo redis-server ;;
       shellcheck) has shellcheck || echo shellcheck ;;
       promtool) has promtool || echo prometheus ;;
       npm) has npm || echo nodejs npm ;;
       chromium) has chromium || echo chromium ;;
-      *) die "nothing is known about installing '$program'" 'known: shellcheck, promtool, npm, chromium' ;;
+      *) die "nothing is known about installing '$program'" 'known: redis-server, shellcheck, promtool, npm, chromium' ;;
     esac
   done
 }
@@ -78,6 +79,7 @@ keep_services_off() {
   for package; do
     case $package in
       rabbitmq-server) systemctl disable rabbitmq-server.service epmd.service epmd.socket || true ;;
+      redis-server) systemctl disable redis-server.service || true ;;
       prometheus) systemctl disable prometheus.service || true ;;
     esac
   done

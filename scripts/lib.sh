@@ -42,7 +42,7 @@ add_missing_secrets() {
 
 # use_stack NAME: a stack of its own (folder and ports) so that demonstrations, tests and benchmarks never meet
 # the bank somebody is running. Exports what the scripts called from here need.
-STACKS=(main demo test bench gen crash)
+STACKS=(main demo test bench gen crash upgrade)
 use_stack() {
   local step
   case $1 in
@@ -52,6 +52,7 @@ use_stack() {
     bench) step=3000 ;;
     gen) step=4000 ;;
     crash) step=4500 ;;
+    upgrade) step=4600 ;;
     *) die "no stack is called '$1'" "the stacks are ${STACKS[*]}" ;;
   esac
   PORT_BASE=$((PORT_BASE + step)) VOSTRO_LOCAL=$VOSTRO_LOCAL/$1
@@ -76,12 +77,12 @@ set_ports() {
   if [ "$PORT_BASE" -lt 1024 ] || [ "$PORT_BASE" -ge $((32768 - 700)) ]; then
     die "PORT_BASE=$PORT_BASE is outside 1024..32067" \
       'the ports reach up to PORT_BASE+699; from 32768 on the kernel picks ports for outgoing connections' \
-      "make's targets other than 'run' add up to 4500 to it: choose for example PORT_BASE=25000"
+      "make's targets other than 'run' add up to 4600 to it: choose for example PORT_BASE=25000"
   fi
   HTTP_PORT=$((PORT_BASE + 80)) EPMD_PORT=$((${VOSTRO_JOIN_PORT_BASE:-$PORT_BASE} + 369)) PG_PORT=$((PORT_BASE + 432))
   AMQP_PORT=$((PORT_BASE + 672)) MGMT_PORT=$((PORT_BASE + 673)) DIST_PORT=$((PORT_BASE + 674))
-  RABBIT_METRICS_PORT=$((PORT_BASE + 692))
-  export HTTP_PORT EPMD_PORT PG_PORT AMQP_PORT MGMT_PORT DIST_PORT RABBIT_METRICS_PORT
+  RABBIT_METRICS_PORT=$((PORT_BASE + 692)) AMQPS_PORT=$((PORT_BASE + 671)) MGMT_TLS_PORT=$((PORT_BASE + 670))
+  export HTTP_PORT EPMD_PORT PG_PORT AMQP_PORT MGMT_PORT DIST_PORT RABBIT_METRICS_PORT AMQPS_PORT MGMT_TLS_PORT
 }
 
 # --- processes -------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@
 # With VOSTRO_JOIN=<VOSTRO_LOCAL of another stack> and VOSTRO_JOIN_PORT_BASE=<its PORT_BASE> in the environment of every call,
 # this stack's broker is one more node of the other's, and this PostgreSQL a standby without which the other commits nothing,
 # until `promote`.
+# With VOSTRO_TLS=<a folder with ca.pem, certificate.pem and key.pem> the broker speaks TLS too, and asks its clients for
+# certificates of that authority; `env` then points there.
 # VOSTRO_PG_BIN and VOSTRO_RABBITMQ_HOME name installations that are not where distributions put them.
 
 # shellcheck source=scripts/lib.sh
@@ -108,11 +110,16 @@ status() {
 
 print_env() {
   local database=postgres://vostro_owner:$OWNER_PASSWORD@127.0.0.1:$PG_PORT/vostro
+  local amqp=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT
   local management=http://vostro:$BROKER_PASSWORD@127.0.0.1:$MGMT_PORT
+  if [ -n "${VOSTRO_TLS:-}" ]; then
+    amqp=amqps://vostro:$BROKER_PASSWORD@localhost:$AMQPS_PORT
+    management=https://vostro:$BROKER_PASSWORD@localhost:$MGMT_TLS_PORT
+  fi
   cat <<ENV
 export VOSTRO__DATABASE__URL=$database
 export VOSTRO__DATABASE__MODULE_SECRET=$MODULE_SECRET
-export VOSTRO__BROKER__URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT/vostro
+export VOSTRO__BROKER__URL=$amqp/vostro
 export VOSTRO__BROKER__MANAGEMENT_URL=$management
 export VOSTRO__BROKER__MODULE_SECRET=$BROKER_MODULE_SECRET
 export VOSTRO__AUTH__SECRET=$AUTH_SECRET
@@ -120,7 +127,7 @@ export VOSTRO__AUTH__CONTACT_SECRET=$CONTACT_SECRET
 export VOSTRO__NOTIFICATION__EMAIL__FOLDER=$VOSTRO_LOCAL/mail
 export VOSTRO__HTTP__ADDRESS=127.0.0.1:$HTTP_PORT
 export VOSTRO_TEST_DATABASE_URL=$database
-export VOSTRO_TEST_AMQP_URL=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT
+export VOSTRO_TEST_AMQP_URL=$amqp
 export VOSTRO_TEST_MANAGEMENT_URL=$management
 export VOSTRO_LOCAL=$VOSTRO_LOCAL
 export PORT_BASE=$PORT_BASE

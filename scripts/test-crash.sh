@@ -10,7 +10,6 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-PROFILE=dev # crash points exist in builds with debug assertions only
 # shellcheck source=scripts/lib/bank.sh
 . "$ROOT/scripts/lib/bank.sh"
 
@@ -20,14 +19,4 @@ case $VOSTRO_CRASH_SEEDS$VOSTRO_CRASH_FIRST_SEED in *[!0-9]*) die 'SEEDS and FIR
 [ -n "${VOSTRO_CRASH_SIDE_BY_SIDE:-}" ] || VOSTRO_CRASH_SIDE_BY_SIDE=$(nproc)
 export VOSTRO_CRASH_SIDE_BY_SIDE
 
-"$ROOT/scripts/install.sh"
-need_rust
-cd "$ROOT"
-own_stack crash
-"$ROOT/scripts/stack.sh" up
-settings=$("$ROOT/scripts/stack.sh" env | grep -v '^export VOSTRO__') # a test sets the bank's configuration itself
-eval "$settings"
-export SQLX_OFFLINE=true RUST_BACKTRACE=${RUST_BACKTRACE:-0}
-unset DATABASE_URL
-cargo test --locked --profile "$PROFILE" --test proofs -- --exact --nocapture \
-  crash::wherever_the_bank_crashes_nothing_is_lost_and_nothing_is_doubled
+run_proof crash crash::wherever_the_bank_crashes_nothing_is_lost_and_nothing_is_doubled

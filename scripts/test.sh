@@ -119,7 +119,7 @@ other_tests() {
   fi
 }
 
-"$ROOT/scripts/install.sh"
+"$ROOT/scripts/install.sh" redis-server
 need_rust
 cd "$ROOT"
 own_stack test

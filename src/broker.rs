@@ -33,7 +33,7 @@ pub enum BrokerError {
 /// # Errors
 /// [`BrokerError::Url`].
 pub fn endpoint(config: &BrokerConfig) -> Result<Endpoint, BrokerError> {
-    Ok(Endpoint::parse(config.url.expose_secret())?)
+    Ok(Endpoint::parse(config.url.expose_secret())?.with_tls(config.tls_files()))
 }
 
 /// How a module logs in.
@@ -53,7 +53,7 @@ pub fn endpoint_of(config: &BrokerConfig, module: &str) -> Result<Endpoint, Brok
 /// [`BrokerError`] when an address is none.
 pub fn management(config: &BrokerConfig) -> Result<(ManagementClient, String), BrokerError> {
     let client = ManagementClient::new(config.management_url.expose_secret()).map_err(BrokerError::ManagementUrl)?;
-    Ok((client, endpoint(config)?.vhost().to_owned()))
+    Ok((client.with_tls(config.tls_files()), endpoint(config)?.vhost().to_owned()))
 }
 
 /// The password of every user of the topology.
@@ -136,6 +136,7 @@ fn away(error: impl std::fmt::Display) -> BrokerAway {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerTlsConfig;
 
     fn config(secret: Option<&str>, passwords: &[(&str, &str)]) -> BrokerConfig {
         BrokerConfig {
@@ -143,6 +144,7 @@ mod tests {
             management_url: "http://broker:15672".into(),
             module_secret: secret.map(Into::into),
             passwords: passwords.iter().map(|(role, password)| ((*role).to_owned(), (*password).into())).collect(),
+            tls: BrokerTlsConfig::default(),
         }
     }
 

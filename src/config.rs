@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use vostro_messaging::lease::LeaseTimes;
 use vostro_messaging::parking::ApprovalPolicy;
-use vostro_messaging::{AdmissionBounds, Caching, MESSAGE_BYTES, Partitions, RetrySchedule};
+use vostro_messaging::{
+    AdmissionBounds, Caching, MESSAGE_BYTES, Partitions, RetrySchedule, SharedStore, UnknownAddress,
+};
+use vostro_rabbitmq::TlsFiles;
 
 /// In seconds.
 const DAY: u64 = 24 * 60 * 60;
@@ -72,11 +75,11 @@ impl DatabaseConfig {
 pub struct BrokerConfig {
     /// `amqp://host:port/vhost`, or `amqp://host:port,host:port,host:port/vhost` for the nodes of a cluster: connections are
     /// spread over them, and one that is lost is made again at the next. Each module logs in as a user of its own; a user in
-    /// the address is not used.
+    /// the address is not used. With `amqps://` the connections are encrypted.
     pub url: SecretString,
-    /// Base URL of the management API with its credentials, with several hosts for a cluster as in `url`: the topology is
-    /// checked and applied through it. `serve` is
-    /// content with the user `<vhost>.monitor`, `topology apply` needs an administrator.
+    /// Base URL of the management API (`http://` or `https://`) with its credentials, with several hosts for a cluster as in
+    /// `url`: the topology is checked and applied through it. `serve` is content with the user `<vhost>.monitor`, `topology
+    /// apply` needs an administrator.
     pub management_url: SecretString,
     /// The secret from which the password of each user follows that `passwords` does not have.
     #[serde(default)]
@@ -84,6 +87,44 @@ pub struct BrokerConfig {
     /// Passwords by role: a module's name, `monitor` or `operator`.
     #[serde(default)]
     pub passwords: BTreeMap<String, SecretString>,
+    #[serde(default)]
+    pub tls: BrokerTlsConfig,
+}
+
+/// Whom the bank trusts where `url` begins with `amqps://` or `management_url` with `https://`, and who it is there.
+/// The files are PEM and are read for each new connection: what is renewed needs no restart.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BrokerTlsConfig {
+    /// The authorities that the broker's certificate may come from; those the machine trusts without it.
+    pub ca_file: Option<PathBuf>,
+    /// The bank's own certificate, followed by those between it and its authority, for a broker that asks for one.
+    pub certificate_file: Option<PathBuf>,
+    /// The private key of that certificate.
+    pub key_file: Option<PathBuf>,
+}
+
+impl BrokerConfig {
+    /// Whom the bank trusts, and who it is.
+    pub fn tls_files(&self) -> TlsFiles {
+        let BrokerTlsConfig { ca_file, certificate_file, key_file } = self.tls.clone();
+        TlsFiles { ca: ca_file, identity: certificate_file.zip(key_file) }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let BrokerTlsConfig { ca_file, certificate_file, key_file } = &self.tls;
+        if certificate_file.is_some() != key_file.is_some() {
+            return Err("tls.certificate_file and tls.key_file: one needs the other".to_owned());
+        }
+        let is_encrypted = self.url.expose_secret().starts_with("amqps://")
+            || self.management_url.expose_secret().starts_with("https://");
+        if !is_encrypted && (ca_file.is_some() || key_file.is_some()) {
+            return Err(
+                "tls: nothing is encrypted; let url begin with amqps:// or management_url with https://".to_owned()
+            );
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -169,17 +210,32 @@ pub struct CacheConfig {
     /// How long one that may change is kept at most, in seconds. Changes are told at once; this bounds what an instance can
     /// show that missed one.
     pub seconds: u64,
+    /// Of how many of the newest payments those that have ended are read ahead when an instance is ready; 0 for none.
+    pub warm: u32,
+    /// `rediss://user:password@host:6379/0` of a Redis in which instances share what does not change any more. None
+    /// without it, or when it is empty.
+    pub redis_url: Option<SecretString>,
+    /// How long it stays there, in hours.
+    pub redis_hours: u64,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { entities: 20_000, seconds: 5 }
+        Self { entities: 20_000, seconds: 5, warm: 2_000, redis_url: None, redis_hours: 24 }
     }
 }
 
 impl CacheConfig {
-    pub(crate) const fn caching(&self) -> Caching {
-        Caching { entities: self.entities, time_to_live: Duration::from_secs(self.seconds) }
+    /// `secret` is what the keys follow from with which shared values are sealed.
+    pub(crate) fn caching(&self, secret: &str) -> Result<Caching, UnknownAddress> {
+        let url = self.redis_url.as_ref().map(ExposeSecret::expose_secret).filter(|url| !url.is_empty());
+        let life = Duration::from_secs(self.redis_hours * 60 * 60);
+        Ok(Caching {
+            entities: self.entities,
+            time_to_live: Duration::from_secs(self.seconds),
+            warm: self.warm,
+            shared: url.map(|url| SharedStore::new(url, secret, life)).transpose()?,
+        })
     }
 
     fn validate(&self) -> Result<(), String> {
@@ -189,6 +245,13 @@ impl CacheConfig {
         if !(1..=60).contains(&self.seconds) {
             return Err("seconds: from 1 to 60; entities = 0 switches the cache off".to_owned());
         }
+        if self.warm > 1_000_000 {
+            return Err("warm: at most 1000000".to_owned());
+        }
+        if !(1..=720).contains(&self.redis_hours) {
+            return Err("redis_hours: from 1 to 720".to_owned());
+        }
+        self.caching("").map_err(|error| format!("redis_url: {error}"))?;
         Ok(())
     }
 }
@@ -220,8 +283,8 @@ pub struct MessagingConfig {
     pub admission_stalled_seconds: u32,
     /// Events of more bytes travel without their data, which subscribers ask for. For modules that answer for it.
     pub claim_over_bytes: usize,
-    /// For how many days such data is kept after the last event that refers to it. A week longer than parked events are tried
-    /// again, at least.
+    /// For how many days such data is kept after the last event that refers to it. A week longer than parked events are
+    /// tried again, at least.
     pub claims_kept_days: u16,
 }
 
@@ -355,6 +418,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
+            ("broker", self.broker.validate()),
             ("graphql", self.graphql.validate()),
             ("cache", self.cache.validate()),
             ("federation", self.federation.validate()),
@@ -435,14 +499,43 @@ mod tests {
         assert!(error.contains("lease_ms"), "{error}");
         let error = load(MINIMAL, &[("VOSTRO__CACHE__SECONDS", "3600")]).expect_err("refused").to_string();
         assert!(error.contains("cache: seconds"), "{error}");
+        let error = load(MINIMAL, &[("VOSTRO__CACHE__REDIS_URL", "nowhere/secret")]).expect_err("refused").to_string();
+        assert!(error.contains("cache: redis_url") && !error.contains("secret"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");
     }
 
     #[test]
+    fn files_for_an_encrypted_connection_are_complete_and_there_is_one() {
+        let encrypted = [("VOSTRO__BROKER__URL", "amqps://localhost"), ("VOSTRO__BROKER__TLS__CA_FILE", "/ca.pem")];
+        let files = load(MINIMAL, &encrypted).expect("valid").broker.tls_files();
+        assert_eq!(files, TlsFiles { ca: Some("/ca.pem".into()), identity: None });
+        let error = load(MINIMAL, &encrypted[1..]).expect_err("refused").to_string();
+        assert!(error.contains("broker: tls: nothing is encrypted"), "{error}");
+        let both =
+            [encrypted[0], ("VOSTRO__BROKER__TLS__KEY_FILE", "/k"), ("VOSTRO__BROKER__TLS__CERTIFICATE_FILE", "/c")];
+        let files = load(MINIMAL, &both).expect("valid").broker.tls_files();
+        assert_eq!(files.identity, Some(("/c".into(), "/k".into())));
+        let error = load(MINIMAL, &both[..2]).expect_err("refused").to_string();
+        assert!(error.contains("tls.certificate_file and tls.key_file"), "{error}");
+    }
+
+    #[test]
+    fn instances_share_what_they_keep_where_a_redis_is_named() {
+        let shares = |url| {
+            let config = load(MINIMAL, &[("VOSTRO__CACHE__REDIS_URL", url)]).expect("valid");
+            config.cache.caching("a secret").expect("valid").shared.is_some()
+        };
+        assert!(shares("redis://127.0.0.1:6379/2") && shares("rediss://bank:secret@cache.example.org"));
+        assert!(!shares(""), "as a template leaves it");
+    }
+
+    #[test]
     fn secrets_do_not_show_when_the_configuration_is_printed() {
-        let config = load(MINIMAL, &[]).expect("valid");
+        let redis = ("VOSTRO__CACHE__REDIS_URL", "redis://:a%20secret%20of%20Redis@127.0.0.1");
+        let config = load(MINIMAL, &[redis]).expect("valid");
+        assert!(!format!("{config:?}").contains("of%20Redis"));
         assert!(!format!("{config:?}").contains("a secret of"));
     }
 }

@@ -40,6 +40,7 @@ async function generated(audience) {
   const scalars = Object.fromEntries(
     ["CurrencyCode", "Date", "DateTime", "Decimal", "IdempotencyKey"].map((name) => [name, "string"]),
   );
+  scalars.Upload = "Blob";
   const text = await codegen({
     filename: `${audience}.ts`,
     schema: parse(sdl),

@@ -45,6 +45,21 @@ pub struct ComplianceViolationDetectedV1 {
     pub explanation: String,
 }
 
+/// An officer keeps a document with a violation. Who it was stands around the event, the document's content nowhere in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComplianceEvidenceAttachedV1 {
+    pub evidence_id: Uuid,
+    pub violation_id: Uuid,
+    /// What the document is, such as `application/pdf`.
+    pub media_type: String,
+    /// In bytes.
+    pub size: i32,
+    /// Of the content, in hexadecimal.
+    pub sha256: String,
+}
+
 domain_events! {
     ComplianceViolationDetectedV1 => "compliance.violation-detected.v1", "violation", violation_id;
+    ComplianceEvidenceAttachedV1 => "compliance.evidence-attached.v1", "evidence", evidence_id;
 }

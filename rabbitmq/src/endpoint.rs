@@ -1,8 +1,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use lapin::uri::{AMQPUri, AMQPUserInfo};
+use lapin::uri::{AMQPScheme, AMQPUri, AMQPUserInfo};
 
+use crate::TlsFiles;
 use crate::nodes::each_node;
 
 /// Where the broker is, one node or several, and who we are there. Its `Debug` output holds no password.
@@ -10,6 +11,7 @@ use crate::nodes::each_node;
 pub struct Endpoint {
     /// One for each node, never empty; they differ in host and port only.
     nodes: Vec<AMQPUri>,
+    tls: TlsFiles,
 }
 
 /// The broker's address in the configuration is not one.
@@ -38,7 +40,15 @@ impl Endpoint {
             uri.query.frame_max = Some(uri.query.frame_max.unwrap_or(Self::FRAME_MAX));
             Ok(uri)
         };
-        Ok(Self { nodes: each_node(url).into_iter().map(node).collect::<Result<_, _>>()? })
+        let nodes = each_node(url).into_iter().map(node).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, tls: TlsFiles::default() })
+    }
+
+    /// The same broker, known by these files where it is reached by `amqps://`.
+    #[must_use]
+    pub fn with_tls(mut self, files: TlsFiles) -> Self {
+        self.tls = files;
+        self
     }
 
     /// The same broker and user, another virtual host.
@@ -82,6 +92,16 @@ impl Endpoint {
     /// Host and port of each node, for people.
     pub fn address(&self) -> String {
         self.nodes.iter().map(host_and_port).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether it is reached by `amqps://`.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.any().scheme == AMQPScheme::AMQPS
+    }
+
+    /// Whom we trust there, and who we are.
+    pub(crate) const fn tls(&self) -> &TlsFiles {
+        &self.tls
     }
 
     /// How many nodes it names; at least one.

@@ -2,6 +2,7 @@
 //!
 //! - [`Supervisor`] keeps one connection to the broker alive and throws it away whole when anything about it is in doubt;
 //! - [`AmqpPublisher`] and [`AmqpBroker`] are what `vostro-messaging` publishes to and consumes from;
+//! - [`TlsFiles`] say whom to trust and who we are, [`watch_certificates`] when that ends;
 //! - [`rpc`] carries questions between modules and their replies;
 //! - [`topology`] derives exchanges, queues, bindings, policies and users from the module manifests, applies them and names
 //!   every difference between what should be there and what is;
@@ -17,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+mod certificates;
 mod confirms;
 mod consumer;
 mod endpoint;
@@ -31,9 +33,11 @@ pub mod rpc;
 mod session;
 mod supervisor;
 pub mod testing;
+mod tls;
 pub mod topology;
 pub mod yardstick;
 
+pub use certificates::watch_certificates;
 pub use consumer::{AmqpBroker, QueueDepth};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use management::{BrokerConnection, ManagementClient, ManagementError, QueueStatistics};
@@ -41,4 +45,5 @@ pub use passwords::Passwords;
 pub use picker::Picker;
 pub use publisher::AmqpPublisher;
 pub use supervisor::{ConnectionHealth, Supervisor};
+pub use tls::{TlsFault, TlsFiles};
 pub use topology::{Difference, Topology};

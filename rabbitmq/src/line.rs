@@ -4,10 +4,14 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::timeout;
+
+use crate::certificates::show_presented;
+use crate::endpoint::host_and_port;
+use crate::{TlsFault, TlsFiles};
 
 /// A second hold on a connection's socket, to end it whatever the client is waiting for.
 ///
@@ -18,15 +22,20 @@ use tokio::time::timeout;
 pub(crate) struct Line(Arc<OnceLock<TcpStream>>);
 
 impl Line {
-    /// Connects to the broker within a limit.
+    /// Connects to the broker within a limit, by `amqps://` with the files as they are now.
     pub(crate) async fn connect(
         uri: AMQPUri,
+        tls: &TlsFiles,
         properties: ConnectionProperties,
         limit: Duration,
     ) -> Result<(Connection, Self), String> {
         let line = Self::default();
         let runtime = lapin::runtime::default_runtime().map_err(|error| error.to_string())?;
         let held = line.clone();
+        let secured = match uri.scheme {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(secured_by(tls).await.map_err(|fault| fault.to_string())?),
+        };
         let connector = Connection::connector(
             uri,
             runtime,
@@ -39,18 +48,18 @@ impl Line {
                     let socket = plain.get_ref().as_fd().try_clone_to_owned()?;
                     let _ = held.0.set(TcpStream::from(socket));
                 }
-                match uri.scheme {
-                    AMQPScheme::AMQP => Ok(stream),
-                    AMQPScheme::AMQPS => {
-                        Ok(stream.into_tls(&uri.authority.host, OwnedTLSConfig::default().as_ref()).await?)
-                    }
+                let Some(secured) = &secured else { return Ok(stream) };
+                let stream = stream.into_rustls(secured, &uri.authority.host).await?;
+                if let AsyncTcpStream::Rustls(tls) = &stream {
+                    show_presented(host_and_port(&uri), tls.get_ref().1.peer_certificates());
                 }
+                Ok(stream)
             },
             properties,
         );
         let failure = match timeout(limit, connector).await {
             Ok(Ok(connection)) => return Ok((connection, line)),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => TlsFault::behind(&error).map_or_else(|| error.to_string(), |fault| fault.to_string()),
             Err(_) => format!("no connection within {} s", limit.as_secs()),
         };
         line.cut();
@@ -64,4 +73,8 @@ impl Line {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+}
+
+async fn secured_by(files: &TlsFiles) -> Result<RustlsConnector, TlsFault> {
+    Ok(files.read().await?.client_config()?.into())
 }

@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -9,23 +9,34 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::nodes::each_node;
+use crate::tls::Credentials;
 use crate::topology::role;
+use crate::{TlsFault, TlsFiles};
 
-/// A client of the broker's management API (plain HTTP; keep it on a private network). Its `Debug` output holds no password.
+/// A client of the broker's management API (keep plain HTTP on a private network). Its `Debug` output holds no password.
 #[derive(Clone)]
 pub struct ManagementClient {
     /// One for each node, never empty.
     bases: Arc<[Url]>,
     /// The node that answered last is asked first.
     answering: Arc<AtomicUsize>,
+    tls: TlsFiles,
+    client: Arc<Mutex<Option<Made>>>,
+}
+
+/// A client, and what was in the files when it was made.
+struct Made {
+    with: Option<Credentials>,
     client: Client,
 }
 
 /// What went wrong, with the address but never the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
-    #[error("not an address of the management API (http://user:password@host:port): {0}")]
+    #[error("not an address of the management API (http://user:password@host:port, or https://…): {0}")]
     InvalidUrl(String),
+    #[error("the management API at {address}: {fault}")]
+    NotEncrypted { address: String, fault: TlsFault },
     #[error("the management API at {address} does not answer")]
     Unreachable { address: String, source: reqwest::Error },
     #[error("the management API at {address} does not accept the user or the password")]
@@ -64,28 +75,32 @@ pub struct BrokerConnection {
 impl ManagementClient {
     const CONNECT: Duration = Duration::from_secs(3);
     const REQUEST: Duration = Duration::from_secs(15);
+    /// How often a question is asked at most that the node has failed to answer.
+    const READS: u32 = 3;
+    const BETWEEN_READS: Duration = Duration::from_millis(200);
 
-    /// Reads `http://user:password@host:port`; nothing is sent yet. The nodes of a cluster are separated by commas:
-    /// `host:port,host:port`. Each can answer for all; one that cannot be reached is passed over.
+    /// Reads `http://user:password@host:port` or `https://…`; nothing is sent yet. The nodes of a cluster are separated
+    /// by commas: `host:port,host:port`. Each can answer for all; one that cannot be reached is passed over.
     ///
     /// # Errors
     /// [`ManagementError::InvalidUrl`]
     pub fn new(url: &str) -> Result<Self, ManagementError> {
         let base = |node: String| {
             let base: Url = node.parse().map_err(|error| ManagementError::InvalidUrl(format!("{error}")))?;
-            if base.scheme() != "http" || base.cannot_be_a_base() {
-                return Err(ManagementError::InvalidUrl("it does not begin with http://".to_owned()));
+            if !["http", "https"].contains(&base.scheme()) || base.cannot_be_a_base() {
+                return Err(ManagementError::InvalidUrl("it does not begin with http:// or https://".to_owned()));
             }
             Ok(base)
         };
         let bases = each_node(url).into_iter().map(base).collect::<Result<_, _>>()?;
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(Self::CONNECT)
-            .timeout(Self::REQUEST)
-            .build()
-            .map_err(|error| ManagementError::InvalidUrl(error.without_url().to_string()))?;
-        Ok(Self { bases, answering: Arc::default(), client })
+        Ok(Self { bases, answering: Arc::default(), tls: TlsFiles::default(), client: Arc::default() })
+    }
+
+    /// The same API, known by these files where it is reached by `https://`.
+    #[must_use]
+    pub fn with_tls(mut self, files: TlsFiles) -> Self {
+        self.tls = files;
+        self
     }
 
     /// Host and port of each node, for people.
@@ -109,21 +124,18 @@ impl ManagementClient {
         Ok(self.get::<Overview>("tell its version", &["overview"], "").await?.rabbitmq_version)
     }
 
-    /// The process id of the broker's node on its own machine, for measuring what it costs.
+    /// The process id of the broker's node on its own machine, for measuring what it costs. `None` in its first
+    /// seconds, when the management API knows nothing of its node yet.
     ///
     /// # Errors
     /// [`ManagementError`]
-    pub async fn os_pid(&self) -> Result<u32, ManagementError> {
+    pub async fn os_pid(&self) -> Result<Option<u32>, ManagementError> {
         #[derive(Deserialize)]
         struct Node {
-            os_pid: String,
+            os_pid: Option<String>,
         }
         let nodes = self.get::<Vec<Node>>("tell its process id", &["nodes"], "").await?;
-        let pid = nodes.iter().find_map(|node| node.os_pid.parse().ok());
-        pid.ok_or_else(|| ManagementError::Unreadable {
-            what: "tell its process id".to_owned(),
-            reason: "no node names one".to_owned(),
-        })
+        Ok(nodes.iter().find_map(|node| node.os_pid.as_ref()?.parse().ok()))
     }
 
     /// Whom the broker takes us for.
@@ -144,8 +156,7 @@ impl ManagementClient {
     /// [`ManagementError`]
     pub async fn alarm(&self) -> Result<Option<String>, ManagementError> {
         let what = "check its alarms";
-        let response =
-            self.send(what, |base| self.request(base, Method::GET, &["health", "checks", "alarms"], "")).await?;
+        let response = self.send(what, Method::GET, &["health", "checks", "alarms"], "", None).await?;
         match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(Some(reason_of(response).await)),
             _ => self.accepted(what, response).await.map(|_| None),
@@ -156,7 +167,7 @@ impl ManagementClient {
     /// [`ManagementError`]
     pub async fn vhost_exists(&self, vhost: &str) -> Result<bool, ManagementError> {
         let what = format!("show the virtual host {vhost}");
-        let response = self.send(&what, |base| self.request(base, Method::GET, &["vhosts", vhost], "")).await?;
+        let response = self.send(&what, Method::GET, &["vhosts", vhost], "", None).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
             _ => self.accepted(&what, response).await.map(|_| true),
@@ -289,50 +300,87 @@ impl ManagementClient {
         path: &[&str],
         query: &str,
     ) -> Result<T, ManagementError> {
-        let response = self.send(what, |base| self.request(base, Method::GET, path, query)).await?;
-        let body = self.accepted(what, response).await?;
+        let mut attempt = 1;
+        let body = loop {
+            let response = self.send(what, Method::GET, path, query, None).await?;
+            match self.accepted(what, response).await {
+                // A list fails when something in it is deleted while it is made.
+                Err(ManagementError::Refused { status: 500.., .. }) if attempt < Self::READS => {
+                    attempt += 1;
+                    tokio::time::sleep(Self::BETWEEN_READS).await;
+                }
+                answer => break answer?,
+            }
+        };
         serde_json::from_slice(&body)
             .map_err(|error| ManagementError::Unreadable { what: what.to_owned(), reason: error.to_string() })
     }
 
     pub(crate) async fn put(&self, what: &str, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        let response = self.send(what, |base| self.request(base, Method::PUT, path, "").json(body)).await?;
+        let response = self.send(what, Method::PUT, path, "", Some(body)).await?;
         self.accepted(what, response).await.map(drop)
     }
 
     pub(crate) async fn post(&self, what: &str, path: &[&str], body: &Value) -> Result<(), ManagementError> {
-        let response = self.send(what, |base| self.request(base, Method::POST, path, "").json(body)).await?;
+        let response = self.send(what, Method::POST, path, "", Some(body)).await?;
         self.accepted(what, response).await.map(drop)
     }
 
     /// Deleting what is not there is a success.
     pub(crate) async fn delete(&self, what: &str, path: &[&str]) -> Result<(), ManagementError> {
-        let response = self.send(what, |base| self.request(base, Method::DELETE, path, "")).await?;
+        let response = self.send(what, Method::DELETE, path, "", None).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(()),
             _ => self.accepted(what, response).await.map(drop),
         }
     }
 
-    fn request(&self, base: &Url, method: Method, path: &[&str], query: &str) -> RequestBuilder {
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("api").extend(path);
+    /// The client for a request: where the API is encrypted, one that was made with the files as they are now.
+    async fn client(&self) -> Result<Client, ManagementError> {
+        let not_encrypted = |fault| ManagementError::NotEncrypted { address: self.address(), fault };
+        let credentials = match self.bases[0].scheme() {
+            "https" => Some(self.tls.read().await.map_err(not_encrypted)?),
+            _ => None,
+        };
+        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Made { with, client }) = &*made
+            && *with == credentials
+        {
+            return Ok(client.clone());
         }
-        url.set_query(Some(query).filter(|query| !query.is_empty()));
-        // The user and the password of the address are sent as a header.
-        self.client.request(method, url)
+        let builder = Client::builder().no_proxy().connect_timeout(Self::CONNECT).timeout(Self::REQUEST);
+        let builder = match &credentials {
+            Some(credentials) => builder.tls_backend_preconfigured(credentials.client_config().map_err(not_encrypted)?),
+            // Nobody has to be trusted.
+            None => builder.tls_certs_only([]),
+        };
+        let client = builder.build().map_err(|error| self.unreachable(error))?;
+        *made = Some(Made { with: credentials, client: client.clone() });
+        Ok(client)
     }
 
     /// Asks the node that answered last, and where it cannot be reached the next one: a request that never arrived can be
     /// sent again, whatever it is.
-    async fn send(&self, what: &str, request: impl Fn(&Url) -> RequestBuilder) -> Result<Response, ManagementError> {
+    async fn send(
+        &self,
+        what: &str,
+        method: Method,
+        path: &[&str],
+        query: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, ManagementError> {
+        let client = self.client().await?;
         let first = self.answering.load(Ordering::Relaxed);
         let mut tried = 0;
         loop {
             let node = (first + tried) % self.bases.len();
             tracing::debug!(what, node, "asking the management API");
-            let outcome = request(&self.bases[node]).send().await;
+            let request = request(&client, &self.bases[node], method.clone(), path, query);
+            let request = match body {
+                Some(body) => request.json(body),
+                None => request,
+            };
+            let outcome = request.send().await;
             tried += 1;
             match outcome {
                 Err(error) if error.is_connect() && tried < self.bases.len() => {}
@@ -343,9 +391,16 @@ impl ManagementClient {
                 Err(error) => {
                     // One that is connected and silent is not asked first again.
                     self.answering.store(node + 1, Ordering::Relaxed);
-                    return Err(ManagementError::Unreachable { address: self.address(), source: error.without_url() });
+                    return Err(self.unreachable(error));
                 }
             }
+        }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ManagementError {
+        match TlsFault::behind(&error) {
+            Some(fault) => ManagementError::NotEncrypted { address: self.address(), fault },
+            None => ManagementError::Unreachable { address: self.address(), source: error.without_url() },
         }
     }
 
@@ -375,6 +430,16 @@ impl fmt::Debug for ManagementClient {
     }
 }
 
+fn request(client: &Client, base: &Url, method: Method, path: &[&str], query: &str) -> RequestBuilder {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().push("api").extend(path);
+    }
+    url.set_query(Some(query).filter(|query| !query.is_empty()));
+    // The user and the password of the address are sent as a header.
+    client.request(method, url)
+}
+
 /// The ordinary listing shows what a statistics collector saw up to five seconds ago, and new queues without their
 /// policies; this one asks the queues.
 pub(crate) const TOTALS: &str = "disable_stats=true&enable_queue_totals=true";
@@ -400,8 +465,8 @@ mod tests {
     #[test]
     fn names_are_escaped_in_paths_and_the_address_keeps_no_secret() {
         let client = ManagementClient::new("http://u:geheim@broker:15672").expect("valid");
-        let request =
-            client.request(&client.bases[0], Method::GET, &["queues", "/", "a b#c"], "x=1").build().expect("valid");
+        let request = request(&Client::new(), &client.bases[0], Method::GET, &["queues", "/", "a b#c"], "x=1");
+        let request = request.build().expect("valid");
         assert_eq!(request.url().as_str(), "http://broker:15672/api/queues/%2F/a%20b%23c?x=1");
         assert!(request.headers().contains_key("authorization"));
         assert_eq!(format!("{client:?}"), "ManagementClient(broker:15672)");
@@ -410,8 +475,29 @@ mod tests {
     #[test]
     fn a_prefix_in_the_address_is_kept() {
         let client = ManagementClient::new("http://broker/rabbit/").expect("valid");
-        let request = client.request(&client.bases[0], Method::GET, &["overview"], "").build().expect("valid");
+        let request = request(&Client::new(), &client.bases[0], Method::GET, &["overview"], "");
+        let request = request.build().expect("valid");
         assert_eq!(request.url().as_str(), "http://broker/rabbit/api/overview");
+    }
+
+    #[tokio::test]
+    async fn a_question_the_node_fails_to_answer_is_asked_again_and_in_the_end_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let failed = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let fine = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\nconnection: close\r\n\r\n{\"name\":\"x\"}";
+        let answering = async {
+            for answer in [failed, failed, fine, failed, failed, failed] {
+                let (mut socket, _) = listener.accept().await.expect("a request");
+                assert_ne!(socket.read(&mut [0; 1024]).await.expect("a request"), 0);
+                socket.write_all(answer.as_bytes()).await.expect("sent");
+            }
+        };
+        let client = ManagementClient::new(&format!("http://u:p@{address}")).expect("valid");
+        let asking = async { (client.whoami().await, client.whoami().await) };
+        let (answered, given_up) = tokio::join!(answering, asking).1;
+        assert_eq!(answered.expect("at the third attempt"), "x");
+        assert!(matches!(given_up, Err(ManagementError::Refused { status: 500, .. })), "{given_up:?}");
     }
 
     #[tokio::test]
@@ -439,7 +525,7 @@ mod tests {
         let error = client.version().await.expect_err("nobody there");
         assert_eq!(error.to_string(), "the management API at 127.0.0.1:1 does not answer");
         assert!(!format!("{error:?}").contains("geheim"));
-        for wrong in ["amqp://u:geheim@broker", "geheim", "https://u:geheim@broker"] {
+        for wrong in ["amqp://u:geheim@broker", "geheim", "ftp://u:geheim@broker"] {
             let error = ManagementClient::new(wrong).expect_err("invalid").to_string();
             assert!(error.starts_with("not an address") && !error.contains("geheim"), "{error}");
         }

@@ -22,7 +22,8 @@ pub(crate) struct Outgoing {
     pub(crate) body: Vec<u8>,
 }
 
-/// Puts a frame into AMQP terms; `app_id` names the publisher and `user_id` its login. The error names a text that AMQP cannot carry.
+/// Puts a frame into AMQP terms; `app_id` names the publisher and `user_id` its login. The error names a text that AMQP
+/// cannot carry.
 pub(crate) fn outgoing(frame: &Frame, app_id: &ShortString, user_id: &ShortString) -> Result<Outgoing, String> {
     let message = encode(frame);
     let mut headers = FieldTable::default();

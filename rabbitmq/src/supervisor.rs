@@ -133,8 +133,11 @@ impl Task {
         let mut failures = 0;
         // The connections of a bank spread over a cluster; one that fails is tried at the next node.
         let mut number = rand::rng().random_range(0..self.endpoint.nodes());
+        // What was said of each node since the last connection.
+        let mut said = vec![String::new(); self.endpoint.nodes()];
         loop {
             let node = self.endpoint.node(number);
+            let said_of_it = number % said.len();
             number = number.wrapping_add(1);
             let address = host_and_port(&node);
             let connected = tokio::select! {
@@ -145,6 +148,7 @@ impl Task {
                 Ok((connection, line)) => {
                     epoch += 1;
                     let session = Arc::new(Session::new(connection, epoch));
+                    said.fill(String::new());
                     let since = Instant::now();
                     self.keep(&session, &address).await;
                     line.cut();
@@ -155,8 +159,9 @@ impl Task {
                 }
                 Err(reason) => {
                     failures += 1;
-                    if failures == 1 {
+                    if said[said_of_it] != reason {
                         warn!(connection = &*self.name, address, reason, "no broker");
+                        said[said_of_it].clone_from(&reason);
                     } else {
                         debug!(connection = &*self.name, address, failures, reason, "still no broker");
                     }
@@ -182,7 +187,7 @@ impl Task {
             .with_connection_name(self.name.as_bytes().into())
             .with_client_property("product".into(), "Vostro".into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        Line::connect(node, properties, Self::CONNECT).await
+        Line::connect(node, self.endpoint.tls(), properties, Self::CONNECT).await
     }
 
     /// Offers the session to its users until it ends, then closes the connection.

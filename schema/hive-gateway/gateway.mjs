@@ -23,6 +23,8 @@ const onUnauthenticated = (fault) => new GraphQLError(`The access token does not
 const gateway = createGatewayRuntime({
   supergraph: readFileSync(supergraph, "utf8"),
   unifiedGraphHandler,
+  // Subscriptions too: Hive Gateway would ask for events with GET, which has no body to sign and which no subgraph takes.
+  transportEntries: { "*.http": { options: { method: "POST" } } },
   plugins: () => [useVostro({ name: process.env.GATEWAY_NAME ?? "gateway", secret, auth, onUnauthenticated })],
   // The bank's own limits stand before its own gateway; here nothing may stand between the planner and the subgraphs.
   maskedErrors: false,

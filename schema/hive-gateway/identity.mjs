@@ -9,6 +9,9 @@ const PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
 const FRESH = 1_000;
 const KEPT = 10_000;
 
+/** How often it is asked again for whoever listens to a subscription, in milliseconds. */
+const LOOK = 10_000;
+
 const base64url = (value) => Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url");
 
 /** Signs statements about callers with the gateway's name and key (32 secret bytes in base64). */
@@ -49,6 +52,40 @@ function identities(signed, auth) {
   };
 }
 
+/** The events of a subscription as long as the access token it was opened with counts; then one that says so, and no more. */
+function asLongAsItCounts(events, bearer, identify, onUnauthenticated) {
+  const iterator = events[Symbol.asyncIterator]();
+  let last;
+  const looking = setInterval(async () => {
+    // As long as nobody can be asked nothing is known against it.
+    const identity = await identify(bearer).catch(() => undefined);
+    if (!identity?.fault) return;
+    clearInterval(looking);
+    last = { done: false, value: { errors: [onUnauthenticated(identity.fault)] } };
+    await iterator.return?.();
+  }, LOOK);
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      let next = await iterator.next();
+      if (next.done) {
+        clearInterval(looking);
+        [next, last] = [last ?? next, undefined];
+      }
+      return next;
+    },
+    async return(value) {
+      clearInterval(looking);
+      await iterator.return?.();
+      return { done: true, value };
+    },
+  };
+}
+
+const bearerOf = (headers) => headers?.authorization?.match(/^bearer (.+)$/i)?.[1];
+
 /**
  * The plugin. `auth` is the base address of the process with the auth module.
  * A call that is not for a subgraph of the bank is left alone.
@@ -57,11 +94,20 @@ export function useVostro({ name, secret, auth, waitMs = 8_000, onUnauthenticate
   const signed = signer(name, secret);
   const identify = identities(signed, auth);
   return {
+    onSubscribe({ args }) {
+      const bearer = bearerOf(args.contextValue?.headers);
+      if (!bearer) return;
+      return {
+        onSubscribeResult({ result, setResult }) {
+          if (Symbol.asyncIterator in result) setResult(asLongAsItCounts(result, bearer, identify, onUnauthenticated));
+        },
+      };
+    },
     onFetch({ url, options, setFetchFn, fetchFn, executionRequest, context }) {
       const subgraph = new URL(url).pathname.match(/^\/subgraph\/([a-z]+)$/)?.[1];
       if (!subgraph) return;
       const headers = (context ?? executionRequest?.context)?.headers ?? {};
-      const bearer = headers.authorization?.match(/^bearer (.+)$/i)?.[1];
+      const bearer = bearerOf(headers);
       setFetchFn(async (to, init, ...rest) => {
         const identity = bearer && (await identify(bearer));
         if (identity?.fault) throw onUnauthenticated(identity.fault);

@@ -20,6 +20,7 @@ use vostro_kernel::{Actor, Role};
 
 use crate::contract::Contract;
 use crate::faults::{forbidden, unauthenticated};
+use crate::upload::UploadLimit;
 
 /// Who may ask for a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +55,12 @@ pub struct Rule {
     /// Points for the field itself, without what is selected below it.
     pub cost: u32,
     pub size: Size,
+    /// The files that come with a mutation.
+    pub upload: UploadLimit,
 }
 
 const fn rule(audience: Audience) -> Rule {
-    Rule { audience, recorded: false, internal: false, cost: 1, size: Size::One }
+    Rule { audience, recorded: false, internal: false, cost: 1, size: Size::One, upload: UploadLimit::NONE }
 }
 
 /// Anybody, also without a token: registering, logging in.
@@ -101,6 +104,12 @@ impl Rule {
         self
     }
 
+    /// Takes so many files with the request, of so many bytes each: for mutations with an [`Upload`](crate::upload::Upload).
+    pub const fn upload(mut self, files: usize, bytes: usize) -> Self {
+        self.upload = UploadLimit { files, bytes };
+        self
+    }
+
     /// The smallest of the API's contracts that has the field.
     pub const fn contract(&self) -> Contract {
         match &self.audience {
@@ -137,12 +146,12 @@ impl Rule {
         };
         let recorded = if self.recorded { "recorded" } else { "-" };
         let internal = if self.internal { "internal" } else { "-" };
-        format!("{audience} {} {size} {recorded} {internal}", self.cost)
+        format!("{audience} {} {size} {recorded} {internal} {}", self.cost, self.upload.tag())
     }
 
     fn decode(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split(' ').collect();
-        let [audience, cost, size, recorded, internal] = parts[..] else { return None };
+        let [audience, cost, size, recorded, internal, upload] = parts[..] else { return None };
         let audience = match audience {
             "anyone" => Audience::Anyone,
             "signed-in" => Audience::SignedIn,
@@ -154,7 +163,14 @@ impl Rule {
             items => Size::About(items.parse().ok()?),
         };
         let (recorded, internal) = (recorded == "recorded", internal == "internal");
-        Some(Self { audience, recorded, internal, cost: cost.parse().ok()?, size })
+        Some(Self {
+            audience,
+            recorded,
+            internal,
+            cost: cost.parse().ok()?,
+            size,
+            upload: UploadLimit::of_tag(upload)?,
+        })
     }
 
     /// The declaration in the words of federation.
@@ -179,6 +195,9 @@ impl Rule {
             }
         }
         text.push_str(&format!(" @tag(name: \"{}\")", self.contract().as_str()));
+        if self.upload.files > 0 {
+            text.push_str(&format!(" @tag(name: \"{}\")", self.upload.tag()));
+        }
         text
     }
 }

@@ -19,8 +19,8 @@ impl FaultCode {
                 "A variable, argument, id, cursor or the request around the document has a value its type does not allow."
             }
             Self::OperationNotAllowed => {
-                "The operation is fine, and not allowed here: a mutation over GET, a subscription without a stream, a \
-                 document that is not registered."
+                "The operation is fine, and not allowed here: a mutation over GET, a subscription without a stream, files \
+                 without their header or for what takes none, a document that is not registered."
             }
             Self::PersistedDocumentNotFound => "Nobody registered a document with this id.",
             Self::IntrospectionDisabled => "The bank does not tell its schema here.",
@@ -41,7 +41,9 @@ impl FaultCode {
             Self::Overloaded => {
                 "The bank has accepted more than it can pass on just now. Nothing of the operation was begun; queries go on."
             }
-            Self::PayloadTooLarge => "The request body or the document is larger than allowed.",
+            Self::PayloadTooLarge => {
+                "The request body, the document or a file is larger than allowed, or there are too many files."
+            }
             Self::InternalServerError => "A fault of the bank. Its text stays in the bank's log.",
         }
     }
@@ -54,7 +56,7 @@ impl FaultCode {
             }
             Self::BadUserInput => "Correct the value the message names.",
             Self::OperationNotAllowed => {
-                "Send mutations with POST, subscribe over WebSocket or SSE, send `documentId`."
+                "Send mutations with POST, files with `x-graphql-csrf`, subscribe over WebSocket or SSE, send `documentId`."
             }
             Self::PersistedDocumentNotFound => "Register the client's manifest before releasing the client.",
             Self::IntrospectionDisabled => "Use the committed schema, or a bank that is not in production.",

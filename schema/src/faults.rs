@@ -18,7 +18,8 @@ pub enum FaultCode {
     /// A variable, argument, id or cursor has a value its type does not allow, or the request envelope is malformed.
     BadUserInput,
     /// The operation is well formed but not allowed here: a mutation over GET, a subscription without a stream or in a
-    /// batch, a document nobody registered where only registered ones are taken.
+    /// batch, files without the header they need or for what takes none, a document nobody registered where only registered
+    /// ones are taken.
     OperationNotAllowed,
     /// A persisted document was named that nobody registered.
     PersistedDocumentNotFound,
@@ -48,7 +49,7 @@ pub enum FaultCode {
     /// The bank has accepted more than it can pass on just now, and takes no commands until that is less. Nothing of the
     /// operation was begun.
     Overloaded,
-    /// The request body or the document is larger than allowed.
+    /// The request body, the document or a file is larger than allowed, or there are too many files.
     PayloadTooLarge,
     /// A fault of the bank.
     InternalServerError,

@@ -12,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The first pause; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What `known` is, when it is new enough, or else what `read` finds in the database, asked again for up to a second. `None`,
-/// for what does not exist or is not the caller's, is an answer and not waited for.
+/// What `known` is, when it is new enough, or else what `read` finds in the database, asked again for up to a second.
+/// `None`, for what does not exist or is not the caller's, is an answer and not waited for.
 ///
 /// # Errors
 /// `STALE_READ` when it is still too old then; those of `read`.

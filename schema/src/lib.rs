@@ -1,7 +1,7 @@
 //! The GraphQL door of the bank: one sub-schema per module, stitched in process into one API.
 //!
-//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`fresh`], [`guards`], [`loader`], [`live`], [`scope`]:
-//!   what sub-schemas are written with; [`modules`] lists them;
+//! - [`access`], [`scalars`], [`ids`], [`connection`], [`user_error`], [`faults`], [`fresh`], [`guards`], [`loader`],
+//!   [`live`], [`scope`]: what sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
 //! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
 //! - [`contract`], [`reference`], [`errors_page`]: what people read about it, made from the code.
@@ -216,4 +216,5 @@ pub mod scalars;
 pub mod scope;
 pub mod stitch;
 pub mod transaction;
+pub mod upload;
 pub mod user_error;

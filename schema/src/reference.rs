@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::access::Size;
 use crate::stitch::{ApiSchema, FieldFacts, OperationKind};
+use crate::upload::UploadLimit;
 
 /// One root field with what it takes to ask for it.
 #[derive(Debug, Clone, Serialize)]
@@ -80,7 +81,7 @@ impl RootField {
             kind: kind.as_str(),
             name: field.name.clone(),
             signature: signature(field),
-            description: line(field.description.as_deref()),
+            description: line(field.description.as_deref()) + &files(facts.upload),
             access: access(&facts),
             cost: facts.cost.unwrap_or(0),
             size,
@@ -95,6 +96,14 @@ fn access(facts: &FieldFacts<'_>) -> String {
         (false, _) => "anybody".to_owned(),
         (true, []) => "logged in".to_owned(),
         (true, roles) => roles.join(" or "),
+    }
+}
+
+fn files(UploadLimit { files, bytes }: UploadLimit) -> String {
+    match files {
+        0 => String::new(),
+        1 => format!(" One file of at most {bytes} bytes."),
+        _ => format!(" At most {files} files of {bytes} bytes each."),
     }
 }
 

@@ -8,6 +8,7 @@ use vostro_kernel::{Ids, RequestContext};
 use vostro_messaging::trace::Step;
 
 use crate::stitch::Charge;
+use crate::upload::Files;
 
 /// One request of one client: who is acting, under which correlation id, and what its resolvers share.
 ///
@@ -18,18 +19,29 @@ pub struct RequestScope {
     ids: Arc<dyn Ids>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     budget: Option<Arc<dyn Charge>>,
+    files: Files,
     /// Its span, which ends with it.
     _step: Option<Step>,
 }
 
 impl RequestScope {
     pub fn new(context: RequestContext, ids: Arc<dyn Ids>) -> Self {
-        Self { context, ids, shared: Mutex::default(), budget: None, _step: None }
+        Self { context, ids, shared: Mutex::default(), budget: None, files: Files::new(), _step: None }
     }
 
     /// Lets the caller pay for the operation out of this budget. Without one it is free, and its cost is not told.
     pub fn with_budget(self, budget: Option<Arc<dyn Charge>>) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Lets files come with the operation.
+    pub fn with_files(self, files: Files) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that came with the operation, under the names that stand in its variables.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Lets the operation be a span of its trace, as long as anything of it goes on.

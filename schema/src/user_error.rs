@@ -1,4 +1,5 @@
-//! Refusals as data: each module has one enum of error codes and one user error type, made by [`user_errors!`](crate::user_errors).
+//! Refusals as data: each module has one enum of error codes and one user error type, made by
+//! [`user_errors!`](crate::user_errors).
 //!
 //! A mutation's payload is the entity, `null` when the command was refused, and `userErrors`. A refusal by a rule of
 //! the bank (no funds, frozen account, unknown object) is never a top-level error.

@@ -50,3 +50,18 @@ start_bank() {
 
 # SIGTERM drains: nothing new is accepted, what is in flight is finished and published.
 stop_bank() { stop_service bank TERM 60; }
+
+# run_proof STACK TEST: one test over the whole bank, on servers of its own. Crash points exist in builds with debug
+# assertions only, and tests start the program they were built with.
+run_proof() {
+  local settings
+  "$ROOT/scripts/install.sh"
+  need_rust
+  cd "$ROOT" || return
+  own_stack "$1"
+  "$ROOT/scripts/stack.sh" up
+  settings=$("$ROOT/scripts/stack.sh" env | grep -v '^export VOSTRO__') # a test sets the bank's configuration itself
+  eval "$settings"
+  unset DATABASE_URL
+  SQLX_OFFLINE=true RUST_BACKTRACE=${RUST_BACKTRACE:-0} cargo test --locked --profile dev --test proofs -- --exact --nocapture "$2"
+}

@@ -75,6 +75,19 @@ default_user_tags.administrator = true
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 200MB
 CONF
+    [ -z "${VOSTRO_TLS:-}" ] || cat <<CONF
+listeners.ssl.1 = 127.0.0.1:$AMQPS_PORT
+ssl_options.cacertfile = $VOSTRO_TLS/ca.pem
+ssl_options.certfile = $VOSTRO_TLS/certificate.pem
+ssl_options.keyfile = $VOSTRO_TLS/key.pem
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+management.ssl.ip = 127.0.0.1
+management.ssl.port = $MGMT_TLS_PORT
+management.ssl.cacertfile = $VOSTRO_TLS/ca.pem
+management.ssl.certfile = $VOSTRO_TLS/certificate.pem
+management.ssl.keyfile = $VOSTRO_TLS/key.pem
+CONF
     if [ -n "${VOSTRO_JOIN:-}" ]; then
       cat <<CONF
 cluster_formation.peer_discovery_backend = classic_config
@@ -99,6 +112,10 @@ rabbit_check() {
   require_free_port "$AMQP_PORT" "RabbitMQ (AMQP)"
   require_free_port "$MGMT_PORT" "RabbitMQ's management API"
   require_free_port "$RABBIT_METRICS_PORT" "RabbitMQ's metrics"
+  if [ -n "${VOSTRO_TLS:-}" ]; then
+    require_free_port "$AMQPS_PORT" "RabbitMQ (AMQP with TLS)"
+    require_free_port "$MGMT_TLS_PORT" "RabbitMQ's management API with TLS"
+  fi
   require_free_port "$DIST_PORT" "Erlang's distribution"
   # Erlang's port mapper outlives a killed node; one that still runs is used again.
   epmd_answers || require_free_port "$EPMD_PORT" "Erlang's port mapper"

@@ -22,7 +22,7 @@ use vostro_messaging::{
 use vostro_rabbitmq::rpc::{self, AmqpCaller};
 use vostro_rabbitmq::topology::{LiveTopology, diff, read_live};
 use vostro_rabbitmq::{
-    AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology,
+    AmqpBroker, AmqpPublisher, ConnectionHealth, Difference, ManagementClient, Supervisor, Topology, watch_certificates,
 };
 
 use super::{Modules, Part, manifests, schemas, topology};
@@ -136,6 +136,10 @@ impl Bank {
         for desk in modules.maintenance.iter() {
             self.consuming.spawn(desk.worker().run(self.stop_consuming.clone()));
         }
+        if let Some(connection) = self.connections.first() {
+            let watching = watch_certificates(connection.endpoint().clone(), self.stop_consuming.clone());
+            self.consuming.spawn(watching);
+        }
         let (health, connections) = (Arc::clone(&self.health), self.connections.clone());
         let stop = self.stop_consuming.clone();
         self.consuming.spawn(async move {
@@ -216,6 +220,10 @@ impl Bank {
         for work in module.background(self.stop_consuming.clone()) {
             self.consuming.spawn(work);
         }
+        let warming = Arc::clone(module);
+        self.consuming.spawn(after(verified.clone(), self.stop_consuming.clone(), |stop| async move {
+            stop.run_until_cancelled(warming.warm()).await;
+        }));
         Ok(())
     }
 
@@ -298,11 +306,11 @@ async fn verify_broker(
     }
 }
 
-/// Looks again and again whether the broker still has everything. A queue or a binding that somebody deletes loses events
-/// for its subscriber without anybody noticing: the broker confirms what reaches the others. So until it is there again
-/// nothing is published (outboxes grow, and turn commands away at their bound), and the bank is not ready. A broker that does not
-/// answer is another matter: nothing is lost while it is away. So is what was changed: that is how the next release
-/// prepares the broker while this one runs.
+/// Looks again and again whether the broker still has everything. A queue or a binding that somebody deletes loses
+/// events for its subscriber without anybody noticing: the broker confirms what reaches the others. So until it is
+/// there again nothing is published (outboxes grow, and turn commands away at their bound), and the bank is not ready.
+/// A broker that does not answer is another matter: nothing is lost while it is away. So is what was changed: that is
+/// how the next release prepares the broker while this one runs.
 async fn watch_topology(
     topology: &Topology,
     management: &ManagementClient,

@@ -184,7 +184,7 @@ fn foundation(config: &Config, module: &'static str) -> anyhow::Result<Foundatio
         ids: Arc::new(SystemIds),
         company: Company::default(),
         asking: Asking::new(module),
-        caching: config.cache.caching(),
+        caching: config.cache.caching(config.database.module_secret.expose_secret())?,
     })
 }
 

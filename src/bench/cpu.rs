@@ -1,12 +1,13 @@
 //! CPU time by process, from `/proc` (Linux).
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 use vostro_rabbitmq::ManagementClient;
 
+use crate::broker;
 use crate::client::Connection;
 use crate::config::Config;
 use crate::database;
@@ -17,6 +18,18 @@ pub struct Processes {
     /// The postmaster; its children are the server's sessions and helpers.
     postgresql: u32,
     rabbitmq: u32,
+}
+
+/// A broker that was just started tells it after some seconds.
+async fn broker_pid(management: &ManagementClient) -> anyhow::Result<u32> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(pid) = management.os_pid().await? {
+            return Ok(pid);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the broker does not tell its process id");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// CPU seconds, in hundredths, of bank, PostgreSQL, RabbitMQ and this process.
@@ -32,8 +45,8 @@ impl Processes {
         let backend = sqlx::query_scalar!(r#"select pg_backend_pid() as "pid!""#).fetch_one(&mut session).await?;
         let postgresql = Stat::read(u32::try_from(backend)?)?.parent;
         session.close().await?;
-        let management = ManagementClient::new(config.broker.management_url.expose_secret())?;
-        let rabbitmq = management.os_pid().await?;
+        let (management, _) = broker::management(&config.broker)?;
+        let rabbitmq = broker_pid(&management).await?;
         Ok(Self { bank, postgresql, rabbitmq })
     }
 

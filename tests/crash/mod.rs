@@ -5,8 +5,8 @@
 //! module, subscription or projection and at some passing. Three seeds in a row deal all of them. A place that is never
 //! passed fails its seed: a new one that this traffic does not reach needs its own cause in [`cause`].
 //!
-//! `make test-crash SEEDS=100` plays as many; the ordinary run plays two, side by side. A seed fixes what happens and in which order; the
-//! moment within the traffic is the machine's. `make test-crash SEED=17 SEEDS=1` plays one again.
+//! `make test-crash SEEDS=100` plays as many; the ordinary run plays two, side by side. A seed fixes what happens and
+//! in which order; the moment within the traffic is the machine's. `make test-crash SEED=17 SEEDS=1` plays one again.
 
 mod blow;
 mod cause;

@@ -167,6 +167,8 @@ impl Scene {
     /// The ledger (or who else) cannot handle a transfer, and parks it; the bank ends there, or when it can handle it again.
     async fn crash_at_parking(&mut self, aim: &Aim) {
         let breakable = Breakable::called(&aim.scope);
+        // What an earlier blow cut off is taken for what is parked here, and is held for longer than anybody waits.
+        cause::redrive(&self.world).await;
         breakable.break_down(&self.world).await;
         let mut bank = self.spawn(aim);
         let key = format!("poison-{}", self.own.accepted.len());

@@ -58,7 +58,7 @@ async fn held_by(world: &World, process: u32) -> usize {
     holders(world).await.values().flatten().filter(|holder| holder.ends_with(&process)).count()
 }
 
-async fn everything_is_held_by(world: &World, processes: &[u32]) {
+pub async fn everything_is_held_by(world: &World, processes: &[u32]) {
     eventually("every lease is held by an instance that runs", || async {
         let holders = holders(world).await;
         let runs = |holder: &Option<String>| {

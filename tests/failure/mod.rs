@@ -1,5 +1,6 @@
 mod admission;
 pub mod cancellation;
+mod certificates;
 mod crash_points;
 mod decisions;
 mod handlers;
@@ -15,3 +16,4 @@ mod servers;
 pub mod statements;
 mod topology;
 mod traces;
+mod upgrade;

@@ -1,5 +1,5 @@
-//! A storm of reconnects: many subscribers at two instances of the bank are cut off again and again while money moves, and the
-//! broker's connections break too, so that events come twice and out of order behind the scenes.
+//! A storm of reconnects: many subscribers at two instances of the bank are cut off again and again while money moves,
+//! and the broker's connections break too, so that events come twice and out of order behind the scenes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

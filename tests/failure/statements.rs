@@ -1,5 +1,5 @@
-//! A heavy job of the real bank: the process ends in the middle of a statement, and another goes on behind the last part. Its
-//! parts are too large to travel, so their subscribers ask for them.
+//! A heavy job of the real bank: the process ends in the middle of a statement, and another goes on behind the last
+//! part. Its parts are too large to travel, so their subscribers ask for them.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

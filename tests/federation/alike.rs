@@ -86,7 +86,11 @@ pub async fn alike(
         if before == there {
             return Ok(there);
         }
-        if before == form(answer(&mut asking.here, operation).await) {
+        // On either side: a refusal that is recorded waits in an outbox for a moment, and the question may be about
+        // outboxes.
+        let stands_still = before == form(answer(&mut asking.here, operation).await)
+            && there == form(answer(&mut asking.there, operation).await);
+        if stands_still {
             return Err((before, there));
         }
     }

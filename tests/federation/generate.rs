@@ -213,6 +213,7 @@ impl<'a> Generator<'a> {
             "Date" => "\"2026-01-01\"".to_owned(),
             "DateTime" => one_of(&mut self.random, &["\"2026-01-01T00:00:00.000Z\"", "\"2099-01-01T00:00:00.000Z\""]),
             "IdempotencyKey" => format!("\"{KEY}\""),
+            "Upload" => "\"no-file\"".to_owned(),
             "String" if name == "after" => "\"no-cursor\"".to_owned(),
             "String" => "\"text\"".to_owned(),
             other => match self.schema.named(other) {

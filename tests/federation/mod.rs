@@ -5,4 +5,4 @@ mod cancellation;
 mod generate;
 mod hive;
 mod partial;
-mod parts;
+pub mod parts;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use graphql_tools::static_graphql::schema::{InputValue, Type, TypeDefinition};
+use graphql_tools::static_graphql::schema::TypeDefinition;
 use serde_json::{Value, json};
 use vostro::client::Connection;
 use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::reference::{RootField, root_fields};
 use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
 
-use crate::support::{Person, Staff, World};
+use super::arguments::{Arguments, Ids};
+use super::ways::refusal;
+use crate::support::{EventStream, Person, Staff, World, listen};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
@@ -37,7 +39,7 @@ async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
             let answer = connection.answer(&document, json!({})).await.expect("an answer");
             let what = format!("{} as {role:?}: {document}: {answer}", field.name);
             let code = error_of(&answer, &field.name);
-            match expected(&field.access, role) {
+            match refusal(schema, root(schema, field), &field.name, role) {
                 Some(refusal) => {
                     assert_eq!(code.as_deref(), Some(refusal), "{what}");
                     assert_eq!(answer["data"][&field.name], Value::Null, "{what}");
@@ -73,7 +75,7 @@ async fn every_subscription_opens_for_whom_it_declares_and_for_nobody_else() {
     futures::future::join_all(cases.map(async |(field, role, token)| {
         assert_ne!(field.access, "anybody", "{}", field.name);
         let document = format!("subscription {{ {} }}", selected(schema, field, role));
-        let Some(refusal) = expected(&field.access, role) else {
+        let Some(refusal) = refusal(schema, root(schema, field), &field.name, role) else {
             let sign = first_sign(&world, token, &document).await;
             let refused = sign.contains("\"FORBIDDEN\"") || sign.contains("\"UNAUTHENTICATED\"");
             return assert!(!refused, "{document} as {role:?}: {sign}");
@@ -85,54 +87,17 @@ async fn every_subscription_opens_for_whom_it_declares_and_for_nobody_else() {
     .await;
 }
 
-/// Fields below the roots are everybody's who sees their object, but for those that declare more. Each of these is refused by
-/// the module itself, in the tests of its sub-schema; a new one has to be added there and here.
-#[test]
-fn fields_of_objects_with_a_declaration_of_their_own_are_known() {
-    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
-    let types = vostro_schema::reference::types(engine.planner().api_schema());
-    let declaring = types.iter().flat_map(|of| {
-        of.fields.iter().filter_map(|field| {
-            let (name, _) = field.signature.split_once(['(', ':'])?;
-            field.access.as_deref().map(|access| format!("{}.{name}: {access}", of.name))
-        })
-    });
-    let known = ["Account.entries: logged in", "Account.statements: logged in", "Statement.part: logged in"];
-    assert_eq!(declaring.collect::<Vec<_>>(), known);
-}
-
-/// Opens a subscription over server-sent events; nobody's token is empty.
-async fn listening(world: &World, token: &str, document: &str, variables: &Value) -> reqwest::Response {
-    let url = format!("http://{}/graphql", world.config.http.address);
-    let body = json!({"query": document, "variables": variables});
-    let mut request = reqwest::Client::new().post(url).header("accept", "text/event-stream").json(&body);
-    if !token.is_empty() {
-        request = request.bearer_auth(token);
-    }
-    request.send().await.expect("the bank listens")
-}
-
 /// What a stream says first: an event, or that it is open.
 async fn first_sign(world: &World, token: &str, document: &str) -> String {
-    let chunk = listening(world, token, document, &json!({})).await.chunk().await;
+    let chunk = listen(world.config.http.address, token, document, &json!({})).await.chunk().await;
     String::from_utf8_lossy(&chunk.expect("the stream holds").expect("a sign")).into_owned()
 }
 
 /// The whole of a stream that ends at once.
 async fn whole_stream(world: &World, token: &str, document: &str) -> String {
-    let all = listening(world, token, document, &json!({})).await.text();
+    let all = listen(world.config.http.address, token, document, &json!({})).await.text();
     let all = tokio::time::timeout(Duration::from_secs(60), all).await;
     all.unwrap_or_else(|_| panic!("{document} was opened")).expect("a whole body")
-}
-
-fn expected(access: &str, role: &str) -> Option<&'static str> {
-    match access {
-        "anybody" => None,
-        _ if role.is_empty() => Some("UNAUTHENTICATED"),
-        "logged in" => None,
-        roles if roles.split(" or ").any(|allowed| allowed == role) => None,
-        _ => Some("FORBIDDEN"),
-    }
 }
 
 fn error_of(answer: &Value, field: &str) -> Option<String> {
@@ -147,60 +112,17 @@ fn operation(schema: &ApiSchema, field: &RootField, role: &str) -> String {
 
 /// The field with values of the right form for what it requires, so that nothing but the role can be in the way.
 fn selected(schema: &ApiSchema, field: &RootField, role: &str) -> String {
+    let definition = schema.field(root(schema, field), &field.name).expect("a field of the schema");
+    let key = format!("{}-{role}", field.name);
+    let call = Arguments { schema, about: &field.name, key: &key, ids: &Ids::new() }.call(definition);
+    let composite = schema.named(definition.field_type.inner_type()).is_some_and(TypeDefinition::is_composite_type);
+    format!("{call}{}", if composite { " { __typename }" } else { "" })
+}
+
+fn root<'a>(schema: &'a ApiSchema, field: &RootField) -> &'a str {
     let kinds = [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription];
     let kind = kinds.into_iter().find(|kind| kind.as_str() == field.kind);
-    let root = schema.root(kind.expect("a kind of operation")).expect("a root type");
-    let definition = schema.field(root, &field.name).expect("a field of the schema");
-    let maker = Values { schema, field: &field.name, key: format!("{}-{role}", field.name) };
-    let arguments: Vec<_> = definition.arguments.iter().filter_map(|argument| maker.argument(argument)).collect();
-    let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
-    let composite = schema.named(definition.field_type.inner_type()).is_some_and(TypeDefinition::is_composite_type);
-    let selection = if composite { " { __typename }" } else { "" };
-    format!("{}{arguments}{selection}", field.name)
-}
-
-struct Values<'a> {
-    schema: &'a ApiSchema,
-    field: &'a str,
-    key: String,
-}
-
-impl Values<'_> {
-    fn argument(&self, input: &InputValue) -> Option<String> {
-        input.is_required().then(|| format!("{}: {}", input.name, self.value(&input.name, &input.value_type)))
-    }
-
-    fn value(&self, name: &str, of: &Type) -> String {
-        match of {
-            Type::NonNullType(inner) => self.value(name, inner),
-            Type::ListType(item) => format!("[{}]", self.value(name, item)),
-            Type::NamedType(type_name) => match type_name.as_str() {
-                "ID" => format!("\"{}_01890a5d-ac96-774b-bcce-b302099a8057\"", self.prefix(name)),
-                "Int" => "1".to_owned(),
-                "Boolean" => "true".to_owned(),
-                "Decimal" => "\"1.00\"".to_owned(),
-                "CurrencyCode" => "\"EUR\"".to_owned(),
-                "Date" => "\"2026-01-01\"".to_owned(),
-                "DateTime" => "\"2026-01-01T00:00:00.000Z\"".to_owned(),
-                "String" | "IdempotencyKey" => format!("\"{}\"", self.key),
-                other => match self.schema.named(other) {
-                    Some(TypeDefinition::Enum(values)) => values.values[0].name.clone(),
-                    Some(TypeDefinition::InputObject(input)) => {
-                        let fields: Vec<_> = input.fields.iter().filter_map(|field| self.argument(field)).collect();
-                        format!("{{{}}}", fields.join(", "))
-                    }
-                    _ => panic!("no value is known for {other}"),
-                },
-            },
-        }
-    }
-
-    fn prefix(&self, argument: &str) -> &'static str {
-        let name = if matches!(argument, "id" | "ids") { self.field } else { argument };
-        let known =
-            [("user", "usr"), ("owner", "usr"), ("transaction", "txn"), ("notification", "ntf"), ("statement", "stm")];
-        known.into_iter().find(|(word, _)| name.starts_with(word)).map_or("acc", |(_, prefix)| prefix)
-    }
+    schema.root(kind.expect("a kind of operation")).expect("a root type")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +145,8 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
         let document = example["document"].as_str().expect("a document");
         let variables = example.get("variables").cloned().unwrap_or_else(|| json!({}));
         let answer = if document.starts_with("subscription") {
-            first_event(&world, &ada.token, document, &variables).await
+            let mut events = EventStream::open(world.config.http.address, &ada.token, document, &variables).await;
+            events.next().await.expect("an event")
         } else {
             connection.answer(document, variables).await.expect("an answer")
         };
@@ -234,21 +157,6 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
             .values()
             .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
         assert!(!refusals, "{}: {answer}", example["title"]);
-    }
-}
-
-/// What a subscription tells first.
-async fn first_event(world: &World, token: &str, document: &str, variables: &Value) -> Value {
-    let mut response = listening(world, token, document, variables).await;
-    let mut text = String::new();
-    loop {
-        let chunk = response.chunk().await.expect("the stream holds").expect("an event");
-        text.push_str(&String::from_utf8_lossy(&chunk));
-        if let Some((event, _)) = text.split_once("\n\n")
-            && let Some(data) = event.strip_prefix("event: next\ndata: ")
-        {
-            return serde_json::from_str(data).expect("an event is JSON");
-        }
     }
 }
 

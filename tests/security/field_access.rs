@@ -1,26 +1,49 @@
 //! What one may not see or do.
 
 use serde_json::{Value, json};
+use vostro_schema::modules::SUPERGRAPH;
+use vostro_schema::stitch::Engine;
 
+use super::field_matrix::{found, objects_of};
+use super::ways::by_id;
 use crate::support::{Person, Staff, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_objects_do_not_exist() {
-    let world = World::create().await;
+    let mut world = World::create().await;
+    // What a question costs is not in question here.
+    (world.config.graphql.max_cost, world.config.graphql.budget_points) = (1_000_000, 0);
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     let bob = Person::join(&world, "bob").await;
     let eve = Person::join(&world, "eve").await;
-    let transfer = ada.transfer("private", &bob.account, "1.00").await;
-    let mut connection = eve.connection().await;
-    let document = "query($account: ID!, $transaction: ID!, $user: ID!) {
-        account(id: $account) { id } transaction(id: $transaction) { id } user(id: $user) { id } }";
-    let variables = json!({"account": ada.account, "transaction": transfer["transaction"]["id"], "user": ada.user});
-    let answer = connection.answer(document, variables).await.expect("an answer");
-    let nothing = json!({"account": null, "transaction": null, "user": null});
-    assert_eq!(answer["data"], nothing, "{answer}");
-    assert!(!answer.to_string().contains("ada"), "{answer}");
+    let ids = objects_of(&ada, &bob).await;
+    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
+    let schema = engine.planner().api_schema();
+    let (mut owner, mut stranger) = (ada.connection().await, eve.connection().await);
+    let mut payee = bob.connection().await;
+    for of in schema.possible("Node").expect("an interface").iter() {
+        let by_id = by_id(schema, of);
+        assert!(!by_id.is_empty(), "{of} cannot be asked for");
+        for way in by_id {
+            let document = way.question(schema, &ids);
+            let answer = owner.answer(&document, json!({})).await.expect("an answer");
+            assert!(!found(&answer["data"], &way.path()).is_empty(), "{document}: {answer}");
+            let answer = stranger.answer(&document, json!({})).await.expect("an answer");
+            assert!(found(&answer["data"], &way.path()).is_empty(), "{document}: {answer}");
+            assert_eq!(answer.get("errors"), None, "somebody else's object and none are the same: {answer}");
+            assert!(!answer.to_string().contains("ada"), "{answer}");
+        }
+    }
+    // Whoever shares a payment sees their own end of it.
+    let ends = "query($id: ID!) { transaction(id: $id) { source { name } destination { name } } }";
+    for (connection, own, other) in [(&mut owner, "source", "destination"), (&mut payee, "destination", "source")] {
+        let answer = connection.answer(ends, json!({"id": ids["txn"]})).await.expect("an answer");
+        let transaction = &answer["data"]["transaction"];
+        assert!(transaction[own]["name"].is_string() && transaction[other].is_null(), "{answer}");
+        assert_eq!(answer.get("errors"), None, "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

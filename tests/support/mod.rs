@@ -1,6 +1,7 @@
 //! A bank of one's own for each test.
 
 mod collector;
+mod event_stream;
 pub mod people;
 mod port;
 mod servers;
@@ -10,6 +11,7 @@ mod world;
 pub use vostro_testkit::eventually;
 
 pub use collector::{Collector, Span, traced_bank};
+pub use event_stream::{EventStream, listen};
 pub use people::{Person, Staff};
 pub use port::Port;
 pub use servers::{PrivateServers, Servers};

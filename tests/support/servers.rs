@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use uuid::Uuid;
+use vostro_testkit::{Authority, Issued};
 
 /// Where PostgreSQL and RabbitMQ are.
 #[derive(Debug, Clone)]
@@ -11,6 +12,8 @@ pub struct Servers {
     pub database_url: String,
     pub amqp_url: String,
     pub management_url: String,
+    /// Where the bank's `ca.pem`, `certificate.pem` and `key.pem` are, for a broker with TLS.
+    pub certificates: Option<PathBuf>,
 }
 
 impl Servers {
@@ -26,6 +29,7 @@ impl Servers {
             database_url: variable("VOSTRO_TEST_DATABASE_URL"),
             amqp_url: variable("VOSTRO_TEST_AMQP_URL"),
             management_url: variable("VOSTRO_TEST_MANAGEMENT_URL"),
+            certificates: None,
         }
     }
 }
@@ -97,6 +101,7 @@ impl Stack {
             database_url: value("VOSTRO_TEST_DATABASE_URL"),
             amqp_url: value("VOSTRO_TEST_AMQP_URL"),
             management_url: value("VOSTRO_TEST_MANAGEMENT_URL"),
+            certificates: None,
         }
     }
 }
@@ -159,6 +164,35 @@ impl PrivateServers {
         started.more = vec![Stack::beside(&started.stack)];
         started.more[0].script(&["up", "postgresql"]);
         started
+    }
+
+    /// A RabbitMQ with TLS that has one certificate and wants the bank to have the other. The database is everybody's.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with_tls(authority: &Authority, broker: &Issued, bank: &Issued) -> Self {
+        let mut stack = Stack::new();
+        for (whose, certificate) in [("broker", broker), ("bank", bank)] {
+            authority.write_to(&stack.folder.join(whose));
+            certificate.write_to(&stack.folder.join(whose));
+        }
+        stack.environment = vec![("VOSTRO_TLS", stack.folder.join("broker").display().to_string())];
+        stack.script(&["up", "rabbitmq"]);
+        let servers = Servers {
+            database_url: Servers::shared().database_url,
+            certificates: Some(stack.folder.join("bank")),
+            ..stack.addresses()
+        };
+        Self { more: Vec::new(), stack, servers }
+    }
+
+    /// Gives the broker with TLS another certificate. Whoever is connected has to connect anew, and sees it.
+    pub fn renew_certificate(&self, certificate: &Issued) {
+        certificate.write_to(&self.stack.folder.join("broker"));
+        let forget = "ssl:clear_pem_cache()";
+        let close =
+            r#"[rabbit_networking:close_connection(Each, "renewed") || Each <- rabbit_networking:connections()]"#;
+        self.stack.script(&["ctl", "eval", &format!("{forget}, {close}, ok.")]);
     }
 
     /// Where the database is.

@@ -22,12 +22,16 @@ use super::{Servers, eventually};
 /// With this in the environment, the world of a test that fails is left as it is, to be looked into.
 const KEEP: &str = "VOSTRO_TEST_KEEP";
 
+const THIS_RELEASE: &str = env!("CARGO_BIN_EXE_vostro");
+
 /// A migrated database, a virtual host with the topology, and the configuration of a bank on both. Gone when dropped.
 pub struct World {
     pub config: Config,
     name: String,
     server: PgConnectOptions,
     folder: PathBuf,
+    /// The bank's program, of this release unless the world was made by another.
+    program: PathBuf,
     expects_parked: AtomicBool,
     /// Where its banks listen.
     ports: Mutex<Vec<Port>>,
@@ -46,6 +50,42 @@ impl World {
 
     /// A world whose configuration has these lines in its `messaging` section.
     pub async fn create_with(servers: &Servers, messaging: &str) -> Self {
+        let world = Self::empty(servers, messaging).await;
+        database::migrate(&world.config.database, &app::schemas(), |_| ()).await.expect("the database can be migrated");
+        world.provision_broker().await;
+        world
+    }
+
+    /// A world as this program of an earlier release makes it: its schemas, its topology, and its banks.
+    pub async fn made_by(program: PathBuf) -> Self {
+        let mut world = Self::empty(&Servers::shared(), "lease_ms = 3000").await;
+        world.starts(program);
+        world.management().create_vhost(&world.name).await.expect("the test broker's management API answers");
+        world.is_brought_up().await;
+        world
+    }
+
+    /// From now on banks and commands are this program's, of whichever release. Banks that run go on running.
+    pub fn starts(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
+    /// Brings database and broker up to the release of the program, as an operator does before its first bank.
+    pub async fn is_brought_up(&self) {
+        self.does(&["migrate"]).await;
+        self.does(&["topology", "apply"]).await;
+    }
+
+    /// Runs a command that has to succeed.
+    pub async fn does(&self, words: &[&str]) {
+        let mut command = self.command(words);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined");
+        let output = output.expect("the bank's program can be started");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A database and a configuration, with nothing in it and no virtual host.
+    async fn empty(servers: &Servers, messaging: &str) -> Self {
         let name = format!("vostro_test_{}", Uuid::now_v7().simple());
         let server: PgConnectOptions = servers.database_url.parse().expect("a PostgreSQL URL");
         let mut connection = PgConnection::connect_with(&server).await.expect("the test database server answers");
@@ -55,17 +95,15 @@ impl World {
         let folder = std::env::temp_dir().join(&name);
         let port = Port::free();
         let config = configuration(servers, &name, &folder, &port, messaging);
-        database::migrate(&config.database, &app::schemas(), |_| ()).await.expect("the database can be migrated");
-        let world = Self {
+        Self {
             config,
             name,
             server,
             folder,
+            program: THIS_RELEASE.into(),
             expects_parked: AtomicBool::new(false),
             ports: Mutex::new(vec![port]),
-        };
-        world.provision_broker().await;
-        world
+        }
     }
 
     /// Creates the virtual host and its topology, also after the broker lost everything.
@@ -90,7 +128,7 @@ impl World {
     }
 
     pub fn management(&self) -> ManagementClient {
-        ManagementClient::new(self.config.broker.management_url.expose_secret()).expect("a management URL")
+        vostro::broker::management(&self.config.broker).expect("a management URL").0
     }
 
     pub fn vhost(&self) -> &str {
@@ -179,7 +217,7 @@ impl World {
 
     /// The bank's program with this world's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vostro"));
+        let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.folder.join("vostro.toml")).args(arguments).stdin(Stdio::null());
         command
     }
@@ -313,6 +351,11 @@ impl BankProcess {
         }
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_some()
     }
@@ -393,6 +436,7 @@ fn configuration(servers: &Servers, name: &str, folder: &Path, port: &Port, mess
         url = "{broker}/{name}"
         management_url = "{management}"
         module_secret = "the broker's module secret of all tests"
+        {tls}
         [http]
         address = "{address}"
         drain_seconds = 20
@@ -413,6 +457,7 @@ fn configuration(servers: &Servers, name: &str, folder: &Path, port: &Port, mess
         folder = "{folder}"
         "#,
         broker = servers.amqp_url,
+        tls = servers.certificates.as_deref().map_or_else(String::new, tls_section),
         management = servers.management_url,
         address = port.address(),
         folder = folder.join("mails").display(),
@@ -421,6 +466,12 @@ fn configuration(servers: &Servers, name: &str, folder: &Path, port: &Port, mess
     let file = folder.join("vostro.toml");
     std::fs::write(&file, text).expect("the configuration can be written");
     Config::load(Some(&file)).expect("the configuration of the tests is good")
+}
+
+fn tls_section(folder: &Path) -> String {
+    let file = |name| folder.join(name).display().to_string();
+    let (ca, certificate, key) = (file("ca.pem"), file("certificate.pem"), file("key.pem"));
+    format!("[broker.tls]\nca_file = \"{ca}\"\ncertificate_file = \"{certificate}\"\nkey_file = \"{key}\"")
 }
 
 async fn run(connection: &mut PgConnection, statement: &str) {

@@ -1,3 +1,4 @@
+import { bodyOf } from "./body.js";
 import { Document } from "./document.js";
 import { ConnectionError, FaultError, accepted, type Fault } from "./errors.js";
 import { serverSentEvents } from "./event-stream.js";
@@ -210,9 +211,9 @@ export class Client {
     within: AbortSignal | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const headers: Record<string, string> = { "content-type": "application/json", accept };
+    const { body, headers: ofBody } = bodyOf({ query: document.text, operationName: document.name, variables: variables ?? {} });
+    const headers: Record<string, string> = { ...ofBody, accept };
     if (token) headers["authorization"] = `Bearer ${token}`;
-    const body = JSON.stringify({ query: document.text, operationName: document.name, variables: variables ?? {} });
     const init: RequestInit = { method: "POST", headers, body, credentials: "omit", redirect: "error" };
     if (within) init.signal = within;
     try {

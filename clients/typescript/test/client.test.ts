@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import {
   AccountsDocument, BalanceChangedDocument, Client, ConnectionError, Document, FaultError, LogOutDocument, MeDocument,
   NotificationArrivedDocument, PayDocument, RefusedError, TransactionDocument, TransactionUpdatedDocument, accepted,
   type Tokens, type VariablesOf,
 } from "@vostro/client";
-import { AuditTrailDocument, TrialBalanceDocument, VerifyAuditDocument } from "@vostro/client/staff";
+import {
+  AttachEvidenceDocument, AuditTrailDocument, EvidenceContentDocument, TrialBalanceDocument, VerifyAuditDocument, ViolationsDocument,
+} from "@vostro/client/staff";
 import { type Person, customer, deposit, euros, officer, operator, url } from "./bank.js";
 import { Proxy } from "./proxy.js";
 
@@ -66,6 +69,25 @@ describe("commands and queries", () => {
     assert.equal(auditVerification?.ok, true);
     const { auditTrail } = await (await officer()).request(AuditTrailDocument, { aggregateId: ana.account });
     assert(auditTrail?.every(({ position }) => position > 0));
+  });
+
+  test("a document is kept with what the rules found", async () => {
+    const rich = await customer("carla");
+    await deposit(rich.account, "20000.00");
+    const client = await officer();
+    let violationId: string | undefined;
+    while (!violationId) {
+      const { violations } = await client.request(ViolationsDocument, { first: 100 });
+      violationId = violations?.nodes.find(({ subjectId }) => subjectId === rich.account)?.id;
+      if (!violationId) await setTimeout(50);
+    }
+    const file = new File(["She sold a house."], "note.txt", { type: "text/plain" });
+    const { complianceEvidenceAttach } = await client.request(AttachEvidenceDocument, { input: { violationId, file } });
+    const { evidence } = accepted(complianceEvidenceAttach);
+    assert.equal(evidence?.fileName, "note.txt");
+    assert.equal(evidence.sha256, createHash("sha256").update("She sold a house.").digest("hex"));
+    const { evidenceContent } = await client.request(EvidenceContentDocument, { id: evidence.id });
+    assert.equal(Buffer.from(evidenceContent ?? "", "base64").toString(), "She sold a house.");
   });
 
   test("what the caller gives up is given up", async () => {

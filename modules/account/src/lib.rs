@@ -22,7 +22,7 @@ pub use config::Config;
 pub use error::{AccountError, AccountErrorCode};
 pub use facade::{
     AccountFilter, Accounts, BalanceChange, Divergence, Entry, EntryPage, GenerateStatement, LedgerProof, OpenAccount,
-    ProofProgress, ProofRule, StatementPage, TrialBalanceLine,
+    ProofProgress, ProofRule, StatementPage, StatementUpdate, TrialBalanceLine,
 };
 pub use manifest::manifest;
 

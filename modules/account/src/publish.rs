@@ -25,9 +25,9 @@ impl<'a> Publisher<'a> {
         Self { ids, now: clock.now() }
     }
 
-    /// The same behind what was booked at `last`. Two instances are never at the same instant, and the entries of an account are
-    /// to be dated in their order. Further apart than clocks are by themselves, one of them is wrong, and this one is believed: a
-    /// clock that was once set to next year must not date the ledger until then.
+    /// The same behind what was booked at `last`. Two instances are never at the same instant, and the entries of an
+    /// account are to be dated in their order. Further apart than clocks are by themselves, one of them is wrong, and
+    /// this one is believed: a clock that was once set to next year must not date the ledger until then.
     pub(crate) fn booking_after(self, last: Option<DateTime<Utc>>) -> Self {
         const CLOCKS_DIFFER_BY: TimeDelta = TimeDelta::minutes(1);
         let last = last.filter(|last| *last > self.now && *last - self.now <= CLOCKS_DIFFER_BY);

@@ -67,7 +67,8 @@ impl StatementWriter {
                     }
                     continue;
                 }
-                // As long a rest as the work took leaves half of a connection, and of a core, to those who wait for an answer.
+                // As long a rest as the work took leaves half of a connection, and of a core, to those who wait for an
+                // answer.
                 Ok(Pass::Written) => began.elapsed(),
                 Ok(Pass::NotWritten(id, error)) => {
                     self.put_off(id, &error).await;

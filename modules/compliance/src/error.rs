@@ -6,23 +6,52 @@ use vostro_messaging::may_pass;
 pub enum ComplianceErrorCode {
     /// The caller is neither a compliance officer nor an administrator.
     Forbidden,
+    /// No violation with this id.
+    ViolationNotFound,
+    /// The document's name is missing, too long, or a path.
+    EvidenceNameInvalid,
+    /// There is nothing in the document.
+    EvidenceEmpty,
+    /// The document is too large.
+    EvidenceTooLarge,
+    /// The document is of a kind that is not kept, or not what it says it is.
+    EvidenceTypeNotAllowed,
 }
 
 impl ComplianceErrorCode {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 1] = [Self::Forbidden];
+    pub const ALL: [Self; 6] = [
+        Self::Forbidden,
+        Self::ViolationNotFound,
+        Self::EvidenceNameInvalid,
+        Self::EvidenceEmpty,
+        Self::EvidenceTooLarge,
+        Self::EvidenceTypeNotAllowed,
+    ];
 }
 
 impl RefusalCode for ComplianceErrorCode {
     fn code(self) -> &'static str {
         match self {
             Self::Forbidden => "CMP_FORBIDDEN",
+            Self::ViolationNotFound => "CMP_VIOLATION_NOT_FOUND",
+            Self::EvidenceNameInvalid => "CMP_EVIDENCE_NAME_INVALID",
+            Self::EvidenceEmpty => "CMP_EVIDENCE_EMPTY",
+            Self::EvidenceTooLarge => "CMP_EVIDENCE_TOO_LARGE",
+            Self::EvidenceTypeNotAllowed => "CMP_EVIDENCE_TYPE_NOT_ALLOWED",
         }
     }
 
     fn message(self) -> &'static str {
         match self {
             Self::Forbidden => "Your roles do not allow this; it is for compliance officers.",
+            Self::ViolationNotFound => "There is no violation with this id.",
+            Self::EvidenceNameInvalid => "A document has a file name of 1 to 200 characters, without a path.",
+            Self::EvidenceEmpty => "The document is empty.",
+            Self::EvidenceTooLarge => "A document has 1 MiB at most.",
+            Self::EvidenceTypeNotAllowed => {
+                "A document is a PDF, a PNG or JPEG picture, or plain text, and what its media type says."
+            }
         }
     }
 }

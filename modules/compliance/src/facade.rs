@@ -311,18 +311,34 @@ impl Compliance {
         replay::position(&self.inner.foundation.pool, point).await
     }
 
+    pub(crate) fn foundation(&self) -> &Foundation {
+        &self.inner.foundation
+    }
+
     /// Lets officers, administrators and the bank itself pass. That somebody else tried is written into the audit log.
-    async fn authorise(&self, context: &RequestContext, query: &'static str) -> Result<(), ComplianceError> {
+    pub(crate) async fn authorise(&self, context: &RequestContext, query: &'static str) -> Result<(), ComplianceError> {
         if context.actor.kind == ActorKind::System || context.actor.has_any(Self::OFFICERS) {
             return Ok(());
         }
-        let Foundation { pool, outbox, clock, ids, .. } = &self.inner.foundation;
-        let refused = publish::refused(ids.next(), clock.now(), context, query, ComplianceErrorCode::Forbidden);
+        self.record_refusal(context, query, ComplianceErrorCode::Forbidden, None).await?;
+        Err(ComplianceErrorCode::Forbidden.into())
+    }
+
+    /// Writes a refusal into the audit log; `subject` is what the command was about.
+    pub(crate) async fn record_refusal(
+        &self,
+        context: &RequestContext,
+        command: &'static str,
+        code: ComplianceErrorCode,
+        subject: Option<Uuid>,
+    ) -> Result<(), ComplianceError> {
+        let Foundation { pool, outbox, clock, ids, .. } = self.foundation();
+        let refused = publish::refused(ids.next(), clock.now(), context, command, code, subject);
         let mut transaction = vostro_messaging::begin(pool).await?;
         outbox.append_in_tx(&mut transaction, vec![refused]).await?;
         transaction.commit().await?;
         outbox.committed();
-        Err(ComplianceErrorCode::Forbidden.into())
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use vostro_events::command::CommandRefusedV1;
-use vostro_events::compliance::ComplianceViolationDetectedV1;
+use vostro_events::compliance::{ComplianceEvidenceAttachedV1, ComplianceViolationDetectedV1};
 use vostro_events::query::account::CLAIM;
 use vostro_messaging::{EventSelector, InboxMode, Manifest, Subscription};
 
@@ -25,7 +25,12 @@ pub fn manifest() -> Manifest {
         module: MODULE,
         version: env!("CARGO_PKG_VERSION"),
         purpose: "Keeps every event once, in a chain that shows tampering, and looks at them with its rules.",
-        publishes: &[ComplianceViolationDetectedV1::TYPE, CommandRefusedV1::TYPES[4], "compliance.operator-acted.v1"],
+        publishes: &[
+            ComplianceViolationDetectedV1::TYPE,
+            ComplianceEvidenceAttachedV1::TYPE,
+            CommandRefusedV1::TYPES[4],
+            "compliance.operator-acted.v1",
+        ],
         claimed: &[],
         subscribes: vec![ARCHIVE],
         // The archive is complete by itself: what did not travel with an event is stored with it.

@@ -204,9 +204,13 @@ async fn a_changed_name_breaks_the_first_event_that_bears_it() {
 #[tokio::test]
 async fn the_database_itself_refuses_to_change_history() {
     let bank = bank_with_history().await;
-    for (table, column) in
-        [("event", "data"), ("event_type", "name"), ("stream", "module"), ("violation", "explanation")]
-    {
+    for (table, column) in [
+        ("event", "data"),
+        ("event_type", "name"),
+        ("stream", "module"),
+        ("violation", "explanation"),
+        ("evidence", "file_name"),
+    ] {
         for statement in [
             format!("update compliance.{table} set {column} = 'x'"),
             format!("delete from compliance.{table}"),

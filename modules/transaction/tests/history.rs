@@ -187,7 +187,7 @@ async fn many_transactions_are_found_at_once_and_only_the_callers() {
 #[tokio::test]
 async fn a_payment_is_kept_once_it_has_ended_and_shown_to_those_who_may_see_it() {
     let bank = Bank::open().await;
-    let caching = Caching { entities: 100, time_to_live: Duration::from_secs(1) };
+    let caching = Caching { entities: 100, time_to_live: Duration::from_secs(1), ..Caching::OFF };
     let foundation = Foundation { caching, ..bank.database.foundation() };
     let instance = Transactions::new(foundation, Config::default()).expect("a valid configuration");
     let transaction = bank.pay("k", "1").await;

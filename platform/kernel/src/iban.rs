@@ -72,8 +72,8 @@ impl Iban {
         }
     }
 
-    /// The IBAN of a country for a bank and account, with its check digits. `None` unless they are capital letters and digits
-    /// and it is as long as the country's IBANs are.
+    /// The IBAN of a country for a bank and account, with its check digits. `None` unless they are capital letters and
+    /// digits and it is as long as the country's IBANs are.
     pub fn compose(country: &str, bank_and_account: &str) -> Option<Self> {
         let check = 98 - remainder(&format!("{country}00{bank_and_account}"))?;
         Self::parse(&format!("{country}{check:02}{bank_and_account}")).ok()

@@ -15,6 +15,7 @@ pub enum IdKind {
     Notification,
     Violation,
     Statement,
+    Evidence,
 }
 
 /// The text is not an id of the expected kind.
@@ -26,8 +27,15 @@ pub struct InvalidId {
 }
 
 impl IdKind {
-    pub const ALL: [Self; 6] =
-        [Self::User, Self::Account, Self::Transaction, Self::Notification, Self::Violation, Self::Statement];
+    pub const ALL: [Self; 7] = [
+        Self::User,
+        Self::Account,
+        Self::Transaction,
+        Self::Notification,
+        Self::Violation,
+        Self::Statement,
+        Self::Evidence,
+    ];
 
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -37,6 +45,7 @@ impl IdKind {
             Self::Notification => "ntf",
             Self::Violation => "vio",
             Self::Statement => "stm",
+            Self::Evidence => "evd",
         }
     }
 
@@ -48,6 +57,7 @@ impl IdKind {
             Self::Notification => "a notification id",
             Self::Violation => "a violation id",
             Self::Statement => "a statement id",
+            Self::Evidence => "an evidence id",
         }
     }
 

@@ -29,7 +29,8 @@ use crate::{
 ///   versions is left to whoever takes it ([`crate::EventReader`]);
 /// - an event that is not for this subscription, or that the handler calls invalid or blocked, is parked with its key
 ///   ([`crate::parking`]), and the other keys of the batch go on;
-/// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked alone;
+/// - a failure that may pass is tried three times; then the batch is taken apart, so that the bad event's key is parked
+///   alone;
 /// - an event of a parked key is kept behind it;
 /// - what came again and again because the process ended is parked, so that the one that ends it is tried alone;
 /// - while the database is away the batch is held, unacknowledged, until it answers;
@@ -190,7 +191,7 @@ impl Consumer {
 
     async fn take_batch(&self, first: Delivery, deliveries: &mut dyn Deliveries) -> Result<(), Ended> {
         let mut last = first.tag;
-        // After a crash the culprit is unknown: events that were delivered before are handled one by one.
+        // After a crash the culprit is unknown.
         let mut suspicious = first.delivery_count >= Self::SUSPICIOUS;
         let mut returns = first.delivery_count;
         let mut events = self.read(first, deliveries).await?;
@@ -211,9 +212,7 @@ impl Consumer {
         if suspicious {
             let others = events.split_off(interrupted);
             self.set_aside(events).await?;
-            for event in others {
-                self.handle(vec![event]).await?;
-            }
+            self.feel_the_way(others).await?;
         } else {
             for events in in_portions(events) {
                 self.handle(events).await?;
@@ -239,6 +238,22 @@ impl Consumer {
         while !events.is_empty() {
             let of_one_key = split_off_key(&mut events, 0);
             self.park(&of_one_key, ReasonCode::Interrupted, REASON).await?;
+        }
+        Ok(())
+    }
+
+    /// Handles events of which one may end the process: one, then two, four, and so on, so that most of what comes before it
+    /// is committed, and what is innocent, which is nearly everything the broker returns after a crash, does not take a
+    /// commit an event.
+    async fn feel_the_way(&self, mut events: Vec<Incoming>) -> Result<(), LeaseLost> {
+        let mut size = 1;
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(size));
+            for portion in in_portions(events) {
+                self.handle(portion).await?;
+            }
+            events = rest;
+            size *= 2;
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ mod wire;
 
 pub use abandoned::{NOTICES_HANG_UP, cut_off_abandoned};
 pub use admission::{AdmissionBounds, AdmissionGate, AdmissionWatch};
-pub use cache::{Caching, Changing, Entity, EntityCache};
+pub use cache::{Caching, Changing, Entity, EntityCache, SharedEntity, SharedStore, UnknownAddress};
 pub use consumer::Consumer;
 pub use consumption_desk::ConsumptionDesk;
 pub use drain::DeadLetterDrain;

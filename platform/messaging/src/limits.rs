@@ -2,8 +2,9 @@
 
 use vostro_events::Undecodable;
 
-/// No event and no body of a message is larger, in bytes: neither as it travels nor as it is read. The relay packs up to 48 KiB into a frame; the broker takes 4 MiB,
-/// so that what is refused here is refused with a reason and not by a closed channel.
+/// No event and no body of a message is larger, in bytes: neither as it travels nor as it is read. The relay packs up
+/// to 48 KiB into a frame; the broker takes 4 MiB, so that what is refused here is refused with a reason and not by a
+/// closed channel.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// JSON is nested no deeper, counted from the outermost bracket of the message. Events need six levels, a frame two more.

@@ -76,6 +76,9 @@ pub trait Module: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Reads ahead what will soon be asked for. Once, when the instance is ready; it may be cut short at any point.
+    async fn warm(&self) {}
+
     /// Work that goes on beside consuming, such as sending what is queued. It goes on in every instance of the bank, so it
     /// takes what it does by row (`for update skip locked`). Each future ends soon after `stop`.
     fn background(&self, _stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {

@@ -155,9 +155,9 @@ pub struct OutboxStatus {
 }
 
 impl Outbox {
-    /// An outbox that keeps the data of events of these types, when they have more than so many bytes, in the module's claims
-    /// and lets the events travel without ([`crate::claim`]). The module has to answer for them, and whoever takes them to
-    /// ask: give [`crate::Manifest::claimed`].
+    /// An outbox that keeps the data of events of these types, when they have more than so many bytes, in the module's
+    /// claims and lets the events travel without ([`crate::claim`]). The module has to answer for them, and whoever
+    /// takes them to ask: give [`crate::Manifest::claimed`].
     pub fn claiming(over: usize, types: &'static [&'static str]) -> Self {
         Self { claiming: Some(Claiming { over, types }), ..Self::default() }
     }

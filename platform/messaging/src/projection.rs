@@ -76,10 +76,10 @@ impl Comparison {
     }
 }
 
-/// Compares the live table with the one beside it in one statement, so at one instant, and gives a [`Comparison`]. `$pairs`
-/// selects from both, joined by their key: the key as `id`, either row as text in `live` and `rebuilt`, and whether either has
-/// taken later events, as `ahead` and `behind`. The checksums are sums of two 64-bit hashes of the rows: they do not depend on
-/// an order, so nothing is sorted.
+/// Compares the live table with the one beside it in one statement, so at one instant, and gives a [`Comparison`].
+/// `$pairs` selects from both, joined by their key: the key as `id`, either row as text in `live` and `rebuilt`, and
+/// whether either has taken later events, as `ahead` and `behind`. The checksums are sums of two 64-bit hashes of the
+/// rows: they do not depend on an order, so nothing is sorted.
 #[macro_export]
 macro_rules! compare_pairs {
     ($connection:expr, $pairs:literal) => {

@@ -53,8 +53,8 @@ impl EventReader {
         }
     }
 
-    /// Whether it is the newer of two versions that were published, and the reader takes the older one. Leaving this one loses
-    /// nothing.
+    /// Whether it is the newer of two versions that were published, and the reader takes the older one. Leaving this
+    /// one loses nothing.
     fn is_other_version(&self, envelope: &Envelope) -> bool {
         is_copy(envelope.id) && !self.takes(envelope.event_type.as_str()) && self.takes_older_than(&envelope.event_type)
     }

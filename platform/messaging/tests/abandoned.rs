@@ -82,8 +82,8 @@ async fn a_transaction_that_is_dropped_during_a_statement_is_rolled_back() {
     locked.is_usable().await;
 }
 
-/// A statement is dropped after it was looked at a number of times, from before it was sent to after it was answered, also one
-/// that fails; whoever has the connection next gets the answer to its own.
+/// A statement is dropped after it was looked at a number of times, from before it was sent to after it was answered,
+/// also one that fails; whoever has the connection next gets the answer to its own.
 #[tokio::test]
 async fn whenever_a_statement_is_dropped_the_next_one_is_answered() {
     let locked = Locked::create().await;

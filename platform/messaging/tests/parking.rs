@@ -176,6 +176,27 @@ async fn what_was_there_whenever_the_process_ended_is_parked_and_tried_alone_in_
 }
 
 #[tokio::test]
+async fn what_came_back_after_crashes_is_committed_in_portions_that_grow() {
+    let rig = Rig::create(InboxMode::Rows).await;
+    let events = rig.key(20);
+    let mut consuming = rig.start();
+    consuming.pause().await;
+    for event in &events {
+        consuming.queue().publish_returned(event, 2);
+    }
+    consuming.go_on();
+    consuming.queue().settled().await;
+    assert_eq!(rig.effects().await, Rig::ids(&events));
+    let portions: Vec<i64> =
+        sqlx::query_scalar("select count(*) from effect group by xmin::text::bigint order by min(nth)")
+            .fetch_all(rig.database.pool())
+            .await
+            .expect("read");
+    assert_eq!(portions, [1, 2, 4, 8, 5]);
+    consuming.leaves_nothing_behind(&rig.database).await;
+}
+
+#[tokio::test]
 async fn a_message_that_comes_again_after_it_was_parked_lies_there_once() {
     for mode in [InboxMode::Rows, InboxMode::Handler] {
         let rig = Rig::create(mode).await;

@@ -242,8 +242,8 @@ struct Ear {
 }
 
 impl Ear {
-    /// Hands replies to those who wait for them until the connection ends, when nobody needs to wait any longer, or until the
-    /// line is not used any more. The queue goes with its consumer.
+    /// Hands replies to those who wait for them until the connection ends, when nobody needs to wait any longer, or
+    /// until the line is not used any more. The queue goes with its consumer.
     async fn listen(self, mut consumer: Consumer, unused: CancellationToken) {
         loop {
             let item = tokio::select! {

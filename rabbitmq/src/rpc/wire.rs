@@ -22,8 +22,8 @@ const TEXT: &str = "text/plain";
 const NOTHING: &str = "application/octet-stream";
 /// Lost with the broker, like the caller's patience.
 const TRANSIENT: u8 = 1;
-/// When the caller stops waiting, by its clock: milliseconds since 1970, UTC. For people; callees go by the expiration, which
-/// needs no two clocks to agree.
+/// When the caller stops waiting, by its clock: milliseconds since 1970, UTC. For people; callees go by the expiration,
+/// which needs no two clocks to agree.
 const DEADLINE: &str = "vostro-deadline";
 /// W3C trace context.
 const TRACEPARENT: &str = "traceparent";

@@ -189,9 +189,9 @@ impl Mutation {
         OverdraftArrangePayload::of(facade(ctx)?.overdraft_arrange(&guards::command(ctx)?, id, limit).await).map(Some)
     }
 
-    /// Has a statement prepared, one at a time for each account; there is one of a period, whoever asks twice gets it again.
-    /// It is written in the background: `statement` and `statementProgress` tell how far it is, and a holder who asked is told
-    /// when it is ready.
+    /// Has a statement prepared, one at a time for each account; there is one of a period, whoever asks twice gets it
+    /// again. It is written in the background: `statement` and `statementProgress` tell how far it is, and a holder who
+    /// asked is told when it is ready.
     #[graphql(directive = Access::apply(signed_in().cost(50)))]
     async fn statement_generate(
         &self,

@@ -96,8 +96,8 @@ impl Statement {
         self.0.parts
     }
 
-    /// The text of one part, from 1: CSV (RFC 4180). The parts one after the other are the document; only the first names the
-    /// columns. Null unless the statement is ready.
+    /// The text of one part, from 1: CSV (RFC 4180). The parts one after the other are the document; only the first
+    /// names the columns. Null unless the statement is ready.
     #[graphql(directive = Access::apply(signed_in().cost(20)))]
     async fn part(&self, ctx: &Context<'_>, number: i32) -> Result<Option<String>> {
         facade(ctx)?.statement_part(guards::context(ctx)?, self.0.id, number).await.map_err(failure)

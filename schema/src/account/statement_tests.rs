@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use async_graphql::Response;
 use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::stream::BoxStream;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -19,8 +21,9 @@ const GENERATE: &str = "mutation ($input: StatementGenerateInput!) { statementGe
 } }";
 const CANCEL: &str = "mutation ($input: StatementCancelInput!) { statementCancel(input: $input) {
     statement { status } userErrors { code field } } }";
-const PROGRESS: &str = "subscription ($id: ID!) { statementProgress(statementId: $id) {
-    id status progress { done total } } }";
+const UPDATES: &str = "subscription ($id: ID!, $after: String) { statementUpdated(statementId: $id, after: $after) {
+    sequence occurredAt kind cursor statement { id status requestedAt endedAt progress { done total } } } }";
+const PROGRESS: &str = "subscription ($id: ID!) { statementProgress(statementId: $id) { status } }";
 const READ: &str = "query ($id: ID!) { statement(id: $id) {
     status openingBalance { amount } closingBalance { amount currency } parts first: part(number: 1)
     second: part(number: 2) endedAt } }";
@@ -45,6 +48,19 @@ async fn bank() -> Bank {
     bank
 }
 
+async fn within_a_minute<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it comes")
+}
+
+/// What is told first behind a cursor, and the rest.
+async fn first_update(bank: &Bank, id: &Json, after: Json) -> (Json, BoxStream<'static, Response>) {
+    let request = bank.request(Some(bank.me), UPDATES, json!({"id": id, "after": after}));
+    let mut updates = bank.schema.execute_stream(request).boxed();
+    let first = within_a_minute(updates.next()).await.expect("an update");
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+    (first.data.into_json().expect("JSON")["statementUpdated"].take(), updates)
+}
+
 #[tokio::test]
 async fn a_statement_is_asked_for_watched_and_read() {
     let bank = bank().await;
@@ -57,17 +73,35 @@ async fn a_statement_is_asked_for_watched_and_read() {
     assert_eq!(statement, &expected, "{answer}");
     assert_eq!(answer["statementGenerate"]["userErrors"], json!([]));
 
-    let mut states = bank.schema.execute_stream(bank.request(Some(bank.me), PROGRESS, json!({"id": id}))).boxed();
-    let first = states.next().await.expect("a state").data.into_json().expect("JSON");
-    assert_eq!(first["statementProgress"]["status"], "PREPARING", "{first}");
+    let (first, mut updates) = first_update(&bank, &id, Json::Null).await;
+    let expected = json!({"sequence": 1, "kind": "SNAPSHOT", "cursor": first["cursor"],
+        "occurredAt": first["statement"]["requestedAt"],
+        "statement": {"id": id, "status": "PREPARING", "progress": {"done": 0, "total": 2},
+                      "requestedAt": first["statement"]["requestedAt"], "endedAt": null}});
+    assert_eq!(first, expected);
+    let older = bank.schema.execute_stream(bank.request(Some(bank.me), PROGRESS, json!({"id": id})));
     let stop = CancellationToken::new();
     let writing = tokio::spawn(join_all(bank.accounts.background(stop.clone())));
-    let rest = tokio::time::timeout(Duration::from_secs(60), states.collect::<Vec<_>>()).await.expect("it ends");
-    let last = rest.into_iter().next_back().expect("a further state").data.into_json().expect("JSON");
-    let expected = json!({"id": id, "status": "READY", "progress": {"done": 2, "total": 2}});
-    assert_eq!(last["statementProgress"], expected);
+    let last = within_a_minute(updates.next()).await.expect("the end").data.into_json().expect("JSON");
+    let last = &last["statementUpdated"];
+    assert_eq!((&last["sequence"], &last["kind"]), (&json!(3), &json!("CHANGE")), "{last}");
+    assert_eq!((&last["statement"]["status"], &last["occurredAt"]), (&json!("READY"), &last["statement"]["endedAt"]));
+    assert!(within_a_minute(updates.next()).await.is_none(), "nothing comes after the end");
+    let states = within_a_minute(older.collect::<Vec<_>>()).await;
+    let end = states.into_iter().next_back().map(|state| state.data.into_json().expect("JSON"));
+    assert_eq!(end, Some(json!({"statementProgress": {"status": "READY"}})), "as before there were cursors");
     stop.cancel();
     writing.await.expect("the writer ends");
+
+    // Whoever comes back is told what it has not seen: all, or nothing.
+    let (again, _) = first_update(&bank, &id, first["cursor"].clone()).await;
+    assert_eq!(&again, last);
+    let over = json!({"id": id, "after": last["cursor"]});
+    let mut over = bank.schema.execute_stream(bank.request(Some(bank.me), UPDATES, over)).boxed();
+    assert!(over.next().await.is_none());
+    let elsewhere = json!({"id": id, "after": "bm8gY3Vyc29y"});
+    let mut refused = bank.schema.execute_stream(bank.request(Some(bank.me), UPDATES, elsewhere)).boxed();
+    assert_eq!(code(&refused.next().await.expect("an answer")), Some("BAD_USER_INPUT".into()));
 
     let read = bank.answer(bank.me, READ, json!({"id": id})).await["statement"].clone();
     assert_eq!((&read["status"], &read["parts"], &read["second"]), (&json!("READY"), &json!(1), &Json::Null));
@@ -118,9 +152,11 @@ async fn a_statement_is_cancelled_once_and_that_of_somebody_else_does_not_exist(
     let expected = json!([{"code": "ACC_STATEMENT_NOT_FOUND", "field": ["input", "statementId"]}]);
     assert_eq!(answer["statementCancel"]["userErrors"], expected);
     assert_eq!(bank.answer(stranger(), READ, json!({"id": id})).await["statement"], Json::Null);
-    let refused = bank.schema.execute_stream(bank.request(Some(stranger()), PROGRESS, json!({"id": id}))).boxed();
-    let refused = refused.into_future().await.0.expect("an answer");
-    assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
+    for subscription in [UPDATES, PROGRESS] {
+        let request = bank.request(Some(stranger()), subscription, json!({"id": id}));
+        let refused = bank.schema.execute_stream(request).boxed().next().await.expect("an answer");
+        assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
+    }
     for _ in 0..2 {
         let answer = bank.answer(bank.me, CANCEL, input.clone()).await;
         assert_eq!(answer["statementCancel"]["statement"]["status"], "CANCELLED", "{answer}");

@@ -27,6 +27,19 @@ pub struct BalanceChange {
     cursor: String,
 }
 
+/// A statement as it is from now on.
+#[derive(Debug, SimpleObject)]
+pub struct StatementUpdate {
+    statement: Statement,
+    /// Grows with every step. Of the last part and the end that comes with it only the end is told.
+    sequence: i64,
+    occurred_at: DateTime,
+    /// `LAGGED` when steps between were passed over; the state contains what they did.
+    kind: UpdateKind,
+    /// Pass it as `after` to go on behind this update.
+    cursor: String,
+}
+
 /// Watching accounts.
 pub struct Subscription;
 
@@ -61,17 +74,54 @@ impl Subscription {
         }))
     }
 
-    /// The statement as it is now, and whenever it has got further; ends with the statement's own end.
+    /// How far the statement is, and then every further step of it; ends with the statement's own end. With `after`,
+    /// the cursor of an earlier update, what has happened since then and no snapshot. Of steps that follow each other
+    /// while nobody listens the last is told.
     #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
+    async fn statement_updated(
+        &self,
+        ctx: &Context<'_>,
+        statement_id: ID,
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<StatementUpdate>> + use<>> {
+        let stream = format!("statementUpdated:{}", ids::decode(IdKind::Statement, &statement_id)?);
+        let after = live::position(&stream, after.as_deref())?;
+        let updates = statement_updates(ctx, &statement_id, after).await?;
+        Ok(updates.map(move |update| {
+            let vostro_account::StatementUpdate { statement, kind } = update?;
+            Ok(StatementUpdate {
+                sequence: statement.version,
+                occurred_at: statement.changed_at.into(),
+                kind: kind.into(),
+                cursor: live::cursor(&stream, &statement.version),
+                statement: Statement(statement),
+            })
+        }))
+    }
+
+    /// The statement as it is now, and whenever it has got further; ends with the statement's own end.
+    #[graphql(
+        guard = "Authenticated",
+        directive = Access::apply(signed_in().cost(5)),
+        deprecation = "since 2026-11; remove after 2027-05; use `statementUpdated`"
+    )]
     async fn statement_progress(
         &self,
         ctx: &Context<'_>,
         statement_id: ID,
     ) -> Result<impl Stream<Item = Result<Statement>> + use<>> {
-        let id = ids::decode(IdKind::Statement, &statement_id)?;
-        let states = facade(ctx)?.statement_progress(guards::context(ctx)?, id).await.map_err(failure)?;
-        let states =
-            states.ok_or_else(|| bad_user_input("No statement with this id, or not of an account of yours."))?;
-        Ok(states.map(|state| state.map(Statement).map_err(failure)))
+        let updates = statement_updates(ctx, &statement_id, None).await?;
+        Ok(updates.map(|update| update.map(|update| Statement(update.statement))))
     }
+}
+
+async fn statement_updates(
+    ctx: &Context<'_>,
+    id: &ID,
+    after: Option<i64>,
+) -> Result<impl Stream<Item = Result<vostro_account::StatementUpdate>> + use<>> {
+    let id = ids::decode(IdKind::Statement, id)?;
+    let updates = facade(ctx)?.statement_updates(guards::context(ctx)?, id, after).await.map_err(failure)?;
+    let updates = updates.ok_or_else(|| bad_user_input("No statement with this id, or not of an account of yours."))?;
+    Ok(updates.map(|update| update.map_err(failure)))
 }

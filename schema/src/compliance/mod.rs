@@ -1,28 +1,30 @@
 //! The sub-schema of the audit log, its proof, and what the rules found. For compliance officers and administrators: the
 //! module itself decides who may ask, so that an attempt by somebody else is on record.
 
+mod mutation;
 mod query;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod types;
 
-use async_graphql::{Context, EmptyMutation, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
 use vostro_compliance::{Compliance, ComplianceError};
 use vostro_kernel::Role;
 
 use crate::faults::{forbidden, internal, module_unavailable};
 
+pub use mutation::{ComplianceErrorCode, ComplianceUserError, Mutation};
 pub use query::Query;
 pub use subscription::{Subscription, ViolationUpdate};
 pub use types::{
-    AuditActorKind, AuditEvent, AuditEventFilter, AuditOutcome, AuditVerification, EventCount, EventGap, Violation,
-    ViolationSeverity,
+    AuditActorKind, AuditEvent, AuditEventFilter, AuditOutcome, AuditVerification, EventCount, EventGap, Evidence,
+    Violation, ViolationSeverity,
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Compliance`] as data.
-pub fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
-    Schema::build(Query, EmptyMutation, Subscription)
+pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
 }
 
 /// Who may look into the audit log.

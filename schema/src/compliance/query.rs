@@ -1,12 +1,17 @@
 use async_graphql::{Context, ID, Object, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::types::{AuditEvent, AuditEventFilter, AuditVerification, EventCount, EventGap, Violation, subject};
+use super::types::{
+    AuditEvent, AuditEventFilter, AuditVerification, EventCount, EventGap, Evidence, Violation, subject,
+};
 use super::{OFFICERS, facade, failure};
 use crate::access::{Access, only};
 use crate::connection::{Page, PageRequest};
 use crate::guards;
+use crate::ids::{self, IdKind};
 
 /// Reading the audit log.
 pub struct Query;
@@ -58,6 +63,22 @@ impl Query {
         let rows = vostro_compliance::Page { after: page.after, limit: page.rows_to_fetch() };
         let found = facade(ctx)?.violations(&guards::command(ctx)?, rows).await.map_err(failure)?;
         Ok(Some(page.connection(found, |violation| (violation.detected_at, violation.violation_id), Violation)))
+    }
+
+    /// The documents that are kept with a violation, in the order they came, a thousand at most.
+    #[graphql(directive = Access::apply(only(OFFICERS).recorded().cost(5).about(10)))]
+    async fn violation_evidence(&self, ctx: &Context<'_>, violation_id: ID) -> Result<Option<Vec<Evidence>>> {
+        let violation = ids::decode(IdKind::Violation, &violation_id)?;
+        let kept = facade(ctx)?.evidence(&guards::command(ctx)?, violation).await.map_err(failure)?;
+        Ok(Some(kept.into_iter().map(Evidence).collect()))
+    }
+
+    /// The content of a document that is kept with a violation, in base64; `null` when there is none with this id.
+    #[graphql(directive = Access::apply(only(OFFICERS).recorded().cost(50)))]
+    async fn evidence_content(&self, ctx: &Context<'_>, id: ID) -> Result<Option<String>> {
+        let evidence = ids::decode(IdKind::Evidence, &id)?;
+        let content = facade(ctx)?.evidence_content(&guards::command(ctx)?, evidence).await.map_err(failure)?;
+        Ok(content.map(|content| STANDARD.encode(content)))
     }
 
     /// Events that are missing between others for longer than they may be under way.

@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use async_graphql::{EmptyMutation, Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Schema, Value, Variables};
 use futures::stream::{BoxStream, StreamExt as _};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
-use vostro_compliance::{Compliance, Config, MIGRATIONS};
+use vostro_compliance::{Compliance, ComplianceErrorCode, Config, MIGRATIONS};
 use vostro_events::Cause;
 use vostro_events::account::{AccountChange, AccountStatus, AccountUpdatedV1};
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::transaction::{RouteV1, TransactionCompletedV1, TransactionKind};
 use vostro_kernel::ids::IdKind;
-use vostro_kernel::{Actor, ActorKind, Money, RequestContext, Role, Roles, SystemIds};
+use vostro_kernel::{Actor, ActorKind, Money, RefusalCode as _, RequestContext, Role, Roles, SystemIds};
 use vostro_messaging::{Incoming, Module as _};
 use vostro_testkit::Database;
 
-use super::{Query, Subscription, builder};
+use super::{Mutation, Query, Subscription, builder};
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
+use crate::upload::{Files, UploadedFile};
 
 const EVERYTHING: &str =
     "{ position eventId type module aggregateType aggregateId sequence actorKind actorId command outcome
@@ -27,7 +28,7 @@ const EVERYTHING: &str =
 struct Bank {
     database: Database,
     compliance: Compliance,
-    schema: Schema<Query, EmptyMutation, Subscription>,
+    schema: Schema<Query, Mutation, Subscription>,
 }
 
 impl Bank {
@@ -360,5 +361,105 @@ async fn what_is_no_id_is_bad_user_input() {
     ] {
         let response = bank.ask(Some(Role::ComplianceOfficer), question, json!({})).await;
         assert_eq!(code(&response), Some("BAD_USER_INPUT".into()), "{question}");
+    }
+}
+
+const ATTACH: &str = "mutation ($input: ComplianceEvidenceAttachInput!) { complianceEvidenceAttach(input: $input) {
+    replayed evidence { id violationId fileName mediaType size sha256 attachedAt } userErrors { code field } } }";
+
+impl Bank {
+    /// Attaches a document, as the door hands it over.
+    async fn attach(&self, role: Option<Role>, violation: &str, name: &str, content: &[u8]) -> Response {
+        let file = UploadedFile { name: name.to_owned(), media_type: None, content: content.to_vec() };
+        let actor = role.map_or(Actor::ANONYMOUS, |role| Actor::person(Uuid::now_v7(), Roles::from_iter([role]), None));
+        let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
+        let scope = scope.with_files(Files::from([("token".to_owned(), file)]));
+        let variables = json!({"input": {"violationId": violation, "file": "token"}});
+        let request = Request::new(ATTACH).variables(Variables::from_json(variables)).data(Arc::new(scope));
+        self.schema.execute(request).await
+    }
+
+    /// The id of a violation that was found.
+    async fn violation(&self) -> String {
+        self.store(&[large_transfer(Uuid::now_v7())]).await;
+        let found = self.answer("{ violations(first: 1) { nodes { id } } }", json!({})).await;
+        found["violations"]["nodes"][0]["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_kept_once_listed_and_read_back() {
+    let bank = Bank::open().await;
+    let violation = bank.violation().await;
+    let officer = Some(Role::ComplianceOfficer);
+    let mut answers = Vec::new();
+    for replayed in [false, true] {
+        let response = bank.attach(officer, &violation, "letter.pdf", b"%PDF-1.7").await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        let answer = response.data.into_json().expect("JSON")["complianceEvidenceAttach"].take();
+        assert_eq!((&answer["replayed"], &answer["userErrors"]), (&json!(replayed), &json!([])));
+        answers.push(answer["evidence"].clone());
+    }
+    assert_eq!(answers[0], answers[1]);
+    let kept = &answers[0];
+    assert_eq!(
+        (&kept["fileName"], &kept["mediaType"], &kept["size"]),
+        (&json!("letter.pdf"), &json!("application/pdf"), &json!(8))
+    );
+    let listed = "query ($id: ID!) { violationEvidence(violationId: $id) { id sha256 } }";
+    let listed = bank.answer(listed, json!({"id": violation})).await;
+    assert_eq!(listed["violationEvidence"], json!([{"id": kept["id"], "sha256": kept["sha256"]}]));
+    let content = bank.answer("query ($id: ID!) { evidenceContent(id: $id) }", json!({"id": kept["id"]})).await;
+    assert_eq!(content["evidenceContent"], "JVBERi0xLjc=");
+    let told = bank.database.take_published("compliance.evidence-attached.v1").await;
+    assert_eq!(told.len(), 1, "on record once");
+}
+
+#[tokio::test]
+async fn a_document_is_refused_for_a_reason_that_is_data() {
+    let bank = Bank::open().await;
+    let violation = bank.violation().await;
+    let nobodys = IdKind::Violation.encode(Uuid::now_v7());
+    let cases: [(&str, &str, &[u8], &str); 4] = [
+        (&nobodys, "a.pdf", b"%PDF-1.7", "CMP_VIOLATION_NOT_FOUND"),
+        (&violation, "../a.pdf", b"%PDF-1.7", "CMP_EVIDENCE_NAME_INVALID"),
+        (&violation, "a.pdf", b"", "CMP_EVIDENCE_EMPTY"),
+        (&violation, "a.exe", b"MZ\0\0", "CMP_EVIDENCE_TYPE_NOT_ALLOWED"),
+    ];
+    for (violation, name, content, code) in cases {
+        let response = bank.attach(Some(Role::Admin), violation, name, content).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        let answer = response.data.into_json().expect("JSON")["complianceEvidenceAttach"].take();
+        assert_eq!((&answer["evidence"], &answer["userErrors"][0]["code"]), (&Json::Null, &json!(code)));
+    }
+    let refused = bank.database.take_published("compliance.command-refused.v1").await;
+    assert_eq!(refused.len(), 4, "each is on record");
+}
+
+#[tokio::test]
+async fn only_officers_attach_and_a_file_comes_as_one() {
+    let bank = Bank::open().await;
+    let violation = bank.violation().await;
+    for (role, code) in [(None, "UNAUTHENTICATED"), (Some(Role::Operator), "FORBIDDEN")] {
+        let response = bank.attach(role, &violation, "a.pdf", b"%PDF-1.7").await;
+        assert_eq!(code_of(&response).as_deref(), Some(code));
+    }
+    let made_up = json!({"input": {"violationId": violation, "file": "token"}});
+    let response = bank.ask(Some(Role::Admin), ATTACH, made_up).await;
+    assert_eq!(code_of(&response).as_deref(), Some("BAD_USER_INPUT"));
+}
+
+#[test]
+fn the_schema_knows_every_code() {
+    for code in ComplianceErrorCode::ALL {
+        assert!(super::ComplianceErrorCode::named(code.code()).is_some(), "{code:?}");
+    }
+}
+
+fn code_of(response: &Response) -> Option<String> {
+    let extensions = response.errors.first()?.extensions.as_ref()?;
+    match extensions.get("code")? {
+        Value::String(code) => Some(code.clone()),
+        _ => None,
     }
 }

@@ -85,6 +85,7 @@ fn aggregate_id(aggregate_type: &str, id: Uuid) -> ID {
         "transaction" | "posting" => IdKind::Transaction,
         "notification" => IdKind::Notification,
         "violation" => IdKind::Violation,
+        "evidence" => IdKind::Evidence,
         _ => return plain(id),
     };
     ids::encode(kind, id)
@@ -288,6 +289,49 @@ impl Violation {
 
     async fn detected_at(&self) -> DateTime {
         self.0.detected_at.into()
+    }
+}
+
+/// A document that is kept with a violation.
+#[derive(Description)]
+pub struct Evidence(pub(super) vostro_compliance::Evidence);
+
+#[Object(use_type_description)]
+impl Evidence {
+    async fn id(&self) -> ID {
+        ids::encode(IdKind::Evidence, self.0.evidence_id)
+    }
+
+    async fn violation_id(&self) -> ID {
+        ids::encode(IdKind::Violation, self.0.violation_id)
+    }
+
+    async fn file_name(&self) -> &str {
+        &self.0.file_name
+    }
+
+    /// What its content is: `application/pdf`, `image/png`, `image/jpeg` or `text/plain`.
+    async fn media_type(&self) -> &str {
+        &self.0.media_type
+    }
+
+    /// Of its content, in bytes.
+    async fn size(&self) -> i32 {
+        self.0.size
+    }
+
+    /// SHA-256 of its content, in hexadecimal.
+    async fn sha256(&self) -> String {
+        self.0.sha256_hex()
+    }
+
+    /// The officer who attached it.
+    async fn attached_by(&self) -> ID {
+        ids::encode(IdKind::User, self.0.attached_by)
+    }
+
+    async fn attached_at(&self) -> DateTime {
+        self.0.attached_at.into()
     }
 }
 

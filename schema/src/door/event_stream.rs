@@ -37,8 +37,8 @@ struct Streaming {
     replies: BoxStream<'static, Reply>,
     keep_alive: Duration,
     expires: Instant,
-    /// What the caller proved itself with, and to whom: looked at again from time to time; `None` for what runs to its end all
-    /// the same.
+    /// What the caller proved itself with, and to whom: looked at again from time to time; `None` for what runs to its
+    /// end all the same.
     credentials: Option<(Arc<Door>, HeaderMap)>,
     look_at: Instant,
     /// Tells when the server closes; `None` for what runs to its end all the same.

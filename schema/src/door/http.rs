@@ -15,11 +15,13 @@ use futures::StreamExt;
 use super::auth::by_headers;
 use super::caller::Caller;
 use super::envelope::{Batch, Envelope};
+use super::multipart::{Form, Head};
 use super::negotiation::{Media, status_of};
 use super::tracing_headers::Correlation;
-use super::{Door, event_stream, socket};
+use super::{Door, Principal, event_stream, socket};
 use crate::faults::FaultCode;
-use crate::stitch::{OperationKind, Prepared, Reply, RequestError};
+use crate::stitch::{OperationKind, Prepared, Reply, RequestError, type_at};
+use crate::upload::UploadLimit;
 
 /// One HTTP request on its way through the door.
 struct Visit<'a> {
@@ -44,6 +46,9 @@ pub async fn by_post(
         Ok(visit) => visit,
         Err(response) => return *response,
     };
+    if Form::is_sent(&parts.headers) {
+        return visit.with_files(body).await.unwrap_or_else(|refused| *refused);
+    }
     if !is_json(&parts.headers) {
         return visit.unsupported_media_type();
     }
@@ -114,17 +119,9 @@ impl<'a> Visit<'a> {
     }
 
     async fn operation(self, envelope: Envelope<'_>, only_queries: bool) -> Response {
-        if envelope.query.is_none() && envelope.document_id().is_none() {
-            let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
-            return self.refuse(StatusCode::BAD_REQUEST, error);
-        }
-        let principal = match by_headers(self.door.authenticator.as_ref(), self.headers).await {
-            Ok(principal) => principal,
-            Err(fault) => return self.unauthenticated(fault.into()),
-        };
-        let prepared = match self.prepare(&envelope) {
-            Ok(prepared) => prepared,
-            Err(refused) => return self.media.answer(refused),
+        let (principal, prepared) = match self.admit(&envelope).await {
+            Ok(admitted) => admitted,
+            Err(refused) => return *refused,
         };
         match prepared.kind() {
             OperationKind::Query => {}
@@ -132,7 +129,7 @@ impl<'a> Visit<'a> {
             OperationKind::Subscription if self.streams => {}
             kind => return self.not_allowed(kind, only_queries),
         }
-        let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared);
+        let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &prepared));
         let engine = self.door.engine.clone();
         if !self.streams {
             return self.media.answer(engine.execute(&prepared, envelope.variables, scope).await);
@@ -146,6 +143,43 @@ impl<'a> Visit<'a> {
             futures::stream::once(answer).boxed()
         };
         event_stream::respond(self.door, self.headers, &principal, kind, replies, self.correlation.0)
+    }
+
+    /// Who asks, and for what.
+    async fn admit(&self, envelope: &Envelope<'_>) -> Result<(Principal, Arc<Prepared>), Box<Response>> {
+        if envelope.query.is_none() && envelope.document_id().is_none() {
+            let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
+            return Err(Box::new(self.refuse(StatusCode::BAD_REQUEST, error)));
+        }
+        let principal = by_headers(self.door.authenticator.as_ref(), self.headers).await;
+        let principal = principal.map_err(|fault| Box::new(self.unauthenticated(fault.into())))?;
+        let prepared = self.prepare(envelope).map_err(|refused| Box::new(self.media.answer(refused)))?;
+        Ok((principal, prepared))
+    }
+
+    /// One mutation with files.
+    async fn with_files(&self, body: Body) -> Result<Response, Box<Response>> {
+        let refuse = |error: RequestError| Box::new(self.refuse(status_of(error.code), error));
+        let (engine, limit) = (&self.door.engine, self.door.config.body_limit);
+        let schema = engine.planner().api_schema();
+        let mut form = Form::open(self.headers, body, limit, schema.largest_upload()).map_err(refuse)?;
+        let Head { operations, map } = form.head().await.map_err(refuse)?;
+        let mut envelope = Envelope::from_json(&operations).map_err(refuse)?;
+        let (principal, prepared) = self.admit(&envelope).await?;
+        let takes = match &prepared.planned.root_fields[..] {
+            [mutation] if prepared.kind() == OperationKind::Mutation => schema.upload(mutation),
+            _ => UploadLimit::NONE,
+        };
+        if takes == UploadLimit::NONE {
+            let message = "A request with files has one mutation, and that takes files.";
+            return Err(refuse(RequestError::new(FaultCode::OperationNotAllowed, message)));
+        }
+        let is_upload =
+            |variable: &str, inside: &[&str]| type_at(schema, &prepared.variables, variable, inside) == Some("Upload");
+        let awaited = map.put(takes, is_upload, &mut envelope.variables).map_err(refuse)?;
+        let files = form.files(awaited, takes.bytes).await.map_err(refuse)?;
+        let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared).with_files(files);
+        Ok(self.media.answer(engine.execute(&prepared, envelope.variables, Arc::new(scope)).await))
     }
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
@@ -164,7 +198,7 @@ impl<'a> Visit<'a> {
                     Reply::refused(&[error], self.correlation.0)
                 }
                 Ok(prepared) => {
-                    let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared);
+                    let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &prepared));
                     self.door.engine.execute(&prepared, envelope.variables, scope).await
                 }
                 Err(refused) => refused,
@@ -212,10 +246,10 @@ impl<'a> Visit<'a> {
     }
 
     /// A browser sends a form or plain text to any site without asking; `application/json` it asks about first. Taking
-    /// JSON only is what keeps other sites from posting operations in a visitor's name. (A GET carries no credentials
-    /// a browser would add by itself, as the bank uses no cookies, and changes nothing.)
+    /// JSON, and forms with a header of ours, is what keeps other sites from posting operations in a visitor's name. (A
+    /// GET carries no credentials a browser would add by itself, as the bank uses no cookies, and changes nothing.)
     fn unsupported_media_type(&self) -> Response {
-        let message = "Send the operation with `Content-Type: application/json`.";
+        let message = "Send the operation with `Content-Type: application/json`, with files as `multipart/form-data`.";
         self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, RequestError::new(FaultCode::BadUserInput, message))
     }
 }

@@ -18,6 +18,7 @@ mod envelope;
 mod event_stream;
 mod graphiql;
 mod http;
+mod multipart;
 mod negotiation;
 mod socket;
 mod socket_messages;
@@ -143,19 +144,13 @@ impl Door {
     }
 
     /// The scope of one operation. When it is traced it is a span, until nobody needs the scope any more.
-    fn scope(
-        &self,
-        principal: &Principal,
-        caller: &Caller,
-        correlation_id: Uuid,
-        prepared: &Prepared,
-    ) -> Arc<RequestScope> {
+    fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid, prepared: &Prepared) -> RequestScope {
         let (step, traceparent) = begin(prepared, caller);
         let context =
             RequestContext { actor: principal.actor, correlation_id, command_id: self.ids.next(), traceparent };
         let spender = Spender::of(principal.actor.id, caller.address);
         let budget = self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of(spender));
-        Arc::new(RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_step(step))
+        RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_step(step)
     }
 }
 

@@ -265,7 +265,7 @@ impl Connection {
         };
         match prepared {
             Ok(prepared) => {
-                let scope = self.door.scope(&principal, &self.caller, correlation_id, &prepared);
+                let scope = Arc::new(self.door.scope(&principal, &self.caller, correlation_id, &prepared));
                 self.start(id, prepared, envelope.variables, scope);
                 Ok(())
             }

@@ -35,6 +35,7 @@ use crate::stitch::{
     FieldError, Limits, Reply, RequestError, SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport,
     keeps_within, overloaded,
 };
+use crate::upload::Files;
 
 /// How the entrance behaves.
 #[derive(Debug, Clone)]
@@ -158,6 +159,8 @@ struct Call {
     query: String,
     #[serde(default)]
     variables: Option<Variables>,
+    #[serde(default)]
+    files: Files,
 }
 
 /// `POST /subgraph/{name}`.
@@ -190,7 +193,7 @@ async fn operation(State(entrance): State<Arc<Entrance>>, Path(name): Path<Strin
         traceparent: traceparent.clone(),
     };
     let step = step.filter(|_| kind != OperationType::Subscription);
-    let scope = Arc::new(RequestScope::new(context, Arc::clone(&entrance.ids)).with_step(step));
+    let scope = Arc::new(RequestScope::new(context, Arc::clone(&entrance.ids)).with_files(call.files).with_step(step));
     let request = SubgraphRequest { operation, variables: call.variables.unwrap_or_default(), scope };
     if kind == OperationType::Subscription {
         return subscription(&entrance, served, request, correlation_id, &headers);
@@ -319,4 +322,21 @@ fn answered(reply: Reply) -> Response {
 
 fn refused(status: StatusCode, code: FaultCode, message: &str) -> Response {
     Media::Json.body(status, Reply::refused(&[RequestError::new(code, message)], Uuid::nil()).body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::SUPERGRAPH;
+    use crate::stitch::Engine;
+
+    #[test]
+    fn the_files_of_any_mutation_fit_into_a_call() {
+        let engine = Engine::over(SUPERGRAPH).and_then(|engine| engine.build()).expect("an engine");
+        let largest = engine.planner().api_schema().largest_upload();
+        assert!(largest > 0, "there are files");
+        // In base64, beside the largest operation.
+        let EntranceConfig { body_limit, limits, .. } = EntranceConfig::default();
+        assert!(largest.div_ceil(3) * 4 + limits.document_bytes <= body_limit);
+    }
 }

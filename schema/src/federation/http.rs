@@ -1,5 +1,6 @@
 //! The gateway's way to a subgraph in another process.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::{STATEMENT_HEADER, subgraph_path};
 use crate::faults::{FaultCode, fault, module_unavailable};
 use crate::scope::RequestScope;
 use crate::stitch::{SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport};
+use crate::upload::{UploadedFile, named_in};
 
 /// Larger answers are not read: no subgraph of the bank writes one.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -162,6 +164,9 @@ impl Kind {
 struct Body<'a> {
     query: &'a str,
     variables: &'a async_graphql::Variables,
+    /// A file goes with the call that has its name in the variables.
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    files: HashMap<&'a str, &'a UploadedFile>,
 }
 
 #[derive(Deserialize)]
@@ -293,7 +298,8 @@ impl SubgraphTransport for Http {
 }
 
 fn written(request: &SubgraphRequest) -> Vec<u8> {
-    let body = Body { query: &request.operation.text, variables: &request.variables };
+    let SubgraphRequest { operation, variables, scope } = request;
+    let body = Body { query: &operation.text, variables, files: named_in(scope.files(), variables) };
     serde_json::to_vec(&body).expect("GraphQL values can be written as JSON")
 }
 

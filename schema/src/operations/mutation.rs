@@ -86,7 +86,8 @@ pub struct ParkingOrderPayload {
     outcome: Option<ParkingOutcome>,
     /// To how many keys (redrive) or messages it was done; 0 when there was nothing left to do.
     count: i64,
-    /// What a second person has to decide, or has decided. `null` too when it cannot be shown just now; see `parkingRequests`.
+    /// What a second person has to decide, or has decided. `null` too when it cannot be shown just now; see
+    /// `parkingRequests`.
     request: Option<ParkingRequest>,
     user_errors: Vec<OperationsUserError>,
 }
@@ -120,7 +121,8 @@ pub struct Mutation;
 
 #[Object(name = "Mutation")]
 impl Mutation {
-    /// Tries the keys of the selected messages again now, each from its first message in its order. Twice is as good as once.
+    /// Tries the keys of the selected messages again now, each from its first message in its order. Twice is as good as
+    /// once.
     #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn parked_redrive(
         &self,
@@ -188,8 +190,8 @@ impl Mutation {
         switch(ctx, &input.module, false, input.reason.as_deref()).await.map(Some)
     }
 
-    /// Publishes events of a module once more, from the archive, in their order. Subscribers that have had them drop them, so
-    /// it is safe to republish too much. It is a job: `maintenanceJob` tells how far it is.
+    /// Publishes events of a module once more, from the archive, in their order. Subscribers that have had them drop
+    /// them, so it is safe to republish too much. It is a job: `maintenanceJob` tells how far it is.
     #[graphql(directive = Access::apply(only(OPERATORS).internal().cost(20)))]
     async fn republish_outbox(
         &self,

@@ -65,8 +65,8 @@ impl OperationsUpdate {
     }
 }
 
-/// The same for the same state, in every instance of one release. Another release may say otherwise, and then a client gets a
-/// snapshot it did not need.
+/// The same for the same state, in every instance of one release. Another release may say otherwise, and then a client
+/// gets a snapshot it did not need.
 fn digest(look: &Look) -> u64 {
     let mut hasher = DefaultHasher::new();
     look.modules.hash(&mut hasher);

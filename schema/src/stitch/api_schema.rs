@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::catalog::{Catalog, FieldFacts};
 use graphql_tools::static_graphql::schema::{Definition, Document, Field, InputValue, Type, TypeDefinition};
+
+use super::catalog::{Catalog, FieldFacts};
+use crate::upload::UploadLimit;
 
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +71,18 @@ impl ApiSchema {
     /// What the supergraph says about a field beyond its type.
     pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
         self.catalog.facts(type_name, field)
+    }
+
+    /// The files that come with a mutation.
+    pub fn upload(&self, mutation: &str) -> UploadLimit {
+        self.root(OperationKind::Mutation).map_or(UploadLimit::NONE, |root| self.facts(root, mutation).upload)
+    }
+
+    /// Bytes of the files that come with any mutation at most.
+    pub fn largest_upload(&self) -> usize {
+        let root = self.root(OperationKind::Mutation).and_then(|root| self.named(root));
+        let Some(TypeDefinition::Object(root)) = root else { return 0 };
+        root.fields.iter().map(|field| self.upload(&field.name).bytes_in_all()).max().unwrap_or(0)
     }
 
     /// The definition of a type.

@@ -6,6 +6,7 @@ use graphql_tools::static_graphql::schema::{Definition, Directive, Document, Fie
 
 use crate::access::Size;
 use crate::contract::Contract;
+use crate::upload::UploadLimit;
 
 /// About one field.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +22,8 @@ pub struct FieldFacts<'a> {
     pub size: Size,
     /// The smallest contract that has the field. A field without a tag goes wherever its type goes.
     pub contract: Contract,
+    /// The files that come with a mutation.
+    pub upload: UploadLimit,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,7 @@ struct Stored {
     cost: Option<u32>,
     size: Size,
     contract: Contract,
+    upload: UploadLimit,
 }
 
 /// All fields of all object and interface types.
@@ -59,13 +63,14 @@ impl Catalog {
     /// The facts of a field; of one that is not in the supergraph nothing is known.
     pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
         match self.0.get(type_name).and_then(|fields| fields.get(field)) {
-            Some(Stored { owners, authenticated, scopes, cost, size, contract }) => FieldFacts {
+            Some(Stored { owners, authenticated, scopes, cost, size, contract, upload }) => FieldFacts {
                 owners,
                 authenticated: *authenticated,
                 scopes,
                 cost: *cost,
                 size: *size,
                 contract: *contract,
+                upload: *upload,
             },
             None => FieldFacts {
                 owners: &[],
@@ -74,6 +79,7 @@ impl Catalog {
                 cost: None,
                 size: Size::One,
                 contract: Contract::Customer,
+                upload: UploadLimit::NONE,
             },
         }
     }
@@ -92,6 +98,7 @@ impl Stored {
             cost: named(&field.directives, "cost").find_map(|cost| number(cost, "weight")),
             size: size(&field.directives),
             contract: contract(&field.directives),
+            upload: tags(&field.directives).find_map(UploadLimit::of_tag).unwrap_or(UploadLimit::NONE),
         }
     }
 }
@@ -126,12 +133,15 @@ fn scopes(directives: &[Directive]) -> Vec<String> {
     scopes
 }
 
-fn contract(directives: &[Directive]) -> Contract {
-    let tags = named(directives, "tag").filter_map(|tag| match argument(tag, "name") {
-        Some(Value::String(name)) => Contract::named(name),
+fn tags(directives: &[Directive]) -> impl Iterator<Item = &str> {
+    named(directives, "tag").filter_map(|tag| match argument(tag, "name") {
+        Some(Value::String(name)) => Some(name.as_str()),
         _ => None,
-    });
-    tags.max().unwrap_or(Contract::Customer)
+    })
+}
+
+fn contract(directives: &[Directive]) -> Contract {
+    tags(directives).filter_map(Contract::named).max().unwrap_or(Contract::Customer)
 }
 
 fn size(directives: &[Directive]) -> Size {

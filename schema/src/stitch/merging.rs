@@ -1,8 +1,8 @@
 //! How many comparisons it takes to find out whether the fields of a document can be merged.
 //!
-//! Fields with the same response key at the same place become one, and validation compares each of them with each other: a
-//! kilobyte of `id id id …` makes fifty thousand comparisons, and the fifteen kilobytes of a document a hundred times as many.
-//! They are counted first, in one walk over what the document expands to, which is bounded.
+//! Fields with the same response key at the same place become one, and validation compares each of them with each
+//! other: a kilobyte of `id id id …` makes fifty thousand comparisons, and the fifteen kilobytes of a document a
+//! hundred times as many. They are counted first, in one walk over what the document expands to, which is bounded.
 
 use std::collections::{HashMap, HashSet};
 

@@ -51,3 +51,4 @@ pub use monitoring::{FIELD_USES, OPERATION_SECONDS, PLANS, SUBGRAPH_SECONDS};
 pub use projection::{Projection, Selection};
 pub use response::Reply;
 pub use transport::{InProcess, SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport};
+pub(crate) use variables::type_at;

@@ -35,7 +35,8 @@ const HEADER: [(&str, &str); 2] = [
     ("\"@requiresScopes\"]", "\"@requiresScopes\", \"@authenticated\", \"@cost\", \"@listSize\"]"),
 ];
 
-/// The module's schema as a federation subgraph, in the order its code declares, for `schema/sdl/<module>.graphql` and the composer.
+/// The module's schema as a federation subgraph, in the order its code declares, for `schema/sdl/<module>.graphql` and
+/// the composer.
 pub fn sdl<Q, M, S>(schema: &Schema<Q, M, S>) -> String
 where
     Q: ObjectType + 'static,

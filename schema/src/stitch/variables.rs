@@ -63,6 +63,35 @@ pub fn constant(literal: &Literal) -> Value {
     }
 }
 
+/// The named type that stands at a place in the variables, such as `input`, `files`, `0`; `None` where there is no
+/// place, or a list.
+pub fn type_at<'a>(
+    schema: &'a ApiSchema,
+    definitions: &'a [VariableDefinition],
+    variable: &str,
+    inside: &[&str],
+) -> Option<&'a str> {
+    let definition = definitions.iter().find(|definition| definition.name == variable)?;
+    let mut of = nullable(&definition.var_type);
+    for step in inside {
+        of = nullable(match of {
+            Type::NamedType(name) => &schema.input_fields(name)?.iter().find(|field| field.name == *step)?.value_type,
+            Type::ListType(item) | Type::NonNullType(item) => item,
+        });
+    }
+    match of {
+        Type::NamedType(name) => Some(name),
+        Type::ListType(_) | Type::NonNullType(_) => None,
+    }
+}
+
+fn nullable(of: &Type) -> &Type {
+    match of {
+        Type::NonNullType(inner) => inner,
+        other => other,
+    }
+}
+
 fn is_non_null(of: &Type) -> bool {
     matches!(of, Type::NonNullType(_))
 }
@@ -198,7 +227,8 @@ mod tests {
         input Outer { inner: Inner! colour: Colour = RED note: String }
     ";
 
-    fn coerced(operation: &str, variables: &str) -> Result<serde_json::Value, String> {
+    /// The schema, and the variables an operation declares.
+    fn declared(operation: &str) -> (ApiSchema, Vec<VariableDefinition>) {
         let text = format!("{SCHEMA} scalar Int scalar Float scalar String scalar ID scalar Boolean");
         let document = graphql_tools::parser::parse_schema::<String>(&text);
         let schema =
@@ -207,8 +237,13 @@ mod tests {
         let Some(Definition::Operation(OperationDefinition::Query(query))) = operation.definitions.first() else {
             panic!("a query is expected")
         };
+        (schema, query.variable_definitions.clone())
+    }
+
+    fn coerced(operation: &str, variables: &str) -> Result<serde_json::Value, String> {
+        let (schema, definitions) = declared(operation);
         let given = serde_json::from_str(variables).expect("variables");
-        coerce(&schema, &query.variable_definitions, given)
+        coerce(&schema, &definitions, given)
             .map(|variables| serde_json::to_value(variables).expect("JSON"))
             .map_err(|error| error.message)
     }
@@ -227,6 +262,19 @@ mod tests {
     fn an_absent_variable_has_its_default_and_a_null_stays_null() {
         assert_eq!(coerced("query($a: Int = 3, $b: Int) { a }", "{}"), Ok(serde_json::json!({"a": 3})));
         assert_eq!(coerced("query($a: Int) { a }", r#"{"a": null}"#), Ok(serde_json::json!({"a": null})));
+    }
+
+    #[test]
+    fn a_place_has_the_type_that_is_declared_for_it() {
+        let (schema, definitions) = declared("query($a: ID!, $c: [Outer!]!) { a }");
+        let at = |variable, inside: &[&str]| type_at(&schema, &definitions, variable, inside).map(str::to_owned);
+        assert_eq!(at("a", &[]).as_deref(), Some("ID"));
+        assert_eq!(at("c", &["0"]).as_deref(), Some("Outer"));
+        assert_eq!(at("c", &["0", "inner", "amount"]).as_deref(), Some("Decimal"));
+        assert_eq!(at("c", &["0", "inner", "tags", "1"]).as_deref(), Some("String"));
+        for (variable, inside) in [("b", &[][..]), ("c", &[]), ("a", &["0"]), ("c", &["0", "other"])] {
+            assert_eq!(at(variable, inside), None, "{variable} {inside:?}");
+        }
     }
 
     #[test]

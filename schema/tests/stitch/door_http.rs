@@ -92,15 +92,39 @@ async fn what_a_browser_sends_to_other_sites_without_asking_is_refused() {
     let mutation =
         "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
     let body = json!({"query": mutation}).to_string();
-    for content_type in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/graphql",
-        "",
-    ] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/graphql", ""] {
         let request = client().post(bank.url("/graphql")).header(CONTENT_TYPE, content_type).body(body.clone());
         refused(request.send().await.unwrap(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT").await;
+    }
+    let form =
+        client().post(bank.url("/graphql")).header(CONTENT_TYPE, "multipart/form-data; boundary=x").body(form(&body));
+    refused(form.send().await.unwrap(), StatusCode::BAD_REQUEST, "OPERATION_NOT_ALLOWED").await;
+    assert_eq!(bank.bank.paid(), 0);
+}
+
+/// A request with one file, by the multipart request specification.
+fn form(operations: &str) -> String {
+    let parts = [("operations", operations), ("map", r#"{"0": ["variables.file"]}"#), ("0", "content")];
+    let parts = parts
+        .map(|(name, content)| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n"));
+    format!("{}--x--\r\n", parts.concat())
+}
+
+#[tokio::test]
+async fn files_come_with_a_mutation_that_takes_them_and_with_nothing_else() {
+    let bank = OpenBank::open().await;
+    let pay = "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
+    let one = |query: &str| json!({"query": query, "variables": {"file": null}}).to_string();
+    for (operations, code) in [
+        (one(pay), "OPERATION_NOT_ALLOWED"),
+        (one("{ hello }"), "OPERATION_NOT_ALLOWED"),
+        (one("{ nothing }"), "GRAPHQL_VALIDATION_FAILED"),
+        (format!("[{}]", one(pay)), "BAD_USER_INPUT"),
+        ("{}".to_owned(), "BAD_USER_INPUT"),
+    ] {
+        let request = client().post(bank.url("/graphql")).header(CONTENT_TYPE, "multipart/form-data; boundary=x");
+        let request = request.header(ACCEPT, GRAPHQL).header("x-graphql-csrf", "1").body(form(&operations));
+        refused(request.send().await.unwrap(), StatusCode::BAD_REQUEST, code).await;
     }
     assert_eq!(bank.bank.paid(), 0);
 }

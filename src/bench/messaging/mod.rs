@@ -30,8 +30,8 @@ pub struct MessagingBenchOptions {
     /// Bytes of data of each event.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(16..=32_000))]
     pub bytes: u32,
-    /// Seconds at each load, after one of warming up, and of each part of the outage. One stall of the disk is a hundredth of
-    /// ten seconds; a percentile of so few tells of the stall and nothing else.
+    /// Seconds at each load, after one of warming up, and of each part of the outage. One stall of the disk is a
+    /// hundredth of ten seconds; a percentile of so few tells of the stall and nothing else.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// Rows that wait in the outbox when the broker comes back.

@@ -88,6 +88,28 @@ export type Direction =
   | 'DEBIT'
   | 'CREDIT';
 
+/** What has become of a statement. */
+export type StatementStatus =
+  /** Its parts are being written. */
+  | 'PREPARING'
+  /** It can be read. */
+  | 'READY'
+  /** Somebody did not want it any more. */
+  | 'CANCELLED'
+  /** It could not be prepared in time. Ask for another. */
+  | 'FAILED'
+  /** It was kept for as long as statements are. Ask for another. */
+  | 'EXPIRED';
+
+/** Why a statement failed. */
+export type StatementFailureCode =
+  /** The account's entries do not add up. The bank has to mend that first. */
+  | 'LEDGER_INCONSISTENT'
+  /** Writing it did not work. Ask for another later. */
+  | 'NOT_WRITTEN'
+  /** Its time was up before it was its turn. Ask for another later. */
+  | 'OUT_OF_TIME';
+
 /** Why a command on people or sessions was refused. */
 export type AuthErrorCode =
   /** The e-mail address or the password is wrong. */
@@ -251,6 +273,16 @@ export type MoneyInput = {
   readonly amount: string;
   /** The currency of the amount. */
   readonly currency: string;
+};
+
+/** What is wanted of a statement. */
+export type StatementGenerateInput = {
+  readonly idempotencyKey: string;
+  readonly accountId: string | number;
+  /** The first day of the period. */
+  readonly from: string;
+  /** The last day, at most 366 days from the first on. It must be over. */
+  readonly to: string;
 };
 
 /** E-mail address and password. */
@@ -441,6 +473,29 @@ export type MeQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type MeQuery = { readonly me: { readonly id: string, readonly email: string, readonly displayName: string, readonly locale: string, readonly roles: ReadonlyArray<Role>, readonly status: UserStatus } | null };
 
+export type GenerateStatementMutationVariables = Exact<{
+  input: StatementGenerateInput;
+}>;
+
+
+export type GenerateStatementMutation = { readonly statementGenerate: { readonly statement: { readonly id: string, readonly status: StatementStatus, readonly from: string, readonly to: string } | null, readonly userErrors: ReadonlyArray<{ readonly code: AccountErrorCode, readonly message: string, readonly field: ReadonlyArray<string> | null }> } | null };
+
+export type StatementPartQueryVariables = Exact<{
+  id: string | number;
+  number: number;
+}>;
+
+
+export type StatementPartQuery = { readonly statement: { readonly id: string, readonly status: StatementStatus, readonly parts: number, readonly part: string | null } | null };
+
+export type StatementUpdatedSubscriptionVariables = Exact<{
+  statementId: string | number;
+  after?: string | null | undefined;
+}>;
+
+
+export type StatementUpdatedSubscription = { readonly statementUpdated: { readonly sequence: number, readonly occurredAt: string, readonly kind: UpdateKind, readonly cursor: string, readonly statement: { readonly id: string, readonly status: StatementStatus, readonly parts: number, readonly failureCode: StatementFailureCode | null, readonly endedAt: string | null, readonly progress: { readonly done: number, readonly total: number } } } };
+
 export const AccountsDocument = new Document<AccountsQuery, AccountsQueryVariables>("query", "Accounts", "query Accounts($first: Int, $after: String) {\n  accounts(first: $first, after: $after) {\n    nodes {\n      id\n      number\n      name\n      currency\n      status\n      balance {\n        posted {\n          amount\n          currency\n        }\n        available {\n          amount\n          currency\n        }\n        sequence\n      }\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
 export const EntriesDocument = new Document<EntriesQuery, EntriesQueryVariables>("query", "Entries", "query Entries($accountId: ID!, $first: Int, $after: String) {\n  account(id: $accountId) {\n    id\n    entries(first: $first, after: $after) {\n      nodes {\n        id\n        sequence\n        direction\n        amount {\n          amount\n          currency\n        }\n        balanceAfter {\n          amount\n          currency\n        }\n        transactionId\n        bookedAt\n      }\n      pageInfo {\n        hasNextPage\n        endCursor\n      }\n    }\n  }\n}");
 export const OpenAccountDocument = new Document<OpenAccountMutation, OpenAccountMutationVariables>("mutation", "OpenAccount", "mutation OpenAccount($input: AccountOpenInput!) {\n  accountOpen(input: $input) {\n    account {\n      id\n      number\n      name\n      currency\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
@@ -458,3 +513,6 @@ export const LogInDocument = new Document<LogInMutation, LogInMutationVariables>
 export const RefreshTokenDocument = new Document<RefreshTokenMutation, RefreshTokenMutationVariables>("mutation", "RefreshToken", "mutation RefreshToken($input: TokenRefreshInput!) {\n  tokenRefresh(input: $input) {\n    tokens {\n      accessToken\n      refreshToken\n      expiresAt\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const LogOutDocument = new Document<LogOutMutation, LogOutMutationVariables>("mutation", "LogOut", "mutation LogOut {\n  logout {\n    loggedOut\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const MeDocument = new Document<MeQuery, MeQueryVariables>("query", "Me", "query Me {\n  me {\n    id\n    email\n    displayName\n    locale\n    roles\n    status\n  }\n}");
+export const GenerateStatementDocument = new Document<GenerateStatementMutation, GenerateStatementMutationVariables>("mutation", "GenerateStatement", "mutation GenerateStatement($input: StatementGenerateInput!) {\n  statementGenerate(input: $input) {\n    statement {\n      id\n      status\n      from\n      to\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
+export const StatementPartDocument = new Document<StatementPartQuery, StatementPartQueryVariables>("query", "StatementPart", "query StatementPart($id: ID!, $number: Int!) {\n  statement(id: $id) {\n    id\n    status\n    parts\n    part(number: $number)\n  }\n}");
+export const StatementUpdatedDocument = new Document<StatementUpdatedSubscription, StatementUpdatedSubscriptionVariables>("subscription", "StatementUpdated", "subscription StatementUpdated($statementId: ID!, $after: String) {\n  statementUpdated(statementId: $statementId, after: $after) {\n    statement {\n      id\n      status\n      progress {\n        done\n        total\n      }\n      parts\n      failureCode\n      endedAt\n    }\n    sequence\n    occurredAt\n    kind\n    cursor\n  }\n}");

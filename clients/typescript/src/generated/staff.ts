@@ -82,6 +82,21 @@ export type AuditOutcome =
   /** A refused command; nothing changed. */
   | 'REFUSED';
 
+/** Why a command of a compliance officer was refused. */
+export type ComplianceErrorCode =
+  /** Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this. */
+  | 'CMP_FORBIDDEN'
+  /** No violation with this id. */
+  | 'CMP_VIOLATION_NOT_FOUND'
+  /** The document's name is missing, longer than 200 characters, or a path. */
+  | 'CMP_EVIDENCE_NAME_INVALID'
+  /** The document is empty. */
+  | 'CMP_EVIDENCE_EMPTY'
+  /** The document is larger than 1 MiB. */
+  | 'CMP_EVIDENCE_TOO_LARGE'
+  /** The document is neither PDF, PNG, JPEG nor plain text, or not what its media type says. */
+  | 'CMP_EVIDENCE_TYPE_NOT_ALLOWED';
+
 /** How serious a violation is. */
 export type ViolationSeverity =
   | 'LOW'
@@ -183,6 +198,13 @@ export type AuditEventFilter = {
   readonly to?: string | null | undefined;
 };
 
+/** A document to keep with a violation. */
+export type ComplianceEvidenceAttachInput = {
+  readonly violationId: string | number;
+  /** PDF, PNG, JPEG or plain text, 1 MiB at most, with a file name. */
+  readonly file: Blob;
+};
+
 /** Money that came in from outside. */
 export type DepositRecordInput = {
   readonly idempotencyKey: string;
@@ -225,6 +247,27 @@ export type ViolationsQueryVariables = Exact<{
 
 export type ViolationsQuery = { readonly violations: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly ruleId: string, readonly severity: ViolationSeverity, readonly subjectId: string, readonly transactionIds: ReadonlyArray<string>, readonly score: string, readonly threshold: string, readonly explanation: string, readonly detectedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
 
+export type AttachEvidenceMutationVariables = Exact<{
+  input: ComplianceEvidenceAttachInput;
+}>;
+
+
+export type AttachEvidenceMutation = { readonly complianceEvidenceAttach: { readonly replayed: boolean, readonly evidence: { readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedAt: string } | null, readonly userErrors: ReadonlyArray<{ readonly code: ComplianceErrorCode, readonly message: string, readonly field: ReadonlyArray<string> | null }> } | null };
+
+export type ViolationEvidenceQueryVariables = Exact<{
+  violationId: string | number;
+}>;
+
+
+export type ViolationEvidenceQuery = { readonly violationEvidence: ReadonlyArray<{ readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedBy: string, readonly attachedAt: string }> | null };
+
+export type EvidenceContentQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type EvidenceContentQuery = { readonly evidenceContent: string | null };
+
 export type RecordDepositMutationVariables = Exact<{
   input: DepositRecordInput;
 }>;
@@ -255,6 +298,9 @@ export const AuditTrailDocument = new Document<AuditTrailQuery, AuditTrailQueryV
 export const AuditEventsDocument = new Document<AuditEventsQuery, AuditEventsQueryVariables>("query", "AuditEvents", "query AuditEvents($filter: AuditEventFilter, $first: Int, $after: String) {\n  auditEvents(filter: $filter, first: $first, after: $after) {\n    nodes {\n      position\n      type\n      module\n      aggregateId\n      actorId\n      command\n      outcome\n      code\n      correlationId\n      occurredAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
 export const VerifyAuditDocument = new Document<VerifyAuditQuery, VerifyAuditQueryVariables>("query", "VerifyAudit", "query VerifyAudit {\n  auditVerification {\n    ok\n    checked\n    firstBrokenPosition\n    reason\n    headPosition\n    headHash\n  }\n}");
 export const ViolationsDocument = new Document<ViolationsQuery, ViolationsQueryVariables>("query", "Violations", "query Violations($first: Int, $after: String) {\n  violations(first: $first, after: $after) {\n    nodes {\n      id\n      ruleId\n      severity\n      subjectId\n      transactionIds\n      score\n      threshold\n      explanation\n      detectedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
+export const AttachEvidenceDocument = new Document<AttachEvidenceMutation, AttachEvidenceMutationVariables>("mutation", "AttachEvidence", "mutation AttachEvidence($input: ComplianceEvidenceAttachInput!) {\n  complianceEvidenceAttach(input: $input) {\n    evidence {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedAt\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
+export const ViolationEvidenceDocument = new Document<ViolationEvidenceQuery, ViolationEvidenceQueryVariables>("query", "ViolationEvidence", "query ViolationEvidence($violationId: ID!) {\n  violationEvidence(violationId: $violationId) {\n    id\n    fileName\n    mediaType\n    size\n    sha256\n    attachedBy\n    attachedAt\n  }\n}");
+export const EvidenceContentDocument = new Document<EvidenceContentQuery, EvidenceContentQueryVariables>("query", "EvidenceContent", "query EvidenceContent($id: ID!) {\n  evidenceContent(id: $id)\n}");
 export const RecordDepositDocument = new Document<RecordDepositMutation, RecordDepositMutationVariables>("mutation", "RecordDeposit", "mutation RecordDeposit($input: DepositRecordInput!) {\n  depositRecord(input: $input) {\n    transaction {\n      id\n      status\n      amount {\n        amount\n        currency\n      }\n      failureCode\n      sequence\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const FreezeAccountDocument = new Document<FreezeAccountMutation, FreezeAccountMutationVariables>("mutation", "FreezeAccount", "mutation FreezeAccount($input: AccountFreezeInput!) {\n  accountFreeze(input: $input) {\n    account {\n      id\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const UnfreezeAccountDocument = new Document<UnfreezeAccountMutation, UnfreezeAccountMutationVariables>("mutation", "UnfreezeAccount", "mutation UnfreezeAccount($input: AccountUnfreezeInput!) {\n  accountUnfreeze(input: $input) {\n    account {\n      id\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");

@@ -19,9 +19,9 @@ impl Period {
     /// A leap year.
     pub const MOST_DAYS: i64 = 366;
 
-    /// A posting carries the time its transaction began at, so an entry of a day can be committed a little after the day.
-    /// None is committed this late: each of its few statements is ended by the database after seconds, and so is a connection
-    /// that stays idle between two.
+    /// A posting carries the time its transaction began at, so an entry of a day can be committed a little after the
+    /// day. None is committed this late: each of its few statements is ended by the database after seconds, and so is a
+    /// connection that stays idle between two.
     const SETTLED_AFTER: TimeDelta = TimeDelta::hours(1);
 
     /// # Errors
@@ -163,6 +163,8 @@ pub struct Statement {
     /// The term that counts; see `account.statement-term-ended.v1`.
     pub term_id: Uuid,
     pub requested_at: DateTime<Utc>,
+    /// When it got as far as it is.
+    pub changed_at: DateTime<Utc>,
     /// When it was ready, cancelled, given up or expired; `None` while it is being prepared.
     pub ended_at: Option<DateTime<Utc>>,
     /// Why it failed; while it is being prepared, why its next part could not be written the last time.
@@ -206,6 +208,7 @@ impl Statement {
         (self.done, self.closing_balance) = (done, balance);
         self.parts += 1;
         self.version += 1;
+        self.changed_at = now;
         self.failure = None;
         if self.done == self.entries {
             self.end(StatementStatus::Ready, now);
@@ -255,9 +258,17 @@ impl Statement {
         true
     }
 
+    /// Whether nothing was between the state of this version and this one. The last part and the end that comes with it
+    /// are one step and two numbers.
+    pub(crate) fn follows(&self, version: i64) -> bool {
+        let numbers = if self.status == StatementStatus::Ready { 2 } else { 1 };
+        self.version == version + numbers
+    }
+
     fn end(&mut self, status: StatementStatus, now: DateTime<Utc>) {
         self.status = status;
         self.version += 1;
+        self.changed_at = now;
         self.ended_at = Some(now);
     }
 }
@@ -293,6 +304,7 @@ mod tests {
             version: 1,
             term_id: Uuid::from_u128(4),
             requested_at: DateTime::UNIX_EPOCH,
+            changed_at: DateTime::UNIX_EPOCH,
             ended_at: None,
             failure: None,
         }
@@ -346,6 +358,19 @@ mod tests {
         assert!(second.starts_with("9,") && second.ends_with(",-0.01,109.99\r\n"), "{second}");
         assert_eq!((statement.status, statement.parts, statement.version), (StatementStatus::Ready, 2, 4));
         assert_eq!(statement.closing_balance, 10_999);
+    }
+
+    #[test]
+    fn a_state_follows_the_one_before_it_and_no_other() {
+        let later = instant("2026-02-10T12:00:00Z");
+        let mut subject = statement(2);
+        assert!(subject.write(&[line(7, 1, 10_001)], later).is_some());
+        assert_eq!((1..=2).map(|version| subject.follows(version)).collect::<Vec<_>>(), [true, false]);
+        assert!(subject.write(&[line(8, 1, 10_002)], later).is_some());
+        assert_eq!((subject.status, subject.version, subject.changed_at), (StatementStatus::Ready, 4, later));
+        assert_eq!((1..=4).map(|version| subject.follows(version)).collect::<Vec<_>>(), [false, true, false, false]);
+        assert!(subject.term_ended(subject.term_id, later));
+        assert!(subject.follows(4) && !subject.follows(2), "it was ready before it expired");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod commands;
 mod module;
 mod proof;
 mod queries;
+mod statement_updates;
 mod statements;
 
 use std::sync::Arc;
@@ -19,8 +20,10 @@ pub(crate) use balance_changes::BookedElsewhere;
 pub use commands::OpenAccount;
 pub use proof::{Divergence, LedgerProof, ProofProgress, ProofRule};
 pub use queries::{AccountFilter, Entry, EntryPage, TrialBalanceLine};
+pub use statement_updates::StatementUpdate;
+pub(crate) use statement_updates::WrittenElsewhere;
+pub(crate) use statements::term_of;
 pub use statements::{GenerateStatement, StatementPage};
-pub(crate) use statements::{WrittenElsewhere, term_of};
 
 use crate::config::Config;
 use crate::domain::{Account, IbanScheme};
@@ -57,7 +60,7 @@ impl Accounts {
         let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
         let changes = LiveFeed::new(foundation.company.clone());
         let statement_news = LiveFeed::new(foundation.company.clone());
-        let (seen, statement_due) = (EntityCache::new(foundation.caching), Notify::new());
+        let (seen, statement_due) = (EntityCache::new(&foundation.caching), Notify::new());
         let inner = Inner { foundation, config, scheme, changes, statement_news, seen, statement_due };
         Ok(Self { inner: Arc::new(inner) })
     }

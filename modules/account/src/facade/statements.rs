@@ -1,21 +1,18 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::NaiveDate;
-use futures::Stream;
 use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_kernel::{ActorKind, Refusal, RequestContext, Role};
-use vostro_messaging::{Appointment, Listener, Look, Missed, Schedule};
+use vostro_messaging::{Appointment, Schedule};
 
 use super::{Accounts, Inner, viewer};
 use crate::domain::{self, Period, Statement, StatementStatus};
 use crate::error::{AccountError, AccountErrorCode};
+use crate::store;
 use crate::store::statements::Job;
-use crate::store::{self, Viewer};
 
 /// What somebody asks for who wants a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +36,8 @@ pub struct StatementPage {
 }
 
 impl Accounts {
-    /// Has a statement prepared. It is written in the background, part by part; what it will say is fixed now. Whoever has one
-    /// of the same account and period gets that.
+    /// Has a statement prepared. It is written in the background, part by part; what it will say is fixed now. Whoever
+    /// has one of the same account and period gets that.
     ///
     /// # Errors
     /// Refused with `ACC_FORBIDDEN` for those who are nobody, `IDEMPOTENCY_KEY_REQUIRED`, `ACC_PERIOD_INVALID`,
@@ -85,6 +82,7 @@ impl Accounts {
             version: 1,
             term_id: self.inner.foundation.ids.next(),
             requested_at: publisher.now,
+            changed_at: publisher.now,
             ended_at: None,
             failure: None,
         };
@@ -186,7 +184,8 @@ impl Accounts {
         Ok(store::statements::find(self.pool(), viewer(context), ids).await?)
     }
 
-    /// The text of a part, from 1; `None` unless the statement is ready, has such a part, and the caller may see its account.
+    /// The text of a part, from 1; `None` unless the statement is ready, has such a part, and the caller may see its
+    /// account.
     ///
     /// # Errors
     /// Database faults.
@@ -197,90 +196,6 @@ impl Accounts {
         part: i32,
     ) -> Result<Option<String>, AccountError> {
         Ok(store::statements::part(self.pool(), viewer(context), id, part).await?)
-    }
-
-    /// How far a statement is, now and whenever that has changed, until it has ended; `None` when there is no such statement
-    /// for the caller. A listener that is slow skips states.
-    ///
-    /// # Errors
-    /// Database faults.
-    pub async fn statement_progress(
-        &self,
-        context: &RequestContext,
-        id: Uuid,
-    ) -> Result<Option<impl Stream<Item = Result<Statement, AccountError>> + Send + use<>>, AccountError> {
-        // Listening first: what happens between the first look and the first news is heard twice, never lost.
-        let news = self.inner.statement_news.listen(id);
-        let watching = Watching { accounts: self.clone(), viewer: viewer(context), id, news, known: 0 };
-        let Some(first) = watching.look().await? else { return Ok(None) };
-        Ok(Some(futures::stream::unfold(Some((watching, Some(first))), |state| async move {
-            let (mut watching, first) = state?;
-            let next = match first {
-                Some(first) => Ok(Some(first)),
-                None => watching.next().await,
-            };
-            match next {
-                Ok(Some(statement)) => {
-                    watching.known = statement.version;
-                    let goes_on = statement.status == StatementStatus::Preparing;
-                    Some((Ok(statement), goes_on.then_some((watching, None))))
-                }
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })))
-    }
-}
-
-/// One listener.
-struct Watching {
-    accounts: Accounts,
-    viewer: Viewer,
-    id: Uuid,
-    news: Listener<Uuid, ()>,
-    /// The version the listener knows.
-    known: i64,
-}
-
-impl Watching {
-    async fn next(&mut self) -> Result<Option<Statement>, AccountError> {
-        loop {
-            // Whether it is news or that some were missed: the state is what counts.
-            let (Ok(()) | Err(Missed)) = self.news.recv().await;
-            match self.look().await? {
-                Some(statement) if statement.version <= self.known => {}
-                other => return Ok(other),
-            }
-        }
-    }
-
-    async fn look(&self) -> Result<Option<Statement>, AccountError> {
-        Ok(store::statements::find(self.accounts.pool(), self.viewer, &[self.id]).await?.pop())
-    }
-}
-
-/// How far other instances have got with the statements that somebody watches here.
-pub(crate) struct WrittenElsewhere {
-    inner: Arc<Inner>,
-    /// The versions that were seen, by statement.
-    seen: HashMap<Uuid, i64>,
-}
-
-impl WrittenElsewhere {
-    pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, seen: HashMap::new() }
-    }
-}
-
-#[async_trait]
-impl Look<Uuid, ()> for WrittenElsewhere {
-    async fn look(&mut self, statements: Vec<Uuid>) -> sqlx::Result<Vec<(Uuid, ())>> {
-        let pool = &self.inner.foundation.pool;
-        let found = store::statements::find(pool, Viewer::Everything, &statements).await?;
-        let before = std::mem::take(&mut self.seen);
-        self.seen.extend(found.iter().map(|statement| (statement.id, statement.version)));
-        let changed = self.seen.iter().filter(|(id, version)| before.get(*id) != Some(version));
-        Ok(changed.map(|(id, _)| (*id, ())).collect())
     }
 }
 

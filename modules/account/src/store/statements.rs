@@ -30,6 +30,7 @@ struct Row {
     version: i64,
     term_id: Uuid,
     requested_at: DateTime<Utc>,
+    changed_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
     failure_code: Option<String>,
     correlation_id: Uuid,
@@ -66,6 +67,7 @@ impl TryFrom<Row> for Job {
             version: row.version,
             term_id: row.term_id,
             requested_at: row.requested_at,
+            changed_at: row.changed_at,
             ended_at: row.ended_at,
             failure: row.failure_code.as_deref().map(|code| text::parse("failure_code", code)).transpose()?,
         };
@@ -86,10 +88,11 @@ macro_rules! select_statements {
     ($tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "select s.id, s.account_id, a.owner_id, s.requested_by, s.first_day, s.last_day, a.currency, s.first_entry,
+            r#"select s.id, s.account_id, a.owner_id, s.requested_by, s.first_day, s.last_day, a.currency, s.first_entry,
                     s.entries, s.opening_balance, s.closing_balance, s.status, s.done, s.parts, s.version, s.term_id,
-                    s.requested_at, s.ended_at, s.failure_code, s.correlation_id, s.causation_id, s.actor_kind, s.actor_id, s.traceparent
-             from account.statement s join account.account a on a.id = s.account_id " + $tail
+                    s.requested_at, greatest(s.changed_at, s.requested_at, s.ended_at) as "changed_at!", s.ended_at,
+                    s.failure_code, s.correlation_id, s.causation_id, s.actor_kind, s.actor_id, s.traceparent
+             from account.statement s join account.account a on a.id = s.account_id "# + $tail
             $(, $argument)*
         )
     };
@@ -134,8 +137,8 @@ pub(crate) async fn range_in_tx(connection: &mut PgConnection, account: Uuid, pe
     .await
 }
 
-/// Inserts a statement. `false` when its requester has one under this key, one of this account in preparation, or one of this
-/// account and period; a transaction that is inserting such a one is waited for.
+/// Inserts a statement. `false` when its requester has one under this key, one of this account in preparation, or one
+/// of this account and period; a transaction that is inserting such a one is waited for.
 pub(crate) async fn insert_in_tx(
     connection: &mut PgConnection,
     statement: &Statement,
@@ -270,7 +273,7 @@ pub(crate) async fn update_in_tx(connection: &mut PgConnection, statement: &Stat
     sqlx::query!(
         "update account.statement
          set status = $2, done = $3, parts = $4, closing_balance = $5, version = $6, term_id = $7, ended_at = $8,
-             failure_code = $9, due_at = clock_timestamp(), attempts = 0
+             failure_code = $9, changed_at = $10, due_at = clock_timestamp(), attempts = 0
          where id = $1",
         statement.id,
         statement.status.as_str(),
@@ -280,7 +283,8 @@ pub(crate) async fn update_in_tx(connection: &mut PgConnection, statement: &Stat
         statement.version,
         statement.term_id,
         statement.ended_at,
-        statement.failure.map(StatementFailure::as_str)
+        statement.failure.map(StatementFailure::as_str),
+        statement.changed_at
     )
     .execute(connection)
     .await?;
@@ -293,8 +297,8 @@ pub(crate) async fn delete_parts_in_tx(connection: &mut PgConnection, id: Uuid) 
     Ok(())
 }
 
-/// Puts off a statement whose next part could not be written, for this reason: by `pause`, doubled for each time in a row, up to a minute.
-/// Says how often that was.
+/// Puts off a statement whose next part could not be written, for this reason: by `pause`, doubled for each time in a
+/// row, up to a minute. Says how often that was.
 pub(crate) async fn put_off(pool: &PgPool, id: Uuid, failure: StatementFailure, pause: Duration) -> sqlx::Result<i32> {
     let pause = PgInterval { months: 0, days: 0, microseconds: i64::try_from(pause.as_micros()).unwrap_or(i64::MAX) };
     let attempts = sqlx::query_scalar!(
@@ -311,8 +315,8 @@ pub(crate) async fn put_off(pool: &PgPool, id: Uuid, failure: StatementFailure, 
     Ok(attempts.unwrap_or_default())
 }
 
-/// The statements with these ids which the viewer may see, in no particular order: those a holder asked for, all for staff. A
-/// holder does not learn of those the bank has prepared about the account.
+/// The statements with these ids which the viewer may see, in no particular order: those a holder asked for, all for
+/// staff. A holder does not learn of those the bank has prepared about the account.
 pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::Result<Vec<Statement>> {
     let rows = select_statements!(
         "where s.id = any($1) and ($2::uuid is null or a.owner_id = $2 and s.requested_by = $2)",
@@ -324,8 +328,8 @@ pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::R
     rows.into_iter().map(|row| Job::try_from(row).map(|job| job.statement)).collect()
 }
 
-/// Pages of the ids of statements the viewer may see, newest first: for each account, up to `limits` with ids below `before`. Each id comes with
-/// the place of its page in the request, from 1.
+/// Pages of the ids of statements the viewer may see, newest first: for each account, up to `limits` with ids below
+/// `before`. Each id comes with the place of its page in the request, from 1.
 pub(crate) async fn pages(
     pool: &PgPool,
     viewer: Viewer,

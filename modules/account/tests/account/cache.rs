@@ -29,7 +29,7 @@ struct Instance {
 impl Instance {
     /// Beside the bank's own, on its database.
     fn start(bank: &Bank) -> Self {
-        let caching = Caching { entities: 1_000, time_to_live: FOR_EVER };
+        let caching = Caching { entities: 1_000, time_to_live: FOR_EVER, ..Caching::OFF };
         let foundation = Foundation { caching, ..bank.database.foundation() };
         let accounts = Accounts::new(foundation, Config::default()).expect("a valid configuration");
         let stop = CancellationToken::new();

@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_account::domain::{Account, InternalRole, Statement, StatementFailure, StatementStatus};
-use vostro_account::{Config, GenerateStatement, StatementPage};
+use vostro_account::{Config, GenerateStatement, StatementPage, StatementUpdate};
 use vostro_events::account::{
     StatementEndedV1, StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
 };
 use vostro_kernel::{Actor, FixedClock, RequestContext, Role, SystemIds};
-use vostro_messaging::{Module as _, Outbox, ScheduleWorker};
+use vostro_messaging::{Module as _, Outbox, ScheduleWorker, UpdateKind};
 use vostro_testkit::{Consuming, eventually, incoming, reason_for_refusing};
 
 use crate::fixture::{Bank, code, customer, internal, operator, person, transfer};
@@ -92,12 +92,12 @@ impl Scene {
         id: Uuid,
         is_enough: impl Fn(&Statement) -> bool,
     ) -> Vec<Statement> {
-        let states = self.bank.accounts.statement_progress(viewer, id).await.expect("readable").expect("there");
-        let mut states = std::pin::pin!(states);
+        let updates = self.bank.accounts.statement_updates(viewer, id, None).await.expect("readable").expect("there");
+        let mut updates = std::pin::pin!(updates);
         let mut seen = Vec::new();
         let watching = async {
-            while let Some(state) = states.next().await {
-                seen.push(state.expect("readable"));
+            while let Some(update) = updates.next().await {
+                seen.push(update.expect("readable").statement);
                 if seen.last().is_some_and(&is_enough) {
                     return;
                 }
@@ -304,6 +304,34 @@ async fn whoever_is_cut_off_leaves_whole_parts_and_the_next_one_goes_on_behind_t
 }
 
 #[tokio::test]
+async fn a_watcher_that_loses_its_connection_after_every_update_goes_on_behind_it_to_the_end() {
+    let scene = Scene::set(30).await;
+    scene.it_is("2024-02-10T12:00:00Z");
+    let id = scene.generate("k", JANUARY).await.id;
+    let writing = scene.write();
+    let mut seen: Vec<StatementUpdate> = Vec::new();
+    let watching = async {
+        loop {
+            let after = seen.last().map(|update| update.statement.version);
+            let updates = scene.bank.accounts.statement_updates(&scene.owner, id, after).await.expect("readable");
+            let mut updates = std::pin::pin!(updates.expect("there"));
+            let Some(update) = updates.next().await else { return };
+            seen.push(update.expect("readable"));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), watching).await.expect("it gets there");
+    writing.stop().await;
+    assert_eq!(seen[0].kind, UpdateKind::Snapshot);
+    for pair in seen.windows(2) {
+        let (before, update) = (&pair[0].statement, &pair[1]);
+        let steps = update.statement.parts - before.parts;
+        assert!(steps > 0, "each state once: {seen:?}");
+        assert_eq!(update.kind, if steps == 1 { UpdateKind::Change } else { UpdateKind::Lagged }, "{seen:?}");
+    }
+    assert_eq!(seen.last().map(|update| &update.statement), Some(&scene.see(id).await));
+}
+
+#[tokio::test]
 async fn several_writers_make_one_document() {
     let scene = Scene::set(30).await;
     scene.it_is("2024-02-10T12:00:00Z");
@@ -357,7 +385,7 @@ async fn what_the_bank_has_prepared_about_an_account_is_hidden_from_its_holder()
     writing.stop().await;
     assert_eq!(accounts.statement(&scene.owner, looked_into.id).await.expect("readable"), None);
     assert_eq!(accounts.statement_part(&scene.owner, looked_into.id, 1).await.expect("readable"), None);
-    assert!(accounts.statement_progress(&scene.owner, looked_into.id).await.expect("readable").is_none());
+    assert!(accounts.statement_updates(&scene.owner, looked_into.id, None).await.expect("readable").is_none());
     assert_eq!(code(accounts.cancel_statement(&scene.owner, looked_into.id).await), "ACC_STATEMENT_NOT_FOUND");
     let page = StatementPage { account_id: scene.account.id, after: None, limit: 1 };
     for (viewer, expected) in [(&scene.owner, own.id), (&officer, own.id.max(looked_into.id))] {
@@ -415,7 +443,7 @@ async fn somebody_elses_account_has_no_statements() {
         assert_eq!(accounts.statement(context, ready.id).await.expect("readable"), None);
         assert_eq!(accounts.statement_part(context, ready.id, 1).await.expect("readable"), None);
         assert_eq!(accounts.statements(context, &[page]).await.expect("readable"), [vec![]]);
-        assert!(accounts.statement_progress(context, ready.id).await.expect("readable").is_none());
+        assert!(accounts.statement_updates(context, ready.id, None).await.expect("readable").is_none());
         assert_eq!(code(accounts.cancel_statement(context, ready.id).await), "ACC_STATEMENT_NOT_FOUND");
     }
     assert_eq!(accounts.statement(&operator(), ready.id).await.expect("readable"), Some(ready.clone()));

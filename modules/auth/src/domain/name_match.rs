@@ -33,8 +33,8 @@ const LETTERS_PER_SLIP: usize = 4;
 ///
 /// A single word of several never matches: whoever knows a surname is not to learn that it is the right one.
 ///
-/// Titles make no difference. A word that may be a title or a name is taken for what fits better in what was typed, and for a
-/// name in what the bank knows, unless it is abbreviated there: nobody is to lose a part of their name.
+/// Titles make no difference. A word that may be a title or a name is taken for what fits better in what was typed, and
+/// for a name in what the bank knows, unless it is abbreviated there: nobody is to lose a part of their name.
 pub(crate) fn compare(known: &str, typed: &str) -> NameMatch {
     let known = without_titles(&words(known), Doubtful::AreNames);
     let typed = words(typed);

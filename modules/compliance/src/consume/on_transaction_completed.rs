@@ -30,8 +30,8 @@ pub fn versions(names: &Names) -> Vec<i16> {
     names.versions_up_to(TransactionCompletedV1::TYPE)
 }
 
-/// Has the rules look at completed payments that were not seen before, and returns what they found. `now` never goes back from
-/// one transaction of the archive to the next, whichever instance it is.
+/// Has the rules look at completed payments that were not seen before, and returns what they found. `now` never goes
+/// back from one transaction of the archive to the next, whichever instance it is.
 pub async fn examine_in_tx(
     connection: &mut PgConnection,
     foundation: &Foundation,

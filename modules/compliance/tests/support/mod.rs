@@ -72,7 +72,7 @@ impl Bank {
 
     /// Changes what cannot be changed, as somebody with all rights on the database could.
     pub async fn tamper(&self, statement: &str) {
-        let tables = ["event", "event_type", "stream", "chain_head", "violation"];
+        let tables = ["event", "event_type", "stream", "chain_head", "violation", "evidence"];
         let switch =
             |state: &str| tables.map(|table| format!("alter table compliance.{table} {state} trigger user;")).concat();
         self.database.tamper(&format!("{} {statement}; {}", switch("disable"), switch("enable"))).await;

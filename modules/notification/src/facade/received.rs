@@ -146,8 +146,8 @@ impl Inbox {
         }
     }
 
-    /// Notes what is behind the stream: what the client has or, when it is new, what others of the person's clients have received.
-    /// A look that was under way when it came may be about to tell that.
+    /// Notes what is behind the stream: what the client has or, when it is new, what others of the person's clients
+    /// have received. A look that was under way when it came may be about to tell that.
     async fn begin(&mut self) -> sqlx::Result<()> {
         let newest = match self.newest {
             Some(newest) => newest,

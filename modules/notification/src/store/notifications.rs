@@ -250,7 +250,8 @@ pub(crate) async fn since(pool: &PgPool, user: Uuid, after: i64, limit: i64) -> 
     stored(rows)
 }
 
-/// The ids of in-app notifications that a client of the person has received, up to one of the person's sequence: the last `limit`.
+/// The ids of in-app notifications that a client of the person has received, up to one of the person's sequence: the
+/// last `limit`.
 pub(crate) async fn received(pool: &PgPool, user: Uuid, until: i64, limit: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select id from notification.notification

@@ -69,8 +69,9 @@ impl DecisionWatch {
         tell_ended(&self.shared, ended);
     }
 
-    /// Sends what the ledger has not decided to it once more: the same payment under the same id, in an event of its own whose
-    /// cause is the inquiry. A ledger that has the first waiting somewhere decides it once, whichever comes first.
+    /// Sends what the ledger has not decided to it once more: the same payment under the same id, in an event of its
+    /// own whose cause is the inquiry. A ledger that has the first waiting somewhere decides it once, whichever comes
+    /// first.
     pub(super) async fn send_again(&self, unseen: &[Uuid]) -> sqlx::Result<()> {
         let foundation = &self.shared.foundation;
         let transactions = history::by_ids(&foundation.pool, unseen).await?;

@@ -146,8 +146,8 @@ impl Transaction {
         actor.roles.is_staff() || actor.id.is_some_and(|actor| involved.contains(&Some(actor)))
     }
 
-    /// Who gave the command, as far as the transaction remembers: its id and whether it paid from an account of its own. Staff
-    /// does everything else.
+    /// Who gave the command, as far as the transaction remembers: its id and whether it paid from an account of its
+    /// own. Staff does everything else.
     pub(crate) fn initiator(&self) -> Actor {
         let own = self.source_owner_id == Some(self.initiator_id);
         let kind = if own { ActorKind::User } else { ActorKind::Staff };

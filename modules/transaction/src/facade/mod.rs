@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{
-    BoundHandler, Entity, EntityCache, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, StartError,
+    BoundHandler, Entity, EntityCache, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, SharedEntity,
+    StartError,
 };
 
 use self::accept::{Answer, Pending, accept};
@@ -114,6 +115,18 @@ impl Entity for Transaction {
     }
 }
 
+impl SharedEntity for Transaction {
+    const FORM: u16 = store::FORM;
+
+    fn write(&self) -> Vec<u8> {
+        store::write(self)
+    }
+
+    fn read(written: &[u8]) -> Option<Self> {
+        store::read(written)
+    }
+}
+
 impl Shared {
     /// Tells those who wait or listen in this process. After the commit only.
     pub fn tell(&self, transaction: Transaction) {
@@ -143,7 +156,7 @@ impl Transactions {
         let linger = config.group_linger();
         let feed = LiveFeed::new(foundation.company.clone());
         let (waiting, under_way) = (Waiting::default(), UnderWay::default());
-        let ended = EntityCache::new(foundation.caching);
+        let ended = EntityCache::sharing(&foundation.caching);
         let shared = Arc::new(Shared { foundation, config, feed, under_way, waiting, ended });
         let group = GroupCommit::spawn(workers, size, linger, {
             let shared = Arc::clone(&shared);
@@ -317,5 +330,11 @@ impl Module for Transactions {
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
         vec![Arc::new(AccountViewProjection)]
+    }
+
+    async fn warm(&self) {
+        let (pool, everything) = (&self.shared.foundation.pool, Filter::default());
+        let newest = |before, limit| store::history::of_everybody(pool, &everything, before, limit);
+        self.shared.ended.warm(newest).await;
     }
 }

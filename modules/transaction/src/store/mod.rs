@@ -6,6 +6,8 @@ pub(crate) mod outcomes;
 pub(crate) mod overdue;
 pub(crate) mod rebuild;
 mod row;
+mod shared;
 pub(crate) mod transactions;
 
 pub(crate) use row::decode;
+pub(crate) use shared::{FORM, read, write};

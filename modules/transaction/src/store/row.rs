@@ -2,13 +2,17 @@ use std::error::Error;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vostro_events::transaction::TransactionKind;
 use vostro_kernel::Money;
 
 use crate::domain::Transaction;
 
-/// A row of `transaction.transaction`, apart from what only idempotency needs.
+/// A row of `transaction.transaction`, apart from what only idempotency needs. Instances share payments in this form
+/// ([`super::shared`]).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Row {
     pub id: Uuid,
     pub initiator_id: Uuid,

@@ -110,16 +110,16 @@ fn read(message: &str) -> Option<(Uuid, Vec<Uuid>)> {
 }
 
 impl<E: Entity> EntityCache<E> {
-    /// Tells other instances what is changed here, and hears what they change, until it is stopped. Only while it runs is
-    /// anything kept that may change. An instance that keeps nothing tells all the same. `pool` is the module's, whose database is meant: two
-    /// connections of its own are opened to it, so that a busy module does not turn deaf.
+    /// Tells other instances what is changed here, and hears what they change, until it is stopped. Only while it runs
+    /// is anything kept that may change. An instance that keeps nothing tells all the same. `pool` is the module's,
+    /// whose database is meant: two connections of its own are opened to it, so that a busy module does not turn deaf.
     pub async fn hear(self, pool: PgPool, stop: CancellationToken) {
         let pool = PgPoolOptions::new()
             // One to listen on, one to speak.
             .max_connections(2)
             .test_before_acquire(false)
             .connect_lazy_with((*pool.connect_options()).clone());
-        super::show::<E>();
+        Self::show();
         self.inner.hearing.speaking(true);
         let (channel, me) = (format!("vostro.cache.{}", E::NAME), Uuid::now_v7());
         tokio::select! {

@@ -1,7 +1,8 @@
 //! What was read a moment ago, for those who only want to look.
 //!
-//! An [`EntityCache`] keeps whole entities of one module by their id: facts, not answers. Who may see one is decided with each
-//! read, from the entity itself, so neither a changed role nor a logout has to be heard of here. Commands never read it.
+//! An [`EntityCache`] keeps whole entities of one module by their id: facts, not answers. Who may see one is decided
+//! with each read, from the entity itself, so neither a changed role nor a logout has to be heard of here. Commands
+//! never read it.
 //!
 //! Two kinds of entities are kept. What is *settled* never changes again, and is right for ever. Everything else is kept
 //!
@@ -14,12 +15,19 @@
 //!   telling of it, or the outcome of a commit is not known.
 //!
 //! One reader after another in one instance therefore sees editions that only grow.
+//!
+//! What is settled needs none of this, so it may also lie in a Redis where all instances find it ([`SharedEntity`],
+//! [`SharedStore`]), and be read before anybody asks for it ([`EntityCache::warm`]).
 
 mod hearing;
+mod shared;
 mod shelf;
+mod store;
 #[cfg(test)]
 mod tests;
+mod warming;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,23 +35,32 @@ use metrics::counter;
 use uuid::Uuid;
 
 use hearing::Hearing;
+use shared::SharedShelf;
 use shelf::{EVICTIONS, Flight, REFUSED, Shelf};
+use warming::WARMED;
+
+pub use shared::SharedEntity;
+pub use store::{SharedStore, UnknownAddress};
 
 /// Entities looked up, by cache and result (`hit` or `miss`).
 const REQUESTS: &str = "vostro_cache_requests_total";
 
 /// How much is kept, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caching {
     /// The most entities of one type; 0 to keep none.
     pub entities: u64,
     /// How long one that may change is kept at most, whatever is heard or not heard of it.
     pub time_to_live: Duration,
+    /// Of how many of the newest entities [`EntityCache::warm`] keeps what has settled; 0 for none.
+    pub warm: u32,
+    /// Where instances share what is settled.
+    pub shared: Option<SharedStore>,
 }
 
 impl Caching {
     /// Every read goes to the database.
-    pub const OFF: Self = Self { entities: 0, time_to_live: Duration::ZERO };
+    pub const OFF: Self = Self { entities: 0, time_to_live: Duration::ZERO, warm: 0, shared: None };
 }
 
 /// A type whose objects may be kept: says how.
@@ -68,6 +85,8 @@ pub struct EntityCache<E> {
 struct Inner<E> {
     shelf: Shelf<E>,
     hearing: Hearing,
+    warm: i64,
+    shared: Option<SharedShelf<E>>,
 }
 
 impl<E> Clone for EntityCache<E> {
@@ -76,9 +95,24 @@ impl<E> Clone for EntityCache<E> {
     }
 }
 
+impl<E: SharedEntity> EntityCache<E> {
+    /// One that also finds what is settled where instances share it, if the configuration names such a place.
+    pub fn sharing(caching: &Caching) -> Self {
+        let shared = caching.shared.clone().filter(|_| caching.entities > 0);
+        Self::with(caching, shared.map(SharedShelf::new))
+    }
+}
+
 impl<E: Entity> EntityCache<E> {
-    pub fn new(caching: Caching) -> Self {
-        Self { inner: Arc::new(Inner { shelf: Shelf::new(caching), hearing: Hearing::default() }) }
+    pub fn new(caching: &Caching) -> Self {
+        Self::with(caching, None)
+    }
+
+    fn with(caching: &Caching, shared: Option<SharedShelf<E>>) -> Self {
+        // What there is no room for need not be read.
+        let warm = i64::try_from(caching.entities).unwrap_or(i64::MAX).min(caching.warm.into());
+        let shelf = Shelf::new(caching);
+        Self { inner: Arc::new(Inner { shelf, hearing: Hearing::default(), warm, shared }) }
     }
 
     /// The entities with these ids that exist, in no particular order: what is kept, and for the others what `ask` reads.
@@ -97,9 +131,16 @@ impl<E: Entity> EntityCache<E> {
         let (mut ids, can_hear) = (ids.to_vec(), self.inner.hearing.is_sound());
         ids.sort_unstable();
         ids.dedup();
-        let (mut found, missing) = self.inner.shelf.look(&ids, can_hear);
+        let (mut found, mut missing) = self.inner.shelf.look(&ids, can_hear);
         counter!(REQUESTS, "cache" => E::NAME, "result" => "hit").increment(count(found.len()));
         counter!(REQUESTS, "cache" => E::NAME, "result" => "miss").increment(count(missing.len()));
+        if let Some(shared) = self.inner.shared.as_ref().filter(|_| !missing.is_empty()) {
+            let settled = shared.find(&missing).await;
+            self.keep_settled(&settled);
+            let there: HashSet<Uuid> = settled.iter().map(|entity| entity.id()).collect();
+            missing.retain(|id| !there.contains(id));
+            found.extend(settled);
+        }
         if !missing.is_empty() {
             found.extend(self.read_anew(&missing, ask).await?);
         }
@@ -119,7 +160,16 @@ impl<E: Entity> EntityCache<E> {
         let flight = Flight::begin(&self.inner.shelf, ids);
         let read: Vec<Arc<E>> = ask(ids.to_vec()).await?.into_iter().map(Arc::new).collect();
         flight.land(&read, || self.inner.hearing.is_sound());
+        if let Some(shared) = &self.inner.shared {
+            shared.put(&read);
+        }
         Ok(read)
+    }
+
+    /// Keeps what is settled, wherever it was read and whenever: it is right for ever.
+    fn keep_settled(&self, settled: &[Arc<E>]) {
+        let ids: Vec<Uuid> = settled.iter().map(|entity| entity.id()).collect();
+        Flight::begin(&self.inner.shelf, &ids).land(settled, || false);
     }
 
     /// Says that these are being changed here. Take it before the commit, and drop it when the outcome is there: until then
@@ -129,15 +179,17 @@ impl<E: Entity> EntityCache<E> {
         self.inner.shelf.begin_change(&ids);
         Changing { inner: Arc::clone(&self.inner), ids }
     }
-}
 
-/// Counters are there from the start, at zero.
-fn show<E: Entity>() {
-    let counters = [(REQUESTS, "result", "hit"), (REQUESTS, "result", "miss"), (EVICTIONS, "cause", "changed")];
-    for (name, label, value) in counters.into_iter().chain([(EVICTIONS, "cause", "size")]) {
-        counter!(name, "cache" => E::NAME, label => value).increment(0);
+    /// Counters are there from the start, at zero.
+    fn show() {
+        let counters = [(REQUESTS, "result", "hit"), (REQUESTS, "result", "miss"), (EVICTIONS, "cause", "changed")];
+        for (name, label, value) in counters.into_iter().chain([(EVICTIONS, "cause", "size")]) {
+            counter!(name, "cache" => E::NAME, label => value).increment(0);
+        }
+        for name in [REFUSED, WARMED] {
+            counter!(name, "cache" => E::NAME).increment(0);
+        }
     }
-    counter!(REFUSED, "cache" => E::NAME).increment(0);
 }
 
 /// A change that is under way, see [`EntityCache::changing`].

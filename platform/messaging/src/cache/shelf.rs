@@ -61,7 +61,7 @@ impl Place {
 }
 
 impl<E: Entity> Shelf<E> {
-    pub(super) fn new(caching: Caching) -> Self {
+    pub(super) fn new(caching: &Caching) -> Self {
         let kept = (caching.entities > 0).then(|| {
             Cache::builder()
                 .max_capacity(caching.entities)

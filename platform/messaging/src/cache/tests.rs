@@ -1,6 +1,7 @@
 //! The rules of keeping, with a database in memory and a clock that only moves when told to.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -50,7 +51,7 @@ impl Bench {
     }
 
     fn deaf(time_to_live: Duration) -> Self {
-        let cache = EntityCache::new(Caching { entities: 100, time_to_live });
+        let cache = EntityCache::new(&Caching { entities: 100, time_to_live, ..Caching::OFF });
         let row = Mutex::new(Thing { id: Uuid::now_v7(), edition: 1, is_settled: false });
         Self { cache, row, asked: AtomicUsize::new(0) }
     }
@@ -248,7 +249,7 @@ async fn what_is_settled_is_kept_for_ever_and_by_everybody() {
 
 #[tokio::test]
 async fn nothing_is_kept_when_it_is_switched_off() {
-    let bench = Bench { cache: EntityCache::new(Caching::OFF), ..Bench::deaf(LIFE) };
+    let bench = Bench { cache: EntityCache::new(&Caching::OFF), ..Bench::deaf(LIFE) };
     bench.row.lock().expect("unpoisoned").is_settled = true;
     drop(bench.cache.changing(vec![bench.id()]));
     assert_eq!((bench.read().await, bench.read().await, bench.asked()), (1, 1, 2));
@@ -284,10 +285,56 @@ async fn others_are_told_unless_there_certainly_are_none() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_is_kept_than_there_is_room_for() {
-    let cache = EntityCache::new(Caching { entities: 10, time_to_live: LIFE });
+    let cache = EntityCache::new(&Caching { entities: 10, time_to_live: LIFE, ..Caching::OFF });
     for _ in 0..100 {
         let thing = Thing { id: Uuid::now_v7(), edition: 1, is_settled: true };
         cache.read(&[thing.id], async |_| Ok::<_, Infallible>(vec![thing])).await.expect("readable");
     }
     assert!(cache.inner.shelf.kept() <= 10);
+}
+
+/// Things with ascending ids, of which every third moves, and what is asked of the database that has them.
+fn newest_of(
+    things: &[Thing],
+    asked: &Mutex<Vec<i64>>,
+) -> impl Fn(Option<Uuid>, i64) -> Ready<Result<Vec<Thing>, Infallible>> {
+    move |before, limit| {
+        asked.lock().expect("unpoisoned").push(limit);
+        let below = things.iter().rev().filter(|thing| before.is_none_or(|before| thing.id < before));
+        ready(Ok(below.take(usize::try_from(limit).expect("positive")).copied().collect()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_settled_of_the_newest_is_warm_and_nothing_else() {
+    let things: Vec<Thing> =
+        (1..=600).map(|number| Thing { id: Uuid::from_u128(number), edition: 1, is_settled: number % 3 > 0 }).collect();
+    let (asked, caching) = (Mutex::default(), Caching { entities: 1_000, time_to_live: LIFE, ..Caching::OFF });
+    let cache = EntityCache::new(&Caching { warm: 300, ..caching.clone() });
+    assert_eq!(cache.warm(newest_of(&things, &asked)).await, 200);
+    assert_eq!(asked.lock().expect("unpoisoned").drain(..).collect::<Vec<_>>(), [200, 100], "in parts");
+    let ids: Vec<Uuid> = things.iter().map(Entity::id).collect();
+    let missing = Mutex::default();
+    let ask = async |ids: Vec<Uuid>| {
+        *missing.lock().expect("unpoisoned") = ids;
+        Ok::<_, Infallible>(Vec::new())
+    };
+    let found = cache.read(&ids, ask).await.expect("readable");
+    assert!(found.len() == 200 && found.iter().all(|thing| thing.is_settled && thing.id > Uuid::from_u128(300)));
+    assert_eq!(missing.lock().expect("unpoisoned").len(), 400);
+
+    let all = EntityCache::new(&Caching { warm: 10_000, ..caching.clone() });
+    assert_eq!(all.warm(newest_of(&things, &asked)).await, 400, "there are no more");
+    let small = EntityCache::new(&Caching { warm: 10_000, entities: 30, ..caching });
+    small.warm(newest_of(&things, &asked)).await;
+    assert_eq!(asked.lock().expect("unpoisoned").last(), Some(&30), "no more than there is room for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_fails_leaves_the_rest_cold() {
+    let cache = EntityCache::<Thing>::new(&Caching { entities: 100, warm: 50, ..Caching::OFF });
+    assert_eq!(cache.warm(|_, _| ready(Err("away"))).await, 0);
+    let thing = Thing { id: Uuid::now_v7(), edition: 1, is_settled: true };
+    let read = cache.read(&[thing.id], async |_| Ok::<_, Infallible>(vec![thing])).await.expect("readable");
+    assert_eq!(*read[0], thing);
 }

@@ -8,7 +8,8 @@ use vostro_events::query::claim::{ClaimAnswerV1, ClaimPartV1, ClaimV1};
 use super::store;
 use crate::rpc::{RespondError, Responder};
 
-/// Hands out a module's claims, in parts. Whoever knows a digest may have what is behind it: the digest comes with the event.
+/// Hands out a module's claims, in parts. Whoever knows a digest may have what is behind it: the digest comes with the
+/// event.
 pub struct ClaimDesk {
     query: &'static str,
     pool: PgPool,

@@ -8,10 +8,10 @@ use super::store;
 
 /// Deletes claims when no event has referred to them for a while.
 ///
-/// Events are redeemed within seconds, and parked ones are tried again for days. What is still parked after more time than this
-/// stays blocked. If the archive has taken the event, it has it whole, and `vostro outbox republish` keeps its data anew; if it
-/// is the archive that has not, the data is in no other event. So the configuration refuses less than the time for which parked
-/// keys are tried again and a week for an operator to act.
+/// Events are redeemed within seconds, and parked ones are tried again for days. What is still parked after more time
+/// than this stays blocked. If the archive has taken the event, it has it whole, and `vostro outbox republish` keeps
+/// its data anew; if it is the archive that has not, the data is in no other event. So the configuration refuses less
+/// than the time for which parked keys are tried again and a week for an operator to act.
 pub struct ClaimSweeper {
     module: &'static str,
     pool: PgPool,

@@ -20,8 +20,9 @@ pub struct Asked {
     pub query: String,
     /// The module that asks, as the broker authenticated it; empty when it did not.
     pub caller: String,
-    /// How much longer the caller waits. A span and not an instant: the caller's clock may be wrong, or ours. What the question
-    /// spent in the queue is not in it, so the callee may work on for longer than somebody waits, never shorter.
+    /// How much longer the caller waits. A span and not an instant: the caller's clock may be wrong, or ours. What the
+    /// question spent in the queue is not in it, so the callee may work on for longer than somebody waits, never
+    /// shorter.
     pub patience: Duration,
     /// JSON.
     pub body: Vec<u8>,

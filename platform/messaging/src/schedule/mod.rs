@@ -84,7 +84,8 @@ impl Schedule {
         Ok(())
     }
 
-    /// The time that counts for what is due: the database's. Whoever schedules something for a while from now on adds to this.
+    /// The time that counts for what is due: the database's. Whoever schedules something for a while from now on adds
+    /// to this.
     ///
     /// # Errors
     /// Database faults.

@@ -63,8 +63,8 @@ impl Update {
 const SNAPSHOT: i64 = 20;
 /// How many overdue transactions of an account are followed from the beginning.
 const OVERDUE: i64 = 2_000;
-/// How many transactions one look at an account is about at most. An account with more changes between two looks has its oldest
-/// left out: nobody watches that many go by.
+/// How many transactions one look at an account is about at most. An account with more changes between two looks has
+/// its oldest left out: nobody watches that many go by.
 const MOST: usize = 1_000;
 /// How far a look begins before the last one: a transaction is visible some time after its id and its time were taken, by
 /// another instance's clock.

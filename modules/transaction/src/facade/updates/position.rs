@@ -82,7 +82,8 @@ fn part_of(id: Uuid) -> u64 {
     id.as_u64_pair().1 & 0xffff_ffff_ffff
 }
 
-/// `<milliseconds>.<ids that are open>.<parts of ids that have ended>`, in hexadecimal, with a `!` before what is incomplete.
+/// `<milliseconds>.<ids that are open>.<parts of ids that have ended>`, in hexadecimal, with a `!` before what is
+/// incomplete.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let incomplete = if self.is_complete() { "" } else { "!" };
