@@ -2,7 +2,6 @@
 //! of the events, and what the event store has, are the same.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use vostro::app;
@@ -32,7 +31,7 @@ pub async fn everything_adds_up(world: &World, promises: &Promises, scheduled: &
 
 /// Waits until every payment has ended and everybody has heard of it.
 async fn settled(world: &World) {
-    everything_is_released(world).await;
+    world.everything_is_released().await;
     for (what, open) in [
         ("every payment has ended", "select count(*) from transaction.transaction where status = 'INITIATED'"),
         ("every statement is ready", "select count(*) from account.statement where status = 'PREPARING'"),
@@ -46,22 +45,6 @@ async fn settled(world: &World) {
         eventually(what, || async { (world.count(missing).await == 0).then_some(()) }).await;
     }
 }
-
-/// An attempt that was cut off holds its key for a minute and a half, so this may take longer than anything else.
-async fn everything_is_released(world: &World) {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    while world.count(PARKED).await > 0 {
-        if Instant::now() > deadline {
-            let (_, parked) = world.json_command(&["parked", "list", "--json"]).await;
-            panic!("these are parked and nothing comes of it: {parked}");
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-const PARKED: &str = "select (select count(*) from auth.parked_message) + (select count(*) from account.parked_message)
-    + (select count(*) from transaction.parked_message) + (select count(*) from notification.parked_message)
-    + (select count(*) from compliance.parked_message)";
 
 /// The terms for which statements are kept are longer than anybody waits here.
 const SCHEDULED: &str = "select (select count(*) from auth.scheduled_event)

@@ -251,6 +251,20 @@ impl World {
         assert!(status.success(), "the audit chain is broken: {audit}");
     }
 
+    /// Waits until what was parked has been given back by itself. An attempt that was cut off holds its key for a minute and
+    /// a half, so this may take longer than anything else.
+    pub async fn everything_is_released(&self) {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        let database = self.server.clone().database(&self.name);
+        while parked_keys(&database).await.expect("the database answers") > 0 {
+            if Instant::now() > deadline {
+                let (_, parked) = self.json_command(&["parked", "list", "--json"]).await;
+                panic!("these are parked and nothing comes of it: {parked}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Nothing waits anywhere: no event in an outbox, no parked key, no message in a queue or with a consumer.
     pub async fn leaves_nothing_behind(&self) {
         self.everything_is_published().await;
