@@ -37,7 +37,7 @@ describe("GraphQL-ESLint", () => {
   });
 
   test("would find a list that is none of Relay's", async () => {
-    const text = api("internal").replace("accounts(filter: AccountFilter, first: Int, after: String)", "accounts(filter: AccountFilter)");
+    const text = api("internal").replace("accounts(filter: AccountFilter, first: Int, after: String, last: Int, before: String)", "accounts(filter: AccountFilter)");
     const found = findings(await eslint.lintText(text, { filePath: SCHEMA }));
     assert.match(found.join("\n"), /relay-arguments/);
   });

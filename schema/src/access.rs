@@ -187,7 +187,7 @@ impl Rule {
         match self.size {
             Size::One => {}
             Size::Page => {
-                let arguments = "slicingArguments: [\"first\"], sizedFields: [\"edges\", \"nodes\"]";
+                let arguments = "slicingArguments: [\"first\", \"last\"], sizedFields: [\"edges\", \"nodes\"]";
                 text.push_str(&format!(" @listSize({arguments}, requireOneSlicingArgument: false)"));
             }
             Size::About(items) => {

@@ -15,7 +15,7 @@
 //! use std::sync::Arc;
 //! use async_graphql::{Context, ID, InputObject, Object, Result, Schema, SchemaBuilder, SimpleObject, Subscription};
 //! use futures::Stream;
-//! use vostro_schema::connection::{Page, PageRequest};
+//! use vostro_schema::connection::{Page, PageArguments, PageRequest};
 //! use vostro_schema::access::{Access, only, signed_in};
 //! use vostro_schema::guards::{self, Authenticated};
 //! use vostro_schema::ids::{self, IdKind};
@@ -81,11 +81,16 @@
 //!
 //!     /// Your accounts.
 //!     #[graphql(directive = Access::apply(signed_in().page()))]
-//!     async fn accounts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>)
-//!         -> Result<Option<Page<Account>>>
-//!     {
-//!         let page = PageRequest::<Uuid>::new("accounts", first, after)?;
-//!         let rows = facade(ctx)?.list(guards::context(ctx)?, page.after, page.rows_to_fetch()).await;
+//!     async fn accounts(
+//!         &self,
+//!         ctx: &Context<'_>,
+//!         first: Option<i32>,
+//!         after: Option<String>,
+//!         last: Option<i32>,
+//!         before: Option<String>,
+//!     ) -> Result<Option<Page<Account>>> {
+//!         let page = PageRequest::<Uuid>::new("accounts", PageArguments { first, after, last, before })?;
+//!         let rows = facade(ctx)?.list(guards::context(ctx)?, page.rows()).await;
 //!         Ok(Some(page.connection(rows.map_err(vostro_schema::faults::internal)?, |row| row.id, Account)))
 //!     }
 //! }

@@ -2,6 +2,7 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use vostro_kernel::Page;
 use vostro_messaging::maintenance::{JobState, MaintenanceDesk, MaintenanceJob, Ordered};
 
 use super::operator::OperatorArgs;
@@ -69,7 +70,7 @@ pub async fn run(config: &Config, command: &MaintenanceCommand) -> anyhow::Resul
 }
 
 async fn list(config: &Config, all: bool, as_json: bool) -> anyhow::Result<bool> {
-    let jobs = app::maintenance_desks(config)?.jobs(!all, None, 1_000).await?;
+    let jobs = app::maintenance_desks(config)?.jobs(!all, Page::forward(None, 1_000)).await?;
     if as_json {
         output::json(&jobs.iter().map(job_json).collect());
     } else if jobs.is_empty() {

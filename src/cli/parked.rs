@@ -2,6 +2,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use vostro_kernel::Page;
 use vostro_messaging::parking::{
     Decision, DeskError, ParkedMessage, ParkedPayload, ParkingAction, ParkingDesks, ParkingRequest, Selection,
 };
@@ -164,7 +165,7 @@ pub async fn run(config: &Config, command: &ParkedCommand) -> anyhow::Result<boo
 async fn list(config: &Config, selection: &SelectionArgs, limit: i64, as_json: bool) -> anyhow::Result<bool> {
     let mut messages = Vec::new();
     for desk in selection.desks(config)?.iter() {
-        messages.extend(desk.list(&selection.selection(), 0, limit).await?);
+        messages.extend(desk.list(&selection.selection(), Page::forward(None, limit)).await?);
     }
     if as_json {
         output::json(&messages.iter().map(message_json).collect());
@@ -276,7 +277,7 @@ fn say(as_json: bool, outcome: &str, count: u64, request: Option<Uuid>, text: &s
 }
 
 async fn requests(config: &Config, all: bool, as_json: bool) -> anyhow::Result<bool> {
-    let requests = app::parking_desks(config)?.requests(!all, None, 1_000).await?;
+    let requests = app::parking_desks(config)?.requests(!all, Page::forward(None, 1_000)).await?;
     if as_json {
         output::json(&requests.iter().map(request_json).collect());
     } else if requests.is_empty() {

@@ -92,7 +92,7 @@ test("the page begins with the modules and who may ask for what", async () => {
   await picture("modules");
   const account = page.locator("details").filter({ has: page.getByText("Account", { exact: true }) });
   await account.locator("summary").first().click();
-  await page.getByText("entries(first: Int, after: String): EntryConnection!").waitFor();
+  await page.getByText("entries(first: Int, after: String, last: Int, before: String): EntryConnection!").waitFor();
   await picture("fields");
 });
 

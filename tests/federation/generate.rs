@@ -99,7 +99,15 @@ impl<'a> Generator<'a> {
 
     fn field(&mut self, field: &'a Field, depth: usize, out: &mut String) {
         out.push_str(&field.name);
-        let arguments: Vec<String> = field.arguments.iter().filter_map(|argument| self.argument(argument)).collect();
+        // Mostly one direction of a connection, as both are refused.
+        let is_connection = field.arguments.iter().any(|argument| argument.name == "last");
+        let left_out: &[&str] = match self.random.random_range(0..10) {
+            1..=5 if is_connection => &["last", "before"],
+            6..=9 if is_connection => &["first", "after"],
+            _ => &[],
+        };
+        let wanted = field.arguments.iter().filter(|argument| !left_out.contains(&argument.name.as_str()));
+        let arguments: Vec<String> = wanted.filter_map(|argument| self.argument(argument)).collect();
         if !arguments.is_empty() {
             let _ = write!(out, "({})", arguments.join(", "));
         }
@@ -214,7 +222,7 @@ impl<'a> Generator<'a> {
             "DateTime" => one_of(&mut self.random, &["\"2026-01-01T00:00:00.000Z\"", "\"2099-01-01T00:00:00.000Z\""]),
             "IdempotencyKey" => format!("\"{KEY}\""),
             "Upload" => "\"no-file\"".to_owned(),
-            "String" if name == "after" => "\"no-cursor\"".to_owned(),
+            "String" if matches!(name, "after" | "before") => "\"no-cursor\"".to_owned(),
             "String" => "\"text\"".to_owned(),
             other => match self.schema.named(other) {
                 Some(TypeDefinition::Enum(values)) => {

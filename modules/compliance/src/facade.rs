@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vostro_kernel::{ActorKind, RequestContext, Role};
+use vostro_kernel::{ActorKind, Page, RequestContext, Role};
 use vostro_messaging::{BoundHandler, Foundation, Handler, Manifest, Module, StartError};
 
 use crate::config::Config;
@@ -58,15 +58,6 @@ pub struct AuditFilter {
     pub from: Option<DateTime<Utc>>,
     /// Recorded before this time.
     pub to: Option<DateTime<Utc>>,
-}
-
-/// A part of a list that is sorted newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page<K> {
-    /// The key of the last row of the page before.
-    pub after: Option<K>,
-    /// How many rows at most.
-    pub limit: i64,
 }
 
 /// An event as it is stored.
@@ -158,8 +149,8 @@ impl Compliance {
             types,
             outcome: filter.outcome.map(Outcome::number),
             from,
-            before: page.after.map_or(to, |position| position.min(to)),
-            limit: page.limit,
+            before: to,
+            page,
         };
         let rows = search::find(&mut transaction, &criteria).await?;
         transaction.commit().await?;
@@ -181,10 +172,13 @@ impl Compliance {
         let names = names::load(&mut transaction).await?;
         let criteria = Criteria {
             subject_id: Some(aggregate_id),
+            actor_id: None,
+            correlation_id: None,
+            types: None,
+            outcome: None,
             from: 1,
             before: i64::MAX,
-            limit: Self::LONGEST_TRAIL,
-            ..Criteria::default()
+            page: Page::forward(None, Self::LONGEST_TRAIL),
         };
         let mut rows = search::find(&mut transaction, &criteria).await?;
         transaction.commit().await?;
@@ -221,7 +215,7 @@ impl Compliance {
         page: Page<(DateTime<Utc>, Uuid)>,
     ) -> Result<Vec<Violation>, ComplianceError> {
         self.authorise(context, "violations").await?;
-        Ok(violations::page(&self.inner.foundation.pool, page.after, page.limit).await?)
+        Ok(violations::page(&self.inner.foundation.pool, page).await?)
     }
 
     /// The latest 20 violations, oldest first, or with `after` all since then, and then each that the rules find. Whoever

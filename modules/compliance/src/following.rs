@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, stream};
 use sqlx::PgPool;
 use uuid::Uuid;
+use vostro_kernel::Page;
 use vostro_messaging::{Listener, LiveFeed, Look, Missed, UpdateKind};
 
 use crate::error::ComplianceError;
@@ -102,7 +103,7 @@ impl Following {
     }
 
     async fn begin(&mut self, kind: UpdateKind) -> sqlx::Result<()> {
-        let latest = violations::page(&self.pool, None, SNAPSHOT).await?;
+        let latest = violations::page(&self.pool, Page::forward(None, SNAPSHOT)).await?;
         self.kind = kind;
         for violation in latest.into_iter().rev() {
             self.take(Arc::new(violation));
@@ -150,7 +151,7 @@ impl Look<(), Arc<Violation>> for FoundElsewhere {
         let found = match &self.position {
             Some(position) => violations::since(&self.pool, position.at, MOST).await?,
             None => {
-                let mut latest = violations::page(&self.pool, None, SNAPSHOT).await?;
+                let mut latest = violations::page(&self.pool, Page::forward(None, SNAPSHOT)).await?;
                 latest.reverse();
                 latest
             }

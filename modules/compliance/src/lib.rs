@@ -27,7 +27,7 @@ pub use config::{Config, LargeTransferConfig, RapidTransfersConfig, RulesConfig}
 pub use domain::{Break, BreakReason, Hash, LARGE_TRANSFER, LARGEST_EVIDENCE, Outcome, RAPID_TRANSFERS};
 pub use error::{ComplianceError, ComplianceErrorCode};
 pub use evidence::{Attached, EvidenceAttach};
-pub use facade::{AuditEntry, AuditFilter, Compliance, Page};
+pub use facade::{AuditEntry, AuditFilter, Compliance};
 pub use following::{Position, ViolationUpdate};
 pub use manifest::manifest;
 pub use proof::AuditProof;

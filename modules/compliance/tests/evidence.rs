@@ -5,10 +5,10 @@ mod support;
 
 use support::{Bank, completed, noon, officer, with_roles};
 use uuid::Uuid;
-use vostro_compliance::{Attached, ComplianceError, ComplianceErrorCode as Code, EvidenceAttach, Page};
+use vostro_compliance::{Attached, ComplianceError, ComplianceErrorCode as Code, EvidenceAttach};
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::compliance::ComplianceEvidenceAttachedV1;
-use vostro_kernel::Role;
+use vostro_kernel::{Page, Role};
 
 const LETTER: &[u8] = b"%PDF-1.7 a letter";
 
@@ -16,7 +16,7 @@ const LETTER: &[u8] = b"%PDF-1.7 a letter";
 async fn suspicious() -> (Bank, Uuid) {
     let bank = Bank::open().await;
     bank.store(&[completed(2, 1_000_000, noon())]).await;
-    let found = bank.compliance.violations(&officer(), Page { after: None, limit: 1 }).await.unwrap();
+    let found = bank.compliance.violations(&officer(), Page::forward(None, 1)).await.unwrap();
     bank.database.take_published("compliance.violation-detected.v1").await;
     (bank, found[0].violation_id)
 }

@@ -6,11 +6,12 @@ mod support;
 use chrono::TimeDelta;
 use support::{Bank, balance, cause, event, noon, officer, with_roles};
 use uuid::Uuid;
-use vostro_compliance::{AuditEntry, AuditFilter, ComplianceErrorCode, Outcome, Page};
+use vostro_compliance::{AuditEntry, AuditFilter, ComplianceErrorCode, Outcome};
 use vostro_events::Cause;
 use vostro_events::command::CommandRefusedV1;
-use vostro_kernel::{Actor, ActorKind, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, ActorKind, Page, RequestContext, Role, SystemIds};
 use vostro_messaging::Incoming;
+use vostro_testkit::walked_both_ways;
 
 const CUSTOMER: Uuid = Uuid::from_u128(0xC);
 const TELLER: Uuid = Uuid::from_u128(0xD);
@@ -126,11 +127,29 @@ async fn pages_go_on_where_the_last_one_ended_while_events_arrive() {
     let bank = day().await;
     let filter = AuditFilter { outcome: Some(Outcome::Accepted), ..AuditFilter::default() };
     let officer = officer();
-    let page = |after| bank.compliance.audit_events(&officer, &filter, Page { after, limit: 2 });
+    let page = |after| bank.compliance.audit_events(&officer, &filter, Page::forward(after, 2));
     assert_eq!(positions(&page(None).await.unwrap()), [6, 2]);
     bank.store(&[commanded(balance(0xE, 1), "accountOpen", TELLER, 9)]).await;
     assert_eq!(positions(&page(Some(2)).await.unwrap()), [1]);
     assert_eq!(positions(&page(Some(1)).await.unwrap()), Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn the_log_is_paged_alike_in_both_directions_whatever_it_is_narrowed_to() {
+    let bank = day().await;
+    let at = |minute| Some(noon() + TimeDelta::minutes(minute));
+    for (filter, count) in [
+        (AuditFilter::default(), 7),
+        (AuditFilter { outcome: Some(Outcome::Accepted), ..AuditFilter::default() }, 3),
+        (AuditFilter { subject_id: Some(Uuid::from_u128(0xA)), ..AuditFilter::default() }, 4),
+        (AuditFilter { from: at(2), to: at(5), ..AuditFilter::default() }, 3),
+    ] {
+        let officer = officer();
+        let read = async |page| bank.compliance.audit_events(&officer, &filter, page).await.unwrap();
+        let all = walked_both_ways(|entry| entry.position, read).await;
+        assert_eq!(all.len(), count, "{filter:?}");
+        assert!(all.is_sorted_by(|newer, older| newer.position > older.position));
+    }
 }
 
 #[tokio::test]
@@ -158,11 +177,11 @@ async fn officers_and_administrators_may_ask_and_nobody_else() {
     let ask = async |context: &RequestContext| {
         let compliance = &bank.compliance;
         [
-            compliance.audit_events(context, &AuditFilter::default(), Page { after: None, limit: 1 }).await.map(drop),
+            compliance.audit_events(context, &AuditFilter::default(), Page::forward(None, 1)).await.map(drop),
             compliance.audit_trail(context, CUSTOMER).await.map(drop),
             compliance.event_counts(context).await.map(drop),
             compliance.event_gaps(context).await.map(drop),
-            compliance.violations(context, Page { after: None, limit: 1 }).await.map(drop),
+            compliance.violations(context, Page::forward(None, 1)).await.map(drop),
             compliance.audit_verification(context).await.map(drop),
         ]
     };

@@ -6,13 +6,15 @@ mod support;
 use chrono::{DateTime, TimeDelta, Utc};
 use support::{Bank, completed, completed_between, noon, officer, transaction_of};
 use uuid::Uuid;
-use vostro_compliance::{LARGE_TRANSFER, Page, RAPID_TRANSFERS, Violation};
+use vostro_compliance::{LARGE_TRANSFER, RAPID_TRANSFERS, Violation};
 use vostro_events::account::{BalanceChangedV1, BalanceV1};
 use vostro_events::compliance::ComplianceViolationDetectedV1;
+use vostro_kernel::Page;
 use vostro_messaging::Incoming;
+use vostro_testkit::walked_both_ways;
 
 async fn violations(bank: &Bank) -> Vec<Violation> {
-    bank.compliance.violations(&officer(), Page { after: None, limit: 100 }).await.unwrap()
+    bank.compliance.violations(&officer(), Page::forward(None, 100)).await.unwrap()
 }
 
 fn minutes(count: i64) -> DateTime<Utc> {
@@ -194,19 +196,15 @@ async fn a_completed_payment_the_rules_cannot_read_is_stored_all_the_same() {
 }
 
 #[tokio::test]
-async fn the_list_goes_on_after_its_last_violation() {
+async fn the_list_is_paged_alike_in_both_directions() {
     let bank = Bank::open().await;
     for number in 0..5 {
         bank.store(&[completed(number, 2_000_000, noon()), completed(number + 10, 2_000_000, noon())]).await;
         bank.pass(TimeDelta::seconds(1));
     }
-    let (mut after, mut seen) = (None, Vec::new());
-    loop {
-        let page = bank.compliance.violations(&officer(), Page { after, limit: 3 }).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some((last.detected_at, last.violation_id));
-        seen.extend(page);
-    }
+    let officer = officer();
+    let read = async |page| bank.compliance.violations(&officer, page).await.unwrap();
+    let seen = walked_both_ways(|violation| (violation.detected_at, violation.violation_id), read).await;
     assert_eq!(seen, violations(&bank).await);
     assert_eq!(seen.len(), 10);
     assert!(seen.is_sorted_by(|left, right| left.detected_at >= right.detected_at));

@@ -9,13 +9,14 @@ use chrono::{DateTime, TimeDelta};
 use common::{Bank, applied, operator, person, rejected, somebody};
 use uuid::Uuid;
 use vostro_events::transaction::TransactionKind;
-use vostro_kernel::{Actor, FixedClock, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, FixedClock, Page, RequestContext, Role, SystemIds};
 use vostro_messaging::{Caching, Foundation};
+use vostro_testkit::walked_both_ways;
 use vostro_transaction::domain::{Status, Transaction};
 use vostro_transaction::{Config, Filter, Transactions, TransferCreate};
 
 async fn list(bank: &Bank, context: &RequestContext, filter: &Filter) -> Vec<Uuid> {
-    let page = bank.transactions.transactions(context, filter, None, 1000).await.expect("a page");
+    let page = bank.transactions.transactions(context, filter, Page::forward(None, 1000)).await.expect("a page");
     page.into_iter().map(|transaction| transaction.id).collect()
 }
 
@@ -52,7 +53,8 @@ async fn pages_follow_each_other_without_gaps_or_repetitions_while_new_payments_
         loop {
             let filter = Filter::default();
             let context = bank.payer.context();
-            let page = bank.transactions.transactions(&context, &filter, before, size).await.expect("a page");
+            let page = bank.transactions.transactions(&context, &filter, Page::forward(before, size));
+            let page = page.await.expect("a page");
             seen.extend(page.iter().map(|transaction| transaction.id));
             let Some(last) = page.last() else { break };
             before = Some(last.id);
@@ -73,11 +75,37 @@ async fn staff_page_through_everything() {
     }
     all.reverse();
     let context = somebody(&[Role::ComplianceOfficer]);
-    let first = bank.transactions.transactions(&context, &Filter::default(), None, 4).await.expect("a page");
-    let last = first.last().map(|transaction| transaction.id);
-    let second = bank.transactions.transactions(&context, &Filter::default(), last, 4).await.expect("a page");
-    let seen = first.into_iter().chain(second).map(|transaction| transaction.id).collect::<Vec<_>>();
-    assert_eq!(seen, all);
+    let read = async |page| bank.transactions.transactions(&context, &Filter::default(), page).await.expect("a page");
+    let seen = walked_both_ways(|transaction| transaction.id, read).await;
+    assert_eq!(seen.iter().map(|transaction| transaction.id).collect::<Vec<_>>(), all);
+}
+
+#[tokio::test]
+async fn a_history_is_paged_alike_in_both_directions_whatever_it_is_narrowed_to() {
+    let bank = Bank::open().await;
+    let other = bank.new_account(bank.payer.id).await;
+    for number in 0..8 {
+        let destination = if number % 3 == 0 { other } else { bank.payee.account };
+        let reference = (number % 2 == 0).then(|| "rent".to_owned());
+        let transfer = bank.transfer(&number.to_string(), "1");
+        let input = TransferCreate { destination_account_id: destination, reference, ..transfer };
+        bank.transactions.transfer_create(&bank.payer.context(), input).await.expect("accepted");
+    }
+    let rent = Filter { reference: Some("rent".to_owned()), ..Filter::default() };
+    let of_other = Filter { account_id: Some(other), ..Filter::default() };
+    let (payer, staff) = (bank.payer.context(), somebody(&[Role::ComplianceOfficer]));
+    for (context, filter, count) in [
+        (&payer, Filter::default(), 8),
+        (&payer, rent.clone(), 4),
+        (&payer, of_other.clone(), 3),
+        (&staff, rent, 4),
+        (&staff, of_other, 3),
+    ] {
+        let read = async |page| bank.transactions.transactions(context, &filter, page).await.expect("a page");
+        let all = walked_both_ways(|transaction| transaction.id, read).await;
+        assert_eq!(all.len(), count, "{filter:?}");
+        assert!(all.is_sorted_by(|newer, older| newer.id > older.id));
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod currency;
 mod iban;
 pub mod ids;
 mod money;
+mod page;
 mod refusal;
 mod slot;
 
@@ -19,5 +20,6 @@ pub use context::RequestContext;
 pub use currency::{Currency, UnknownCurrency};
 pub use iban::{Iban, InvalidIban};
 pub use money::{Money, MoneyError};
+pub use page::{Page, PageDirection};
 pub use refusal::{Refusal, RefusalCode};
 pub use slot::{SLOTS, Slot};

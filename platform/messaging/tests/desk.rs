@@ -7,12 +7,12 @@ use rig::{Mood, Rig};
 use uuid::Uuid;
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{OperatorActedV1, OperatorAction, OperatorStep};
-use vostro_kernel::{Actor, RequestContext, Role, Roles, SystemIds};
+use vostro_kernel::{Actor, Page, RequestContext, Role, Roles, SystemIds};
 use vostro_messaging::parking::{
-    ApprovalPolicy, Decision, DeskError, ParkingAction, ParkingDesk, ParkingDesks, Selection,
+    ApprovalPolicy, Decision, DeskError, ParkedMessage, ParkingAction, ParkingDesk, ParkingDesks, Selection,
 };
 use vostro_messaging::{ConsumptionDesk, InboxMode, Incoming};
-use vostro_testkit::Consuming;
+use vostro_testkit::{Consuming, walked_both_ways};
 
 struct Scene {
     rig: Rig,
@@ -182,13 +182,65 @@ async fn giving_up_what_moves_money_takes_a_second_person() {
 }
 
 #[tokio::test]
+async fn parked_messages_of_several_modules_are_one_list_in_both_directions() {
+    let scene = Scene::of_one_person().await;
+    let empty = Rig::create(InboxMode::Rows).await;
+    let other = Rig::create(InboxMode::Rows).await;
+    let key = other.key(2);
+    other.handler.set(&key[0], Mood::Invalid);
+    let consuming = other.start();
+    consuming.take(&key).await;
+    let desk = |module, rig: &Rig| {
+        ParkingDesk::new(module, rig.database.foundation_at(rig.clock.clone()), ApprovalPolicy::default())
+    };
+    // By their subscriptions the messages of both are of one module, so the desk that holds them tells them apart.
+    let desks = ParkingDesks::new(vec![scene.desk.clone(), desk("empty", &empty), desk("other", &other)]);
+    let module = |message: &ParkedMessage| {
+        let of_other = message.event_id.is_some_and(|id| Rig::ids(&key).contains(&id));
+        if of_other { "other" } else { "account" }.to_owned()
+    };
+    let everything = Selection::default();
+    let read = async |page| desks.list(&everything, page).await.expect("readable");
+    let all = walked_both_ways(|message| (module(message), message.position), read).await;
+    let events: Vec<Uuid> = all.iter().filter_map(|message| message.event_id).collect();
+    assert_eq!(events, [Rig::ids(&scene.key), Rig::ids(&key)].concat());
+    scene.consuming.leaves_parked(0, 1).await;
+    consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
+async fn requests_are_paged_alike_in_both_directions() {
+    let scene = Scene::of_two_people().await;
+    for number in 0..5 {
+        let why = format!("reason {number}");
+        let asked = scene.desk.order(&operator(), ParkingAction::Discard, &scene.whole_key(), &why).await;
+        let Ok(Decision::Requested(request)) = asked else { panic!("nobody was asked: {asked:?}") };
+        if number == 1 {
+            scene.desk.decide(&operator(), request, false).await.expect("rejected");
+        }
+        // Two of the same moment are told apart by their ids.
+        if number % 2 == 0 {
+            scene.rig.clock.advance(TimeDelta::seconds(1));
+        }
+    }
+    let desks = ParkingDesks::new(vec![scene.desk.clone()]);
+    for (open_only, count) in [(true, 4), (false, 5)] {
+        let read = async |page| desks.requests(open_only, page).await.expect("readable");
+        let all = walked_both_ways(|request| (request.requested_at, request.id), read).await;
+        assert_eq!(all.len(), count);
+        assert!(all.is_sorted_by(|newer, older| (newer.requested_at, newer.id) > (older.requested_at, older.id)));
+    }
+    scene.consuming.leaves_parked(0, 1).await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_rejected_changes_nothing() {
     let scene = Scene::of_two_people().await;
     let asked = scene.desk.order(&operator(), ParkingAction::Skip, &scene.whole_key(), "impatience").await;
     let Ok(Decision::Requested(request)) = asked else { panic!("nobody was asked: {asked:?}") };
-    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable").len(), 1);
+    assert_eq!(scene.desk.requests(true, Page::forward(None, 10)).await.expect("readable").len(), 1);
     assert_eq!(scene.desk.decide(&operator(), request, false).await.expect("rejected"), Decision::Done(0));
-    assert_eq!(scene.desk.requests(true, None, 10).await.expect("readable"), []);
+    assert_eq!(scene.desk.requests(true, Page::forward(None, 10)).await.expect("readable"), []);
     assert_eq!(scene.rig.parked_events().await, Rig::ids(&scene.key));
     scene.consuming.leaves_parked(0, 1).await;
 }

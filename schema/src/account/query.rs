@@ -9,7 +9,7 @@ use super::statement::Statement;
 use super::types::{Account, AccountStatus};
 use super::{facade, failure};
 use crate::access::{Access, only, signed_in};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 use crate::faults::internal;
 use crate::fresh;
 use crate::guards::{self, STAFF};
@@ -95,12 +95,14 @@ impl Query {
         filter: Option<AccountFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<Account>>> {
-        let page = PageRequest::<Uuid>::new("accounts", first, after)?;
+        let page = PageRequest::<Uuid>::new("accounts", PageArguments { first, after, last, before })?;
         let AccountFilter { owner_id, status } = filter.unwrap_or_default();
         let owner_id = owner_id.map(|id| ids::decode(IdKind::User, &id)).transpose()?;
         let filter = Filter { owner_id, status: status.map(Into::into) };
-        let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.after, page.rows_to_fetch()).await;
+        let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.rows()).await;
         Ok(Some(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row)))))
     }
 

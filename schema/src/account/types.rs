@@ -8,7 +8,7 @@ use vostro_kernel::Money as KernelMoney;
 use super::statement::Statement;
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
@@ -175,9 +175,16 @@ impl Account {
 
     /// Movements, newest first.
     #[graphql(directive = Access::apply(signed_in().page()))]
-    async fn entries(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Page<Entry>> {
-        let page = PageRequest::<i64>::new("entries", first, after)?;
-        let asked = EntryPage { account_id: self.0.id, before: page.after, limit: page.rows_to_fetch() };
+    async fn entries(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<Entry>> {
+        let page = PageRequest::<i64>::new("entries", PageArguments { first, after, last, before })?;
+        let asked = EntryPage { account_id: self.0.id, page: page.rows() };
         let ask = async |asked: Vec<EntryPage>| {
             let pages = facade(ctx)?.entries(guards::context(ctx)?, &asked).await.map_err(failure)?;
             Ok(asked.into_iter().zip(pages).collect())
@@ -194,9 +201,11 @@ impl Account {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Page<Statement>> {
-        let page = PageRequest::<Uuid>::new("statements", first, after)?;
-        let asked = StatementPage { account_id: self.0.id, after: page.after, limit: page.rows_to_fetch() };
+        let page = PageRequest::<Uuid>::new("statements", PageArguments { first, after, last, before })?;
+        let asked = StatementPage { account_id: self.0.id, page: page.rows() };
         let ask = async |asked: Vec<StatementPage>| {
             let pages = facade(ctx)?.statements(guards::context(ctx)?, &asked).await.map_err(failure)?;
             Ok(asked.into_iter().zip(pages).collect())

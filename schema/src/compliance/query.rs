@@ -9,7 +9,7 @@ use super::types::{
 };
 use super::{OFFICERS, facade, failure};
 use crate::access::{Access, only};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 use crate::guards;
 use crate::ids::{self, IdKind};
 
@@ -27,11 +27,12 @@ impl Query {
         filter: Option<AuditEventFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<AuditEvent>>> {
-        let page = PageRequest::<i64>::new("auditEvents", first, after)?;
+        let page = PageRequest::<i64>::new("auditEvents", PageArguments { first, after, last, before })?;
         let filter = filter.unwrap_or_default().read()?;
-        let rows = vostro_compliance::Page { after: page.after, limit: page.rows_to_fetch() };
-        let entries = facade(ctx)?.audit_events(&guards::command(ctx)?, &filter, rows).await.map_err(failure)?;
+        let entries = facade(ctx)?.audit_events(&guards::command(ctx)?, &filter, page.rows()).await.map_err(failure)?;
         Ok(Some(page.connection(entries, |entry| entry.position, AuditEvent)))
     }
 
@@ -58,10 +59,14 @@ impl Query {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<Violation>>> {
-        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new("violations", first, after)?;
-        let rows = vostro_compliance::Page { after: page.after, limit: page.rows_to_fetch() };
-        let found = facade(ctx)?.violations(&guards::command(ctx)?, rows).await.map_err(failure)?;
+        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new(
+            "violations",
+            PageArguments { first, after, last, before },
+        )?;
+        let found = facade(ctx)?.violations(&guards::command(ctx)?, page.rows()).await.map_err(failure)?;
         Ok(Some(page.connection(found, |violation| (violation.detected_at, violation.violation_id), Violation)))
     }
 

@@ -5,7 +5,7 @@ use vostro_notification::domain;
 use super::types::{Notification, NotificationFilter, NotificationPreference};
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
@@ -35,10 +35,12 @@ impl Query {
         filter: Option<NotificationFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<Notification>>> {
-        let page = PageRequest::<i64>::new("notifications", first, after)?;
+        let page = PageRequest::<i64>::new("notifications", PageArguments { first, after, last, before })?;
         let (facade, context, filter) = (facade(ctx)?, guards::context(ctx)?, filter.unwrap_or_default().into());
-        let found = facade.notifications(context, filter, page.after, page.limit).await.map_err(failure)?;
+        let found = facade.notifications(context, filter, page.shown()).await.map_err(failure)?;
         Ok(Some(page.connection(found, |notification| notification.sequence, Notification)))
     }
 

@@ -17,10 +17,10 @@ use super::{Mutation, NotificationErrorCode, Query, Subscription, builder};
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
 
-const LIST: &str = "query ($filter: NotificationFilter, $first: Int, $after: String) {
-    notifications(filter: $filter, first: $first, after: $after) {
+const LIST: &str = "query ($filter: NotificationFilter, $first: Int, $after: String, $last: Int, $before: String) {
+    notifications(filter: $filter, first: $first, after: $after, last: $last, before: $before) {
         nodes { id topic channel status title body sourceEventId createdAt deliveredAt readAt sequence }
-        pageInfo { hasNextPage endCursor }
+        pageInfo { hasPreviousPage hasNextPage startCursor endCursor }
     }
 }";
 const MARK_READ: &str = "mutation ($id: ID!) {
@@ -96,6 +96,32 @@ async fn notifications_are_listed_newest_first_in_pages() {
     let rest = bank.answer(bank.user, LIST, json!({"first": 2, "after": after})).await["notifications"].clone();
     assert_eq!((rest["nodes"].as_array().map(Vec::len), &rest["pageInfo"]["hasNextPage"]), (Some(1), &json!(false)));
     assert!(rest["nodes"][0]["sequence"].as_i64() < first["nodes"][1]["sequence"].as_i64());
+}
+
+#[tokio::test]
+async fn notifications_are_paged_back_from_a_cursor_and_only_those_of_the_page_are_delivered() {
+    let bank = Bank::open().await;
+    for _ in 0..3 {
+        bank.tell().await;
+    }
+    let last = bank.answer(bank.user, LIST, json!({"last": 1})).await["notifications"].clone();
+    let info = &last["pageInfo"];
+    assert_eq!((&info["hasPreviousPage"], &info["hasNextPage"]), (&json!(true), &json!(false)));
+    assert_eq!(bank.database.published("notification.delivered.v1").await.len(), 1);
+
+    let before = json!({"last": 5, "before": info["startCursor"]});
+    let rest = bank.answer(bank.user, LIST, before).await["notifications"].clone();
+    let info = &rest["pageInfo"];
+    assert_eq!((&info["hasPreviousPage"], &info["hasNextPage"]), (&json!(false), &json!(true)));
+    let all = bank.answer(bank.user, LIST, json!({})).await["notifications"]["nodes"].clone();
+    assert_eq!(json!([rest["nodes"][0], rest["nodes"][1], last["nodes"][0]]), all);
+}
+
+#[tokio::test]
+async fn a_page_in_both_directions_is_refused() {
+    let bank = Bank::open().await;
+    let refused = bank.ask(Some(bank.user), LIST, json!({"first": 1, "last": 1})).await;
+    assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use vostro_messaging::maintenance::{EventArchive, MaintenanceDesk, MaintenanceDe
 use vostro_messaging::parking::{ApprovalPolicy, ParkingDesks};
 use vostro_messaging::{ContactKey, EventSource, Incoming, Module as _, SourceError};
 use vostro_notification::{Config, MIGRATIONS, Notifications};
-use vostro_testkit::{Database, deliver, incoming};
+use vostro_testkit::{Database, deliver, incoming, walked_both_ways};
 
 use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, QueueTotals, Subscription, builder};
 use crate::scope::RequestScope;
@@ -287,6 +287,30 @@ fn all_of_it() -> Json {
 
 const REPUBLISH: OperatorAction = OperatorAction::Republish;
 const REBUILD: OperatorAction = OperatorAction::Rebuild;
+
+#[tokio::test]
+async fn jobs_are_paged_alike_in_both_directions() {
+    let bank = Bank::open(6).await;
+    for position in 1..=5 {
+        let input =
+            json!({"module": "notification", "from": {"position": position}, "reason": "a look", "dryRun": true});
+        let ordered = bank.answer(&operator(), &republish(), json!({"input": input})).await;
+        assert_eq!(ordered["userErrors"], json!([]));
+        if position == 2 {
+            bank.finish(&ordered["job"]).await;
+        }
+    }
+    let desks = MaintenanceDesks::new(vec![bank.desk.clone()]);
+    for (unfinished_only, count) in [(true, 3), (false, 5)] {
+        let read = async |page| {
+            let jobs = desks.jobs(unfinished_only, page).await.expect("readable");
+            jobs.into_iter().map(|job| (job.requested_at, job.id)).collect()
+        };
+        let all = walked_both_ways(|key| *key, read).await;
+        assert_eq!(all.len(), count);
+        assert!(all.is_sorted_by(|newer, older| newer > older));
+    }
+}
 
 #[tokio::test]
 async fn events_are_published_once_more_in_their_order_and_it_is_on_record_before_the_first_goes_out() {

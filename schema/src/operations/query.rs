@@ -10,7 +10,7 @@ use super::types::{
 };
 use super::{OPERATORS, broker_away, desks, failure, fault};
 use crate::access::{Access, only};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 
 /// What operators look at.
 pub struct Query;
@@ -25,11 +25,13 @@ impl Query {
         filter: Option<ParkedMessageFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<ParkedMessage>>> {
-        let page = PageRequest::<(String, i64)>::new("parkedMessages", first, after)?;
+        let page = PageRequest::<(String, i64)>::new("parkedMessages", PageArguments { first, after, last, before })?;
         let (module, selection) = filter.unwrap_or_default().read()?;
         let wanted = desks(ctx)?.parking.about(module.as_deref(), &selection).map_err(failure)?;
-        let found = wanted.list(&selection, page.after.clone(), page.rows_to_fetch()).await.map_err(fault)?;
+        let found = wanted.list(&selection, page.rows()).await.map_err(fault)?;
         Ok(Some(page.connection(found, |message| (message.module().to_owned(), message.position), ParkedMessage)))
     }
 
@@ -48,9 +50,14 @@ impl Query {
         #[graphql(default = true)] open_only: bool,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<ParkingRequest>>> {
-        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new("parkingRequests", first, after)?;
-        let found = desks(ctx)?.parking.requests(open_only, page.after, page.rows_to_fetch()).await.map_err(fault)?;
+        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new(
+            "parkingRequests",
+            PageArguments { first, after, last, before },
+        )?;
+        let found = desks(ctx)?.parking.requests(open_only, page.rows()).await.map_err(fault)?;
         Ok(Some(page.connection(found, |request| (request.requested_at, request.id), ParkingRequest)))
     }
 
@@ -90,9 +97,14 @@ impl Query {
         #[graphql(default = true)] unfinished_only: bool,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<MaintenanceJob>>> {
-        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new("maintenanceJobs", first, after)?;
-        let jobs = desks(ctx)?.maintenance.jobs(unfinished_only, page.after, page.rows_to_fetch());
+        let page = PageRequest::<(chrono::DateTime<Utc>, Uuid)>::new(
+            "maintenanceJobs",
+            PageArguments { first, after, last, before },
+        )?;
+        let jobs = desks(ctx)?.maintenance.jobs(unfinished_only, page.rows());
         let found = jobs.await.map_err(maintenance::failure)?;
         Ok(Some(page.connection(found, |job| (job.requested_at, job.id), MaintenanceJob)))
     }

@@ -24,10 +24,10 @@ use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, Que
 use crate::scope::RequestScope;
 use crate::stitch::subgraph;
 
-const LIST: &str = "query ($filter: ParkedMessageFilter, $first: Int, $after: String) {
-    parkedMessages(filter: $filter, first: $first, after: $after) {
+const LIST: &str = "query ($filter: ParkedMessageFilter, $first: Int, $after: String, $last: Int, $before: String) {
+    parkedMessages(filter: $filter, first: $first, after: $after, last: $last, before: $before) {
         nodes { id module subscription key eventId eventType isFirst state attempts nextAttemptAt reasonCode reason }
-        pageInfo { hasNextPage endCursor }
+        pageInfo { hasNextPage startCursor endCursor }
     }
 }";
 const SHOW: &str = "query ($id: ID!) { parkedMessage(id: $id) { message { id } contentType size digest data } }";
@@ -186,6 +186,9 @@ async fn parked_messages_are_listed_in_pages_in_their_order() {
     let second = bank.answer(&operator, LIST, json!({"first": 2, "after": cursor})).await;
     assert_eq!(second["parkedMessages"]["nodes"][0]["eventId"], ids[2]);
     assert_eq!(second["parkedMessages"]["pageInfo"]["hasNextPage"], false);
+    let cursor = second["parkedMessages"]["pageInfo"]["startCursor"].clone();
+    let back = bank.answer(&operator, LIST, json!({"last": 2, "before": cursor})).await;
+    assert_eq!(back["parkedMessages"]["nodes"], first["parkedMessages"]["nodes"]);
     bank.ends_with(1).await;
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Value, Variables};
+use async_graphql::{Name, Value, Variables};
 use serde::Serialize;
 
 use super::projection::{Field, Items, Object, Projection, Selection, truth};
@@ -66,18 +66,19 @@ fn below(selection: &Selection, variables: &Variables) -> u32 {
 fn expected(field: &Field, variables: &Variables) -> u32 {
     let items = match &field.price.items {
         Items::Fixed(items) => *items,
-        Items::Variable(name) => length(variables.get(name)),
+        Items::Page { variables: names, literal } => length(names, *literal, variables),
     };
     let each = field.price.item.saturating_add(below(&field.selection, variables));
     field.price.own.saturating_add(items.saturating_mul(each))
 }
 
 /// A page whose size is not given has the usual one; a negative one is refused by the module and costs nothing.
-fn length(first: Option<&Value>) -> u32 {
-    match first {
-        Some(Value::Number(number)) => u32::try_from(number.as_u64().unwrap_or(0)).unwrap_or(u32::MAX),
-        _ => u32::try_from(DEFAULT_PAGE).unwrap_or(u32::MAX),
-    }
+fn length(names: &[Name], literal: Option<u32>, variables: &Variables) -> u32 {
+    let given = names.iter().filter_map(|name| match variables.get(name) {
+        Some(Value::Number(number)) => Some(u32::try_from(number.as_u64().unwrap_or(0)).unwrap_or(u32::MAX)),
+        _ => None,
+    });
+    given.chain(literal).max().unwrap_or(u32::try_from(DEFAULT_PAGE).unwrap_or(u32::MAX))
 }
 
 fn of_object(selection: &Selection, object: &Object, variables: &Variables) -> u32 {

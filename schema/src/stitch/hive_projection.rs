@@ -134,7 +134,7 @@ impl Compiler<'_> {
                 price = self.price(type_name, field, inner, leaf, shape.items.is_some());
             }
             let page = match self.schema.facts(type_name, &field.name).size {
-                Size::Page => Some(first(field)),
+                Size::Page => Some(size(field)),
                 Size::One | Size::About(_) => None,
             };
             let below = Compiler { schema: self.schema, introspection, page };
@@ -191,15 +191,22 @@ fn conditions(skip: Option<&str>, include: Option<&str>, out: &mut Vec<Condition
     out.extend(include.map(|variable| Condition { variable: Name::new(variable), includes: true }));
 }
 
-/// How many nodes a connection is asked for.
-fn first(field: &FieldSelection) -> Items {
+/// How many nodes a connection is asked for, from whichever end.
+fn size(field: &FieldSelection) -> Items {
+    let (mut variables, mut literal) = (Vec::new(), None);
     let arguments = field.arguments.iter().flat_map(|arguments| arguments.into_iter());
-    let first = arguments.filter(|(name, _)| *name == "first").map(|(_, value)| value).next();
-    match first {
-        Some(HiveValue::Int(first)) => Items::Fixed(u32::try_from(*first).unwrap_or(0)),
-        Some(HiveValue::Variable(variable)) => Items::Variable(Name::new(variable)),
-        _ => Items::Fixed(u32::try_from(DEFAULT_PAGE).unwrap_or(u32::MAX)),
+    for (_, value) in arguments.filter(|(name, _)| matches!(name.as_str(), "first" | "last")) {
+        match value {
+            HiveValue::Int(size) => literal = literal.max(Some(u32::try_from(*size).unwrap_or(0))),
+            HiveValue::Variable(variable) => variables.push(Name::new(variable)),
+            // `null` is as good as nothing.
+            _ => {}
+        }
     }
+    if variables.is_empty() {
+        return Items::Fixed(literal.unwrap_or(u32::try_from(DEFAULT_PAGE).unwrap_or(u32::MAX)));
+    }
+    Items::Page { variables, literal }
 }
 
 fn shape(of: &Type) -> Shape {

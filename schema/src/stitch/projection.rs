@@ -71,8 +71,9 @@ pub struct Price {
 pub enum Items {
     /// Not a list, or one that is as long as its operation made it.
     Fixed(u32),
-    /// What the variable says.
-    Variable(Name),
+    /// The size of a page that variables decide: the largest number that is given, as a page that is asked for in both
+    /// directions is refused anyway.
+    Page { variables: Vec<Name>, literal: Option<u32> },
 }
 
 impl Default for Items {

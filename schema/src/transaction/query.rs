@@ -10,7 +10,7 @@ use super::payee_budget::PayeeBudget;
 use super::types::{PayeeVerification, Transaction, TransactionFilter};
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
-use crate::connection::{Page, PageRequest};
+use crate::connection::{Page, PageArguments, PageRequest};
 use crate::faults::bad_user_input;
 use crate::fresh;
 use crate::guards;
@@ -82,13 +82,12 @@ impl Query {
         filter: Option<TransactionFilter>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<Option<Page<Transaction>>> {
-        let page = PageRequest::<Uuid>::new("transactions", first, after)?;
+        let page = PageRequest::<Uuid>::new("transactions", PageArguments { first, after, last, before })?;
         let filter = filter.unwrap_or_default().read()?;
-        let rows = facade(ctx)?
-            .transactions(guards::context(ctx)?, &filter, page.after, page.rows_to_fetch())
-            .await
-            .map_err(failure)?;
+        let rows = facade(ctx)?.transactions(guards::context(ctx)?, &filter, page.rows()).await.map_err(failure)?;
         Ok(Some(page.connection(rows, |row| row.id, |row| Transaction(Arc::new(row)))))
     }
 }

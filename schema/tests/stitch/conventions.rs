@@ -91,7 +91,9 @@ fn every_list_that_can_grow_is_asked_for_in_pages() {
             let has = |name: &str, of: &str| {
                 field.arguments.iter().any(|argument| argument.name == name && argument.value_type.to_string() == of)
             };
-            has("first", "Int") && has("after", "String")
+            [("first", "Int"), ("after", "String"), ("last", "Int"), ("before", "String")]
+                .into_iter()
+                .all(|(name, of)| has(name, of))
         };
         connections.filter(|(_, field)| !in_pages(field)).map(|(of, field)| format!("{of}.{}", field.name)).collect()
     });

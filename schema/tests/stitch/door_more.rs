@@ -194,8 +194,10 @@ async fn an_operation_is_paid_for_and_whoever_has_spent_all_waits() {
 #[tokio::test]
 async fn an_operation_that_may_cost_more_than_allowed_is_refused_before_any_module_is_asked() {
     let bank = OpenBank::open().await;
-    let nested = "query($n: Int) { accounts { entries(first: $n) { nodes { id } } } }";
-    let ask = |n: u32| post(&bank, "application/json", json!({"query": nested, "variables": {"n": n}}));
-    assert_eq!(code(&ask(100).await.json().await.unwrap()), "COST_LIMIT_EXCEEDED");
-    assert_eq!(ask(5).await.json::<Value>().await.unwrap().get("errors"), None);
+    for size in ["first", "last"] {
+        let nested = format!("query($n: Int) {{ accounts {{ entries({size}: $n) {{ nodes {{ id }} }} }} }}");
+        let ask = |n: u32| post(&bank, "application/json", json!({"query": nested, "variables": {"n": n}}));
+        assert_eq!(code(&ask(100).await.json().await.unwrap()), "COST_LIMIT_EXCEEDED", "{size}");
+        assert_eq!(ask(5).await.json::<Value>().await.unwrap().get("errors"), None, "{size}");
+    }
 }

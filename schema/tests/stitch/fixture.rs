@@ -9,7 +9,7 @@ use async_graphql::{
 use futures::{Stream, StreamExt};
 use vostro_kernel::Role;
 use vostro_schema::access::{Access, anyone, only, signed_in};
-use vostro_schema::connection::{Page, PageRequest};
+use vostro_schema::connection::{Page, PageArguments, PageRequest};
 use vostro_schema::faults;
 use vostro_schema::guards::{self, Authenticated};
 use vostro_schema::scalars::{IdempotencyKey, Money, MoneyInput};
@@ -147,10 +147,19 @@ pub mod accounts {
             if self.id == "acc_3" { Err(faults::module_unavailable()) } else { Ok("XX".into()) }
         }
         #[graphql(directive = Access::apply(anyone().page()))]
-        async fn entries(&self, first: Option<i32>, after: Option<String>) -> Result<Page<Entry>> {
-            let page = PageRequest::<i64>::new("entries", first, after)?;
-            let start = page.after.unwrap_or(0) + 1;
-            let rows = (start..=5).take(usize::try_from(page.rows_to_fetch())?).collect();
+        async fn entries(
+            &self,
+            first: Option<i32>,
+            after: Option<String>,
+            last: Option<i32>,
+            before: Option<String>,
+        ) -> Result<Page<Entry>> {
+            let page = PageRequest::<i64>::new("entries", PageArguments { first, after, last, before })?;
+            let (rows, all) = (page.rows(), (1..=5).collect::<Vec<i64>>());
+            let from = rows.from_or(0, 6);
+            let beyond = |n: &i64| if rows.is_backward() { *n < from } else { *n > from };
+            let outwards = rows.in_order(all).into_iter().filter(beyond).take(usize::try_from(rows.limit)?);
+            let rows = rows.in_order(outwards.collect());
             Ok(page.connection(rows, |n| *n, |n| Entry { id: format!("e{n}").into(), amount: euro(n) }))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vostro_kernel::Actor;
 
 use crate::harness::Bank;
@@ -186,6 +186,56 @@ async fn connections_are_paged_by_cursor() {
     assert_eq!(entries["nodes"], json!([{"id": "e4"}, {"id": "e5"}]));
     assert_eq!(entries["pageInfo"]["hasNextPage"], false);
     assert_eq!(entries["pageInfo"]["hasPreviousPage"], true);
+}
+
+#[tokio::test]
+async fn connections_are_paged_backwards_by_the_cursor_of_their_first_object() {
+    let bank = Bank::open();
+    let ask = async |before: Value| {
+        let query = "query($before: String) { account(id: \"acc_1\") { entries(last: 3, before: $before) {
+            nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor } } } }";
+        let mut body = bank.ask_as(Actor::ANONYMOUS, query, json!({"before": before})).await;
+        body["data"]["account"]["entries"].take()
+    };
+    let last = ask(Value::Null).await;
+    assert_eq!(last["nodes"], json!([{"id": "e3"}, {"id": "e4"}, {"id": "e5"}]), "in the order of the list");
+    assert_eq!((&last["pageInfo"]["hasPreviousPage"], &last["pageInfo"]["hasNextPage"]), (&json!(true), &json!(false)));
+    let first = ask(last["pageInfo"]["startCursor"].clone()).await;
+    assert_eq!(first["nodes"], json!([{"id": "e1"}, {"id": "e2"}]));
+    assert_eq!(
+        (&first["pageInfo"]["hasPreviousPage"], &first["pageInfo"]["hasNextPage"]),
+        (&json!(false), &json!(true))
+    );
+}
+
+#[test]
+fn a_page_costs_what_it_may_hold_from_whichever_end_it_is_asked_for() {
+    let bank = Bank::open();
+    let cost = |arguments: &str, variables: Value| {
+        let used = ["$first", "$last"].into_iter().filter(|name| arguments.contains(name));
+        let declared: String = used.map(|name| format!("{name}: Int ")).collect();
+        let declared = if declared.is_empty() { declared } else { format!("({declared})") };
+        let query =
+            format!("query{declared} {{ account(id: \"acc_1\") {{ entries{arguments} {{ nodes {{ id }} }} }} }}");
+        let prepared = bank.engine.prepare(&query, None).unwrap();
+        prepared.planned.projection.estimate(&async_graphql::Variables::from_json(variables))
+    };
+    let both = "(first: $first, last: $last)";
+    let usual = cost("(first: 20)", json!({}));
+    let of_seven = cost("(first: 7)", json!({}));
+    assert!(of_seven < usual);
+    for (arguments, variables, expected) in [
+        ("", json!({}), usual),
+        ("(last: 20)", json!({}), usual),
+        ("(last: 7)", json!({}), of_seven),
+        ("(first: null, last: 7)", json!({}), of_seven),
+        (both, json!({}), usual),
+        (both, json!({"last": 7}), of_seven),
+        (both, json!({"first": 7, "last": null}), of_seven),
+        ("(first: $first, last: 7)", json!({"first": null}), of_seven),
+    ] {
+        assert_eq!(cost(arguments, variables.clone()), expected, "{arguments} {variables}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use vostro_events::account::AccountStatus;
-use vostro_kernel::{ActorKind, Currency, Money, RequestContext};
+use vostro_kernel::{ActorKind, Currency, Money, Page, RequestContext};
 use vostro_messaging::Entity;
 
 use super::{Accounts, viewer};
@@ -23,9 +23,8 @@ pub struct AccountFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryPage {
     pub account_id: Uuid,
-    /// Only entries with a smaller number; `None` for the newest.
-    pub before: Option<i64>,
-    pub limit: i64,
+    /// By the entries' numbers.
+    pub page: Page<i64>,
 }
 
 /// One movement of money on an account.
@@ -117,7 +116,7 @@ impl Accounts {
         Ok(visible(context, self.inner.seen.read_anew(&[id], ask).await?).pop())
     }
 
-    /// Customers' accounts the caller may see, in the order they were opened, from behind the account `after`.
+    /// A page of the customers' accounts the caller may see, in the order they were opened.
     ///
     /// # Errors
     /// Database faults.
@@ -125,11 +124,10 @@ impl Accounts {
         &self,
         context: &RequestContext,
         filter: AccountFilter,
-        after: Option<Uuid>,
-        limit: i64,
+        page: Page<Uuid>,
     ) -> Result<Vec<Account>, AccountError> {
         let AccountFilter { owner_id, status } = filter;
-        Ok(store::accounts::list(self.pool(), viewer(context), owner_id, status, after, limit).await?)
+        Ok(store::accounts::list(self.pool(), viewer(context), owner_id, status, page).await?)
     }
 
     /// The bank's own accounts, by number.
@@ -153,18 +151,12 @@ impl Accounts {
     ) -> Result<Vec<Vec<Entry>>, AccountError> {
         let ids: Vec<Uuid> = pages.iter().map(|page| page.account_id).collect();
         let visible = self.accounts_by_id(context, &ids).await?;
-        let limit = |page: &EntryPage| {
-            let may_see = visible.iter().any(|account| account.id == page.account_id);
-            if may_see { page.limit.max(0) } else { 0 }
+        let of_visible = |asked: &EntryPage| {
+            let may_see = visible.iter().any(|account| account.id == asked.account_id);
+            Page { limit: if may_see { asked.page.limit } else { 0 }, ..asked.page }
         };
-        let before = |page: &EntryPage| page.before.unwrap_or(i64::MAX);
-        let rows = store::entries::pages(
-            self.pool(),
-            &ids,
-            &pages.iter().map(before).collect::<Vec<_>>(),
-            &pages.iter().map(limit).collect::<Vec<_>>(),
-        )
-        .await?;
+        let asked: Vec<_> = pages.iter().map(of_visible).collect();
+        let rows = store::entries::pages(self.pool(), &ids, &asked).await?;
         let mut entries = vec![Vec::new(); pages.len()];
         for row in rows {
             let index = usize::try_from(row.page - 1).unwrap_or(usize::MAX);

@@ -5,7 +5,7 @@ use metrics::counter;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::Cause;
-use vostro_kernel::{ActorKind, Refusal, RequestContext, Role};
+use vostro_kernel::{ActorKind, Page, Refusal, RequestContext, Role};
 use vostro_messaging::{Appointment, Schedule};
 
 use super::{Accounts, Inner, viewer};
@@ -30,9 +30,8 @@ pub struct GenerateStatement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatementPage {
     pub account_id: Uuid,
-    /// Only statements requested before this one; `None` for the newest.
-    pub after: Option<Uuid>,
-    pub limit: i64,
+    /// By the statements' ids, which are in the order they were requested.
+    pub page: Page<Uuid>,
 }
 
 impl Accounts {
@@ -154,9 +153,8 @@ impl Accounts {
         let ids = store::statements::pages(
             self.pool(),
             viewer(context),
-            &pages.iter().map(|page| page.account_id).collect::<Vec<_>>(),
-            &pages.iter().map(|page| page.after.unwrap_or(Uuid::max())).collect::<Vec<_>>(),
-            &pages.iter().map(|page| page.limit.max(0)).collect::<Vec<_>>(),
+            &pages.iter().map(|asked| asked.account_id).collect::<Vec<_>>(),
+            &pages.iter().map(|asked| asked.page).collect::<Vec<_>>(),
         )
         .await?;
         let wanted: Vec<Uuid> = ids.iter().map(|(_, id)| *id).collect();

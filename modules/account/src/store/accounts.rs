@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::account::AccountStatus;
+use vostro_kernel::{Page, PageDirection};
 
 use super::{Viewer, text};
 use crate::domain::{Account, Balance};
@@ -57,15 +58,15 @@ impl TryFrom<Row> for Account {
     }
 }
 
-/// Selects accounts with their balances; the argument continues the statement behind its `from`.
+/// Selects accounts with their balances; the texts continue the statement behind its `from`.
 macro_rules! select_accounts {
-    ($tail:tt $(, $argument:expr)* $(,)?) => {
+    ($($tail:literal)+ $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
             "select a.id, a.number, a.name, a.kind, a.product, a.product_version, a.owner_id, a.currency, b.status,
                     b.posted, b.pending_in, b.pending_out, b.locked, b.overdraft_limit, b.sequence, b.changed_at,
                     a.created_at, a.version
-             from account.account a join account.balance b on b.account_id = a.id " + $tail
+             from account.account a join account.balance b on b.account_id = a.id " $(+ $tail)+
             $(, $argument)*
         )
     };
@@ -122,56 +123,59 @@ pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::R
     accounts(rows)
 }
 
-/// Customers' accounts the viewer may see, oldest first, from behind `after`.
+/// A page of the customers' accounts the viewer may see, oldest first.
 pub(crate) async fn list(
     pool: &PgPool,
     viewer: Viewer,
     owner: Option<Uuid>,
     status: Option<AccountStatus>,
-    after: Option<Uuid>,
-    limit: i64,
+    page: Page<Uuid>,
 ) -> sqlx::Result<Vec<Account>> {
     let narrowed = match (viewer.owner(), owner) {
         (Some(viewer), Some(owner)) if viewer != owner => return Ok(Vec::new()),
         (viewer, owner) => viewer.or(owner),
     };
-    let (after, status) = (after.unwrap_or_default(), status.map(AccountStatus::as_str));
-    // One statement for each access path, because one that serves all has a good plan for none.
-    let rows =
-        match (narrowed, status) {
-            (Some(owner), _) => select_accounts!(
-                "where a.owner_id = $1 and a.id > $2 and ($3::text is null or b.status = $3) order by a.id limit $4",
-                owner,
-                after,
-                status,
-                limit
-            )
-            .fetch_all(pool)
-            .await?,
-            (None, Some(status)) if status != AccountStatus::Active.as_str() => {
-                select_accounts!(
-                    "where a.kind = 'CUSTOMER' and b.account_id > $1 and b.status = $2 and b.status <> 'ACTIVE'
-                 order by b.account_id limit $3",
-                    after,
+    let (from, status) = (page.from_or(Uuid::nil(), Uuid::max()), status.map(AccountStatus::as_str));
+    // One statement for each access path and direction, because one that serves all has a good plan for none.
+    macro_rules! outwards {
+        ($beyond:literal, $order:literal) => {
+            match (narrowed, status) {
+                (Some(owner), _) => select_accounts!(
+                    "where a.owner_id = $1 and a.id " $beyond " $2 and ($3::text is null or b.status = $3)
+                     order by a.id " $order " limit $4",
+                    owner,
+                    from,
                     status,
-                    limit
+                    page.limit
                 )
                 .fetch_all(pool)
-                .await?
-            }
-            (None, status) => {
-                select_accounts!(
-                    "where a.kind = 'CUSTOMER' and a.id > $1 and ($2::text is null or b.status = $2)
-                 order by a.id limit $3",
-                    after,
+                .await?,
+                (None, Some(status)) if status != AccountStatus::Active.as_str() => select_accounts!(
+                    "where a.kind = 'CUSTOMER' and b.account_id " $beyond " $1 and b.status = $2 and b.status <> 'ACTIVE'
+                     order by b.account_id " $order " limit $3",
+                    from,
                     status,
-                    limit
+                    page.limit
                 )
                 .fetch_all(pool)
-                .await?
+                .await?,
+                (None, status) => select_accounts!(
+                    "where a.kind = 'CUSTOMER' and a.id " $beyond " $1 and ($2::text is null or b.status = $2)
+                     order by a.id " $order " limit $3",
+                    from,
+                    status,
+                    page.limit
+                )
+                .fetch_all(pool)
+                .await?,
             }
         };
-    accounts(rows)
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!(">", "asc"),
+        PageDirection::Backward => outwards!("<", "desc"),
+    };
+    accounts(page.in_order(rows))
 }
 
 /// The bank's own accounts, by number.

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
-use vostro_kernel::Currency;
+use vostro_kernel::{Currency, Page};
 
 use super::text;
 use crate::domain::Balance;
@@ -19,27 +19,29 @@ pub(crate) struct EntryRow {
     pub booked_at: DateTime<Utc>,
 }
 
-/// Pages of entries, newest first: for each account, up to `limits` entries with numbers below `before`.
-pub(crate) async fn pages(
-    pool: &PgPool,
-    accounts: &[Uuid],
-    before: &[i64],
-    limits: &[i64],
-) -> sqlx::Result<Vec<EntryRow>> {
+/// Pages of entries, newest first: one of each account. One statement for all, whichever way each is read.
+pub(crate) async fn pages(pool: &PgPool, accounts: &[Uuid], pages: &[Page<i64>]) -> sqlx::Result<Vec<EntryRow>> {
     sqlx::query_as!(
         EntryRow,
-        r#"select asked.page as "page!", e.sequence, e.transaction_id, e.currency, e.amount, e.balance_after, e.booked_at
-           from unnest($1::uuid[], $2::bigint[], $3::bigint[]) with ordinality
-                as asked (account_id, before, most, page)
+        r#"select asked.page as "page!", e.sequence as "sequence!", e.transaction_id as "transaction_id!",
+                  e.currency as "currency!", e.amount as "amount!", e.balance_after as "balance_after!",
+                  e.booked_at as "booked_at!"
+           from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::boolean[]) with ordinality
+                as asked (account_id, beside, most, backward, page)
            cross join lateral (
-               select * from account.entry e
-               where e.account_id = asked.account_id and e.sequence < asked.before
-               order by e.sequence desc limit asked.most
+               (select * from account.entry e
+                where not asked.backward and e.account_id = asked.account_id and e.sequence < asked.beside
+                order by e.sequence desc limit asked.most)
+               union all
+               (select * from account.entry e
+                where asked.backward and e.account_id = asked.account_id and e.sequence > asked.beside
+                order by e.sequence limit asked.most)
            ) e
            order by asked.page, e.sequence desc"#,
         accounts,
-        before,
-        limits
+        &pages.iter().map(|page| page.from_or(i64::MAX, 0)).collect::<Vec<_>>(),
+        &pages.iter().map(|page| page.limit.max(0)).collect::<Vec<_>>(),
+        &pages.iter().map(Page::is_backward).collect::<Vec<_>>()
     )
     .fetch_all(pool)
     .await

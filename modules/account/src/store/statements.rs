@@ -7,6 +7,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::Cause;
+use vostro_kernel::Page;
 
 use super::{Viewer, text};
 use crate::domain::{Period, Statement, StatementFailure, StatementLine, StatementStatus};
@@ -328,28 +329,34 @@ pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::R
     rows.into_iter().map(|row| Job::try_from(row).map(|job| job.statement)).collect()
 }
 
-/// Pages of the ids of statements the viewer may see, newest first: for each account, up to `limits` with ids below
-/// `before`. Each id comes with the place of its page in the request, from 1.
+/// Pages of the ids of statements the viewer may see, newest first: one of each account. Each id comes with the place of its
+/// page in the request, from 1. One statement for all, whichever way each is read.
 pub(crate) async fn pages(
     pool: &PgPool,
     viewer: Viewer,
     accounts: &[Uuid],
-    before: &[Uuid],
-    limits: &[i64],
+    pages: &[Page<Uuid>],
 ) -> sqlx::Result<Vec<(i64, Uuid)>> {
     let rows = sqlx::query!(
-        r#"select asked.page as "page!", s.id
-           from unnest($1::uuid[], $2::uuid[], $3::bigint[]) with ordinality as asked (account_id, before, most, page)
+        r#"select asked.page as "page!", s.id as "id!"
+           from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::boolean[]) with ordinality
+                as asked (account_id, beside, most, backward, page)
            cross join lateral (
-               select s.id from account.statement s
-               where s.account_id = asked.account_id and s.id < asked.before
-                 and ($4::uuid is null or s.requested_by = $4)
-               order by s.id desc limit asked.most
+               (select s.id from account.statement s
+                where not asked.backward and s.account_id = asked.account_id and s.id < asked.beside
+                  and ($5::uuid is null or s.requested_by = $5)
+                order by s.id desc limit asked.most)
+               union all
+               (select s.id from account.statement s
+                where asked.backward and s.account_id = asked.account_id and s.id > asked.beside
+                  and ($5::uuid is null or s.requested_by = $5)
+                order by s.id limit asked.most)
            ) s
            order by asked.page, s.id desc"#,
         accounts,
-        before,
-        limits,
+        &pages.iter().map(|page| page.from_or(Uuid::max(), Uuid::nil())).collect::<Vec<_>>(),
+        &pages.iter().map(|page| page.limit.max(0)).collect::<Vec<_>>(),
+        &pages.iter().map(Page::is_backward).collect::<Vec<_>>(),
         viewer.owner()
     )
     .fetch_all(pool)

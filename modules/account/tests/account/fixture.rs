@@ -8,7 +8,7 @@ use vostro_account::{AccountError, Accounts, Config, MIGRATIONS, OpenAccount};
 use vostro_events::account::AccountCreatedV1;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::transaction::{RouteV1, TransactionInitiatedV1, TransactionKind};
-use vostro_kernel::{Actor, Clock, Currency, Money, RequestContext, Role, SystemClock, SystemIds};
+use vostro_kernel::{Actor, Clock, Currency, Money, Page, RequestContext, Role, SystemClock, SystemIds};
 use vostro_messaging::{BoundHandler, Handler, HandlerError, Incoming, Module};
 use vostro_testkit::{Database, deliver, incoming};
 
@@ -126,7 +126,7 @@ impl Bank {
     }
 
     pub async fn accounts_of(&self, user: Uuid) -> Vec<Account> {
-        self.accounts.accounts(&customer(user), Default::default(), None, 100).await.expect("readable")
+        self.accounts.accounts(&customer(user), Default::default(), Page::forward(None, 100)).await.expect("readable")
     }
 
     /// The account as the bank sees it.

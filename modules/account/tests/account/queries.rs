@@ -2,7 +2,8 @@ use uuid::Uuid;
 use vostro_account::domain::InternalRole;
 use vostro_account::{AccountFilter, EntryPage, TrialBalanceLine};
 use vostro_events::account::AccountStatus;
-use vostro_kernel::{Actor, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, Page, RequestContext, Role, SystemIds};
+use vostro_testkit::walked_both_ways;
 
 use crate::fixture::{Bank, asked, code, currency, customer, internal, operator, person, transfer};
 
@@ -45,13 +46,39 @@ async fn accounts_are_listed_page_by_page_in_the_order_they_were_opened() {
         opened.push(bank.accounts.open(&customer(user), &wanted).await.expect("opened").id);
     }
     bank.account_with(0).await;
-    let list = async |after, limit| {
-        let page = bank.accounts.accounts(&customer(user), AccountFilter::default(), after, limit).await;
+    let list = async |page| {
+        let page = bank.accounts.accounts(&customer(user), AccountFilter::default(), page).await;
         page.expect("readable").into_iter().map(|account| account.id).collect::<Vec<_>>()
     };
-    assert_eq!(list(None, 2).await, opened[..2]);
-    assert_eq!(list(Some(opened[1]), 2).await, opened[2..4]);
-    assert_eq!(list(Some(opened[3]), 2).await, opened[4..]);
+    assert_eq!(list(Page::forward(None, 2)).await, opened[..2]);
+    assert_eq!(list(Page::forward(Some(opened[1]), 2)).await, opened[2..4]);
+    assert_eq!(list(Page::forward(Some(opened[3]), 2)).await, opened[4..]);
+}
+
+#[tokio::test]
+async fn accounts_are_paged_alike_in_both_directions_for_each_way_to_find_them() {
+    let bank = Bank::open().await;
+    let user = Uuid::now_v7();
+    for key in ["a", "b", "c", "d", "e"] {
+        let wanted = asked(vostro_account::domain::Product::Current, "EUR", key);
+        let account = bank.accounts.open(&customer(user), &wanted).await.expect("opened");
+        if key != "b" {
+            bank.accounts.freeze(&operator(), account.id, "test").await.expect("frozen");
+        }
+    }
+    bank.account_with(0).await;
+    for (context, status, count) in [
+        (customer(user), None, 5),
+        (operator(), None, 6),
+        (operator(), Some(AccountStatus::Frozen), 4),
+        (operator(), Some(AccountStatus::Active), 2),
+    ] {
+        let filter = AccountFilter { owner_id: None, status };
+        let read = async |page| bank.accounts.accounts(&context, filter, page).await.expect("readable");
+        let all = walked_both_ways(|account| account.id, read).await;
+        assert_eq!(all.len(), count, "{filter:?}");
+        assert!(all.is_sorted_by_key(|account| account.id));
+    }
 }
 
 #[tokio::test]
@@ -61,7 +88,7 @@ async fn filters_narrow_and_never_widen() {
     bank.accounts.freeze(&operator(), two.id, "test").await.expect("frozen");
     let list = async |context: RequestContext, owner_id, status| {
         let filter = AccountFilter { owner_id, status };
-        let accounts = bank.accounts.accounts(&context, filter, None, 100).await.expect("readable");
+        let accounts = bank.accounts.accounts(&context, filter, Page::forward(None, 100)).await.expect("readable");
         accounts.into_iter().map(|account| account.id).collect::<Vec<_>>()
     };
     let stranger = customer(one.owner_id.expect("an owner"));
@@ -81,7 +108,7 @@ async fn entries_are_paged_newest_first_for_many_accounts_at_once() {
     let (one, two) = (bank.account_with(100).await, bank.account_with(0).await);
     let batch = (1..=4).map(|minor| transfer(one.id, two.id, minor)).collect::<Vec<_>>();
     bank.post(&batch).await.expect("posted");
-    let page = |account_id, before, limit| EntryPage { account_id, before, limit };
+    let page = |account_id, before, limit| EntryPage { account_id, page: Page::forward(before, limit) };
     let pages = [page(two.id, None, 2), page(one.id, Some(3), 10), page(two.id, Some(3), 1), page(two.id, None, 2)];
     let found = bank.accounts.entries(&operator(), &pages).await.expect("readable");
     let numbers = found.iter().map(|page| page.iter().map(|entry| entry.sequence).collect::<Vec<_>>());
@@ -95,6 +122,28 @@ async fn entries_are_paged_newest_first_for_many_accounts_at_once() {
     let owner = customer(one.owner_id.expect("an owner"));
     let found = bank.accounts.entries(&owner, &[page(two.id, None, 5), page(one.id, None, 5)]).await.expect("readable");
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 5]);
+}
+
+#[tokio::test]
+async fn entries_are_paged_alike_in_both_directions_also_in_one_batch() {
+    let bank = Bank::open().await;
+    let (one, two) = (bank.account_with(100).await, bank.account_with(0).await);
+    bank.post(&(1..=6).map(|minor| transfer(one.id, two.id, minor)).collect::<Vec<_>>()).await.expect("posted");
+    let read = async |page| {
+        let ahead = EntryPage { account_id: one.id, page: Page::forward(None, 2) };
+        let back = EntryPage { account_id: one.id, page: Page::backward(None, 2) };
+        let asked = [ahead, EntryPage { account_id: two.id, page }, back];
+        let mut found = bank.accounts.entries(&operator(), &asked).await.expect("readable");
+        let numbers = |page: &[vostro_account::Entry]| page.iter().map(|entry| entry.sequence).collect::<Vec<_>>();
+        assert_eq!((numbers(&found[0]), numbers(&found[2])), (vec![7, 6], vec![2, 1]), "whatever is asked beside");
+        found.remove(1)
+    };
+    let all = walked_both_ways(|entry| entry.sequence, read).await;
+    assert_eq!(all.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [6, 5, 4, 3, 2, 1]);
+
+    let stranger = customer(Uuid::now_v7());
+    let foreign = EntryPage { account_id: two.id, page: Page::backward(None, 5) };
+    assert_eq!(bank.accounts.entries(&stranger, &[foreign]).await.expect("readable"), [vec![]]);
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ use vostro_account::{Config, GenerateStatement, StatementPage, StatementUpdate};
 use vostro_events::account::{
     StatementEndedV1, StatementPartWrittenV1, StatementReadyV1, StatementRequestedV1, StatementTermEndedV1,
 };
-use vostro_kernel::{Actor, FixedClock, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, FixedClock, Page, RequestContext, Role, SystemIds};
 use vostro_messaging::{Module as _, Outbox, ScheduleWorker, UpdateKind};
-use vostro_testkit::{Consuming, eventually, incoming, reason_for_refusing};
+use vostro_testkit::{Consuming, eventually, incoming, reason_for_refusing, walked_both_ways};
 
 use crate::fixture::{Bank, code, customer, internal, operator, person, transfer};
 
@@ -387,7 +387,7 @@ async fn what_the_bank_has_prepared_about_an_account_is_hidden_from_its_holder()
     assert_eq!(accounts.statement_part(&scene.owner, looked_into.id, 1).await.expect("readable"), None);
     assert!(accounts.statement_updates(&scene.owner, looked_into.id, None).await.expect("readable").is_none());
     assert_eq!(code(accounts.cancel_statement(&scene.owner, looked_into.id).await), "ACC_STATEMENT_NOT_FOUND");
-    let page = StatementPage { account_id: scene.account.id, after: None, limit: 1 };
+    let page = StatementPage { account_id: scene.account.id, page: Page::forward(None, 1) };
     for (viewer, expected) in [(&scene.owner, own.id), (&officer, own.id.max(looked_into.id))] {
         let found = accounts.statements(viewer, &[page]).await.expect("readable");
         assert_eq!(found[0].iter().map(|found| found.id).collect::<Vec<_>>(), [expected]);
@@ -438,7 +438,7 @@ async fn somebody_elses_account_has_no_statements() {
     let ready = scene.until_ended(scene.generate("k", JANUARY).await.id).await;
     writing.stop().await;
     let accounts = &scene.bank.accounts;
-    let page = StatementPage { account_id: scene.account.id, after: None, limit: 10 };
+    let page = StatementPage { account_id: scene.account.id, page: Page::forward(None, 10) };
     for context in [&stranger, &nobody] {
         assert_eq!(accounts.statement(context, ready.id).await.expect("readable"), None);
         assert_eq!(accounts.statement_part(context, ready.id, 1).await.expect("readable"), None);
@@ -464,12 +464,24 @@ async fn statements_are_listed_newest_first_in_pages() {
         ids.insert(0, id);
     }
     writing.stop().await;
-    let page = |after, limit| StatementPage { account_id: scene.account.id, after, limit };
-    let other = StatementPage { account_id: Uuid::now_v7(), after: None, limit: 5 };
+    let page = |after, limit| StatementPage { account_id: scene.account.id, page: Page::forward(after, limit) };
+    let other = StatementPage { account_id: Uuid::now_v7(), page: Page::forward(None, 5) };
     let pages = [page(None, 2), other, page(Some(ids[1]), 2)];
     let found = scene.bank.accounts.statements(&scene.owner, &pages).await.expect("readable");
     let found: Vec<Vec<Uuid>> = found.iter().map(|page| page.iter().map(|found| found.id).collect()).collect();
     assert_eq!(found, [ids[..2].to_vec(), vec![], ids[2..].to_vec()]);
+
+    for context in [&scene.owner, &operator()] {
+        let read = async |page| {
+            let oldest = StatementPage { account_id: scene.account.id, page: Page::backward(None, 1) };
+            let asked = [oldest, StatementPage { account_id: scene.account.id, page }];
+            let mut found = scene.bank.accounts.statements(context, &asked).await.expect("readable");
+            assert_eq!(found[0].iter().map(|found| found.id).collect::<Vec<_>>(), ids[2..], "whatever is asked beside");
+            found.remove(1)
+        };
+        let all = walked_both_ways(|statement| statement.id, read).await;
+        assert_eq!(all.iter().map(|statement| statement.id).collect::<Vec<_>>(), ids);
+    }
 }
 
 #[tokio::test]

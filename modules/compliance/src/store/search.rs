@@ -1,11 +1,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
+use vostro_kernel::{Page, PageDirection};
 
 use super::events::StoredRow;
 
 /// What to look for; everything that is given must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Criteria {
     /// The aggregate, or what a refused command was about.
     pub subject_id: Option<Uuid>,
@@ -19,7 +20,19 @@ pub struct Criteria {
     pub from: i64,
     /// Above the highest position.
     pub before: i64,
-    pub limit: i64,
+    /// Which part of what is found.
+    pub page: Page<i64>,
+}
+
+impl Criteria {
+    /// The positions to look at.
+    fn range(&self) -> (i64, i64) {
+        match (self.page.direction, self.page.from) {
+            (_, None) => (self.from, self.before),
+            (PageDirection::Forward, Some(position)) => (self.from, self.before.min(position)),
+            (PageDirection::Backward, Some(position)) => (self.from.max(position.saturating_add(1)), self.before),
+        }
+    }
 }
 
 /// A transaction for looking things up. Every statement in it is planned for its actual arguments: absent criteria then
@@ -35,35 +48,45 @@ pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>
     Ok(transaction)
 }
 
-/// The events that meet the criteria, newest first.
+/// A page of the events that meet the criteria, newest first.
 ///
 /// # Errors
 /// Database faults.
 pub async fn find(connection: &mut PgConnection, criteria: &Criteria) -> sqlx::Result<Vec<StoredRow>> {
-    sqlx::query_as!(
-        StoredRow,
-        r#"select position, occurred_at, recorded_at, sequence, event_id, aggregate_id, correlation_id, causation_id,
-                  actor_id, partition_key, subject_id, type as event_type, stream, actor_kind, outcome, command, code, hash,
-                  data
-           from compliance.event
-           where position >= $1 and position < $2
-             and ($3::uuid is null or aggregate_id = $3 or subject_id = $3)
-             and ($4::uuid is null or (actor_id = $4 and outcome <> 0))
-             and ($5::uuid is null or correlation_id = $5)
-             and ($6::smallint[] is null or type = any($6))
-             and ($7::smallint is null or outcome = $7)
-           order by position desc limit $8"#,
-        criteria.from,
-        criteria.before,
-        criteria.subject_id,
-        criteria.actor_id,
-        criteria.correlation_id,
-        criteria.types.as_deref() as Option<&[i16]>,
-        criteria.outcome,
-        criteria.limit
-    )
-    .fetch_all(connection)
-    .await
+    let (page, (from, before)) = (criteria.page, criteria.range());
+    macro_rules! outwards {
+        ($order:literal) => {
+            sqlx::query_as!(
+                StoredRow,
+                r#"select position, occurred_at, recorded_at, sequence, event_id, aggregate_id, correlation_id, causation_id,
+                          actor_id, partition_key, subject_id, type as event_type, stream, actor_kind, outcome, command,
+                          code, hash, data
+                   from compliance.event
+                   where position >= $1 and position < $2
+                     and ($3::uuid is null or aggregate_id = $3 or subject_id = $3)
+                     and ($4::uuid is null or (actor_id = $4 and outcome <> 0))
+                     and ($5::uuid is null or correlation_id = $5)
+                     and ($6::smallint[] is null or type = any($6))
+                     and ($7::smallint is null or outcome = $7)
+                   order by position "# + $order + " limit $8",
+                from,
+                before,
+                criteria.subject_id,
+                criteria.actor_id,
+                criteria.correlation_id,
+                criteria.types.as_deref() as Option<&[i16]>,
+                criteria.outcome,
+                page.limit
+            )
+            .fetch_all(connection)
+            .await?
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!("desc"),
+        PageDirection::Backward => outwards!("asc"),
+    };
+    Ok(page.in_order(rows))
 }
 
 /// The first position recorded at this time or later; one behind the last when there is none. Positions are in the order

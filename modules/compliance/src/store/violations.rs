@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
+use vostro_kernel::{Page, PageDirection};
 
 /// What a rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,25 +77,42 @@ pub async fn insert_in_tx(connection: &mut PgConnection, violations: &[(String, 
     Ok(())
 }
 
-/// The violations after a place in the list, newest first.
+/// A page of the violations, newest first.
 ///
 /// # Errors
 /// Database faults.
-pub async fn page(pool: &PgPool, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> sqlx::Result<Vec<Violation>> {
-    let (detected_at, id) = after.unzip();
-    sqlx::query_as!(
-        Violation,
-        "select violation_id, rule_id, rule_version, severity, subject_id, transaction_ids, score, threshold, explanation,
-                detected_at
-         from compliance.violation
-         where $1::timestamptz is null or (detected_at, violation_id) < ($1, $2::uuid)
-         order by detected_at desc, violation_id desc limit $3",
-        detected_at,
-        id,
-        limit
-    )
-    .fetch_all(pool)
-    .await
+pub async fn page(pool: &PgPool, page: Page<(DateTime<Utc>, Uuid)>) -> sqlx::Result<Vec<Violation>> {
+    let (detected_at, id) = page.from.unzip();
+    macro_rules! outwards {
+        ($beyond:literal, $end:literal, $order:literal) => {
+            sqlx::query_as!(
+                Violation,
+                "select violation_id, rule_id, rule_version, severity, subject_id, transaction_ids, score, threshold,
+                        explanation, detected_at
+                 from compliance.violation
+                 where (detected_at, violation_id) "
+                    + $beyond
+                    + " (coalesce($1, '"
+                    + $end
+                    + "'::timestamptz), $2::uuid)
+                 order by detected_at "
+                    + $order
+                    + ", violation_id "
+                    + $order
+                    + " limit $3",
+                detected_at,
+                id.unwrap_or_default(),
+                page.limit
+            )
+            .fetch_all(pool)
+            .await?
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!("<", "infinity", "desc"),
+        PageDirection::Backward => outwards!(">", "-infinity", "asc"),
+    };
+    Ok(page.in_order(rows))
 }
 
 /// The violations of a time or later, oldest first.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
-use vostro_compliance::{AuditEntry, AuditFilter, AuditProof, Compliance, Config, Page};
+use vostro_compliance::{AuditEntry, AuditFilter, AuditProof, Compliance, Config};
 use vostro_events::transaction::{RouteV1, TransactionCompletedV1, TransactionKind};
 use vostro_events::{Cause, Envelope, EventType, copy_of};
-use vostro_kernel::{Actor, ActorKind, FixedClock, Money, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, ActorKind, FixedClock, Money, Page, RequestContext, Role, SystemIds};
 use vostro_messaging::{Handler, HandlerError, Incoming, Module as _};
 use vostro_testkit::Database;
 
@@ -66,7 +66,7 @@ impl Bank {
 
     /// What meets the filter, newest first.
     pub async fn find(&self, filter: &AuditFilter) -> Vec<AuditEntry> {
-        let page = Page { after: None, limit: 10_000 };
+        let page = Page::forward(None, 10_000);
         self.compliance.audit_events(&officer(), filter, page).await.unwrap()
     }
 

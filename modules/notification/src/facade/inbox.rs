@@ -1,7 +1,7 @@
 use uuid::Uuid;
 use vostro_events::Cause;
 use vostro_events::notification::Channel;
-use vostro_kernel::RequestContext;
+use vostro_kernel::{Page, RequestContext};
 
 use super::{Notifications, person};
 use crate::domain::{Notification, Status, reading};
@@ -24,9 +24,9 @@ impl Notifications {
     /// How far unread notifications are counted. Nobody reads a larger number, and counting costs time.
     pub const MOST_UNREAD_COUNTED: i64 = 10_000;
 
-    /// The caller's notifications, newest first: the first `shown` with a sequence below `before`, which count as
-    /// delivered with this, and one more where there is one, which does not and only tells that the list goes on. What was
-    /// suppressed is not in it; an e-mail shows the text of the app, as its own is not kept.
+    /// A page of the caller's notifications, newest first, which count as delivered with this, and beside it one more where
+    /// there is one, which does not and only tells that the list goes on. What was suppressed is not in it; an e-mail shows
+    /// the text of the app, as its own is not kept.
     ///
     /// # Errors
     /// Database faults.
@@ -34,16 +34,16 @@ impl Notifications {
         &self,
         context: &RequestContext,
         filter: Filter,
-        before: Option<i64>,
-        shown: usize,
+        page: Page<i64>,
     ) -> Result<Vec<Notification>, NotificationError> {
         let user = person(context)?;
         let wanted = Wanted { channel: filter.channel, unread: filter.unread };
-        let limit = i64::try_from(shown).unwrap_or(i64::MAX).saturating_add(1);
-        let mut stored = notifications::page(&self.0.foundation.pool, user, wanted, before, limit).await?;
-        let more = stored.split_off(shown.min(stored.len()));
-        let mut list = self.hand_out(context, user, stored).await;
-        list.extend(more.into_iter().map(|stored| self.in_words(stored)));
+        let mut stored = notifications::page(&self.0.foundation.pool, user, wanted, page.and_one_more()).await?;
+        let shown = page.shown(stored.len());
+        let begin = shown.start;
+        let handed_out = self.hand_out(context, user, stored.drain(shown).collect()).await;
+        let mut list: Vec<_> = stored.into_iter().map(|beyond| self.in_words(beyond)).collect();
+        list.splice(begin..begin, handed_out);
         Ok(list)
     }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::notification::Channel;
+use vostro_kernel::{Page, PageDirection};
 
 use super::{channel, locale, named};
 use crate::domain::{Decision, Locale, Message, NewNotification, Status, Topic};
@@ -144,56 +145,58 @@ pub(crate) struct Wanted {
     pub unread: Option<bool>,
 }
 
-/// A person's notifications, newest first, before `before` in their sequence.
-pub(crate) async fn page(
-    pool: &PgPool,
-    user: Uuid,
-    wanted: Wanted,
-    before: Option<i64>,
-    limit: i64,
-) -> sqlx::Result<Vec<Stored>> {
-    let before = before.unwrap_or(i64::MAX);
-    let rows = match (wanted.unread, wanted.channel) {
-        // Whether an e-mail was read, its reader's mailbox knows.
-        (Some(true), Some(Channel::Email)) => Vec::new(),
-        (Some(true), _) => {
-            sqlx::query_as!(
-                Row,
-                r#"select n.id, n.sequence, n.user_id, n.topic, n.channel, n.status, n.locale,
-                          n.message::text as "message!", a.tail as "account?", n.source_event_id, n.created_at,
-                          n.delivered_at, n.read_at
-                   from notification.notification n left join notification.account a using (account_id)
-                   where n.user_id = $1 and n.sequence < $2
-                     and n.read_at is null and n.suppressed is null and n.channel = 'IN_APP'
-                   order by n.sequence desc limit $3"#,
-                user,
-                before,
-                limit
-            )
-            .fetch_all(pool)
-            .await?
-        }
-        (read_only, channel) => {
-            sqlx::query_as!(
-                Row,
-                r#"select n.id, n.sequence, n.user_id, n.topic, n.channel, n.status, n.locale,
-                          n.message::text as "message!", a.tail as "account?", n.source_event_id, n.created_at,
-                          n.delivered_at, n.read_at
-                   from notification.notification n left join notification.account a using (account_id)
-                   where n.user_id = $1 and n.sequence < $2 and n.suppressed is null
-                     and ($4::text is null or n.channel = $4) and (not $5 or n.read_at is not null)
-                   order by n.sequence desc limit $3"#,
-                user,
-                before,
-                limit,
-                channel.map(Channel::as_str),
-                read_only.is_some()
-            )
-            .fetch_all(pool)
-            .await?
-        }
+/// A page of a person's notifications, newest first.
+pub(crate) async fn page(pool: &PgPool, user: Uuid, wanted: Wanted, page: Page<i64>) -> sqlx::Result<Vec<Stored>> {
+    let from = page.from_or(i64::MAX, 0);
+    macro_rules! outwards {
+        ($beyond:literal, $order:literal) => {
+            match (wanted.unread, wanted.channel) {
+                // Whether an e-mail was read, its reader's mailbox knows.
+                (Some(true), Some(Channel::Email)) => Vec::new(),
+                (Some(true), _) => {
+                    sqlx::query_as!(
+                        Row,
+                        r#"select n.id, n.sequence, n.user_id, n.topic, n.channel, n.status, n.locale,
+                                  n.message::text as "message!", a.tail as "account?", n.source_event_id, n.created_at,
+                                  n.delivered_at, n.read_at
+                           from notification.notification n left join notification.account a using (account_id)
+                           where n.user_id = $1 and n.sequence "# + $beyond + r#" $2
+                             and n.read_at is null and n.suppressed is null and n.channel = 'IN_APP'
+                           order by n.sequence "# + $order + r#" limit $3"#,
+                        user,
+                        from,
+                        page.limit
+                    )
+                    .fetch_all(pool)
+                    .await?
+                }
+                (read_only, channel) => {
+                    sqlx::query_as!(
+                        Row,
+                        r#"select n.id, n.sequence, n.user_id, n.topic, n.channel, n.status, n.locale,
+                                  n.message::text as "message!", a.tail as "account?", n.source_event_id, n.created_at,
+                                  n.delivered_at, n.read_at
+                           from notification.notification n left join notification.account a using (account_id)
+                           where n.user_id = $1 and n.sequence "# + $beyond + r#" $2 and n.suppressed is null
+                             and ($4::text is null or n.channel = $4) and (not $5 or n.read_at is not null)
+                           order by n.sequence "# + $order + r#" limit $3"#,
+                        user,
+                        from,
+                        page.limit,
+                        channel.map(Channel::as_str),
+                        read_only.is_some()
+                    )
+                    .fetch_all(pool)
+                    .await?
+                }
+            }
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!("<", "desc"),
+        PageDirection::Backward => outwards!(">", "asc"),
     };
-    stored(rows)
+    stored(page.in_order(rows))
 }
 
 /// Those of these notifications that are the person's and were said.

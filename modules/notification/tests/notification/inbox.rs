@@ -1,9 +1,10 @@
 use chrono::TimeDelta;
 use uuid::Uuid;
 use vostro_events::notification::{Channel, NotificationDeliveredV1, NotificationReadV1};
-use vostro_kernel::RefusalCode as _;
+use vostro_kernel::{Page, RefusalCode as _};
 use vostro_notification::domain::Status;
 use vostro_notification::{Filter, NotificationError};
+use vostro_testkit::walked_both_ways;
 
 use crate::support::*;
 
@@ -21,7 +22,7 @@ async fn being_listed_delivers_once() {
     bench.consume(&[transfer(other, user), transfer(other, user)]).await;
     bench.advance(5);
     let context = as_user(user);
-    let list = bench.module.notifications(&context, Filter::default(), None, 10).await.expect("a list");
+    let list = bench.module.notifications(&context, Filter::default(), Page::forward(None, 10)).await.expect("a list");
     assert!(list.iter().all(|one| one.status == Status::Delivered && one.delivered_at.is_some()));
     assert_eq!(list[0].created_at, start());
     assert_eq!(list[0].delivered_at, Some(start() + TimeDelta::seconds(5)));
@@ -49,7 +50,8 @@ async fn a_list_goes_on_where_the_page_before_ended() {
     let context = as_user(user);
     let (mut before, mut seen) = (None, Vec::new());
     loop {
-        let mut page = bench.module.notifications(&context, Filter::default(), before, 3).await.expect("a page");
+        let mut page =
+            bench.module.notifications(&context, Filter::default(), Page::forward(before, 3)).await.expect("a page");
         let more = page.len() > 3;
         if more {
             assert_eq!(page.pop().expect("one more").status, Status::Sent, "what is not shown is not delivered");
@@ -65,6 +67,43 @@ async fn a_list_goes_on_where_the_page_before_ended() {
 }
 
 #[tokio::test]
+async fn what_is_read_from_the_end_is_delivered_and_the_one_before_it_is_not() {
+    let bench = Bench::new().await;
+    let (user, other) = (Uuid::now_v7(), Uuid::now_v7());
+    bench.consume(&(0..3).map(|_| transfer(other, user)).collect::<Vec<_>>()).await;
+    let oldest = bench.module.notifications(&as_user(user), Filter::default(), Page::backward(None, 2)).await;
+    let oldest = oldest.expect("a page");
+    assert!(oldest.is_sorted_by(|newer, older| newer.sequence > older.sequence), "newest first");
+    let statuses: Vec<_> = oldest.iter().map(|one| one.status).collect();
+    assert_eq!(statuses, [Status::Sent, Status::Delivered, Status::Delivered]);
+}
+
+#[tokio::test]
+async fn lists_are_paged_alike_in_both_directions_whatever_they_are_narrowed_to() {
+    let bench = Bench::new().await;
+    let (user, other) = (Uuid::now_v7(), Uuid::now_v7());
+    bench.consume(&(0..7).map(|_| transfer(other, user)).collect::<Vec<_>>()).await;
+    let context = as_user(user);
+    for read in bench.list(user).await.iter().step_by(2) {
+        bench.module.mark_read(&context, read.id).await.expect("read");
+    }
+    for (unread, channel, count) in
+        [(None, None, 7), (None, Some(Channel::InApp), 7), (Some(true), None, 3), (Some(false), None, 4)]
+    {
+        let filter = Filter { channel, unread };
+        // The facade adds the one beside the page by itself.
+        let read = async |page: Page<i64>| {
+            let page = Page { limit: page.limit - 1, ..page };
+            let list = bench.module.notifications(&context, filter, page).await.expect("a page");
+            list.into_iter().map(|one| one.sequence).collect()
+        };
+        let all: Vec<i64> = walked_both_ways(|sequence| *sequence, read).await;
+        assert_eq!(all.len(), count, "{filter:?}");
+        assert!(all.is_sorted_by(|newer, older| newer > older));
+    }
+}
+
+#[tokio::test]
 async fn lists_are_filtered_by_channel_and_by_what_was_read() {
     let bench = Bench::new().await;
     let user = Uuid::now_v7();
@@ -72,7 +111,9 @@ async fn lists_are_filtered_by_channel_and_by_what_was_read() {
     let context = as_user(user);
     let list = |channel, unread| {
         let (module, context) = (bench.module.clone(), context.clone());
-        async move { module.notifications(&context, Filter { channel, unread }, None, 10).await.expect("a list") }
+        async move {
+            module.notifications(&context, Filter { channel, unread }, Page::forward(None, 10)).await.expect("a list")
+        }
     };
     assert_eq!(list(None, None).await.len(), 3);
     assert_eq!(list(Some(Channel::Email), None).await.len(), 1);
@@ -144,7 +185,7 @@ async fn a_mail_still_with_the_bank_cannot_have_been_read() {
     bench.consume(&[bench.registered(user)]).await;
     let context = as_user(user);
     let mails = Filter { channel: Some(Channel::Email), unread: None };
-    let mail = bench.module.notifications(&context, mails, None, 1).await.expect("a list").remove(0);
+    let mail = bench.module.notifications(&context, mails, Page::forward(None, 1)).await.expect("a list").remove(0);
     assert_eq!(mail.status, Status::Queued, "listing does not deliver mail");
     assert_eq!(code(bench.module.mark_read(&context, mail.id).await.expect_err("queued")), "NTF_NOT_DELIVERED");
     bench.send().await;
@@ -175,7 +216,9 @@ async fn many_clients_that_fetch_at_once_deliver_each_notification_once() {
     bench.consume(&(0..50).map(|_| transfer(other, user)).collect::<Vec<_>>()).await;
     let clients = (0..16).map(|_| {
         let module = bench.module.clone();
-        tokio::spawn(async move { module.notifications(&as_user(user), Filter::default(), None, 50).await })
+        tokio::spawn(
+            async move { module.notifications(&as_user(user), Filter::default(), Page::forward(None, 50)).await },
+        )
     });
     for client in clients.collect::<Vec<_>>() {
         assert_eq!(client.await.expect("joined").expect("a list").len(), 50);

@@ -7,7 +7,7 @@ use vostro_events::Cause;
 use vostro_events::account::{AccountCreatedV1, AccountKind, AccountStatus};
 use vostro_events::auth::{LoginMethod, UserLoggedInV1, UserRegisteredV1};
 use vostro_events::transaction::{RouteV1, TransactionCompletedV1, TransactionFailedV1, TransactionKind};
-use vostro_kernel::{Actor, ActorKind, FixedClock, Ids as _, Money, RequestContext, Role, SystemIds};
+use vostro_kernel::{Actor, ActorKind, FixedClock, Ids as _, Money, Page, RequestContext, Role, SystemIds};
 use vostro_messaging::{Contact, ContactKey, Handler, Incoming, Module as _};
 use vostro_notification::domain::Notification;
 use vostro_notification::{Config, EmailConfig, Filter, MIGRATIONS, Notifications, SmtpConfig, TlsMode};
@@ -98,7 +98,11 @@ impl Bench {
     }
 
     pub async fn list(&self, user: Uuid) -> Vec<Notification> {
-        let mut list = self.module.notifications(&as_user(user), Filter::default(), None, 100).await.expect("a list");
+        let mut list = self
+            .module
+            .notifications(&as_user(user), Filter::default(), Page::forward(None, 100))
+            .await
+            .expect("a list");
         list.truncate(100);
         list
     }

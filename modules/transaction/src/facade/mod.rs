@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vostro_kernel::RequestContext;
+use vostro_kernel::{Page, RequestContext};
 use vostro_messaging::{
     BoundHandler, Entity, EntityCache, Foundation, GroupCommit, LiveFeed, Manifest, Module, Projection, SharedEntity,
     StartError,
@@ -247,7 +247,7 @@ impl Transactions {
         Ok(transactions)
     }
 
-    /// Up to `limit` transactions, newest first, from below the transaction `before` on.
+    /// A page of transactions, newest first.
     ///
     /// Customers get those of their own accounts, and nothing of another's account when the filter names one; staff get
     /// everybody's. What a customer has initiated between accounts of others is found by its id only.
@@ -258,8 +258,7 @@ impl Transactions {
         &self,
         context: &RequestContext,
         filter: &Filter,
-        before: Option<Uuid>,
-        limit: i64,
+        page: Page<Uuid>,
     ) -> Result<Vec<Transaction>, TransactionError> {
         // PostgreSQL cannot hold this character, so no reference contains it.
         if filter.reference.as_deref().is_some_and(|reference| reference.contains('\0')) {
@@ -268,8 +267,8 @@ impl Transactions {
         let (actor, pool) = (&context.actor, &self.shared.foundation.pool);
         if actor.roles.is_staff() {
             return Ok(match filter.account_id {
-                Some(account) => store::history::of_accounts(pool, &[account], filter, before, limit).await?,
-                None => store::history::of_everybody(pool, filter, before, limit).await?,
+                Some(account) => store::history::of_accounts(pool, &[account], filter, page).await?,
+                None => store::history::of_everybody(pool, filter, page).await?,
             });
         }
         let Some(owner) = actor.id else { return Ok(Vec::new()) };
@@ -277,7 +276,7 @@ impl Transactions {
         if let Some(account) = filter.account_id {
             accounts.retain(|own| *own == account);
         }
-        Ok(store::history::of_accounts(pool, &accounts, filter, before, limit).await?)
+        Ok(store::history::of_accounts(pool, &accounts, filter, page).await?)
     }
 
     /// What finds transactions without an outcome and gets them one.
@@ -334,7 +333,7 @@ impl Module for Transactions {
 
     async fn warm(&self) {
         let (pool, everything) = (&self.shared.foundation.pool, Filter::default());
-        let newest = |before, limit| store::history::of_everybody(pool, &everything, before, limit);
+        let newest = |before, limit| store::history::of_everybody(pool, &everything, Page::forward(before, limit));
         self.shared.ended.warm(newest).await;
     }
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use vostro_events::operator::OperatorStep;
-use vostro_kernel::{RequestContext, Role};
+use vostro_kernel::{Page, RequestContext, Role};
 
 use super::{
     ArchivePoint, EventArchive, JobState, MaintenanceError, MaintenanceJob, MaintenanceWorker, Republication, Work,
@@ -95,17 +95,16 @@ impl MaintenanceDesk {
         store::find(&self.foundation.pool, id).await
     }
 
-    /// Jobs, newest first, those after (older than) `after`.
+    /// A page of the jobs, newest first.
     ///
     /// # Errors
     /// Database faults.
     pub async fn jobs(
         &self,
         unfinished_only: bool,
-        after: Option<(DateTime<Utc>, Uuid)>,
-        limit: i64,
+        page: Page<(DateTime<Utc>, Uuid)>,
     ) -> sqlx::Result<Vec<MaintenanceJob>> {
-        store::list(&self.foundation.pool, unfinished_only, after, limit).await
+        store::list(&self.foundation.pool, unfinished_only, page).await
     }
 
     /// Orders something done: it begins at once, or, where the policy asks, when a second person agrees. Ordering what is

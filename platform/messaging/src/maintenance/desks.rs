@@ -1,8 +1,9 @@
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use vostro_kernel::RequestContext;
+use vostro_kernel::{Page, RequestContext};
 
 use super::desk::{authorised, decision_command};
 use super::{MaintenanceDesk, MaintenanceError, MaintenanceJob, MaintenanceOrder, Ordered};
@@ -75,23 +76,20 @@ impl MaintenanceDesks {
         found.ok_or_else(|| MaintenanceError::ProjectionUnknown(name.to_owned()))
     }
 
-    /// Jobs of all modules, newest first, those after (older than) `after`.
+    /// A page of the jobs of all modules, newest first.
     ///
     /// # Errors
     /// Database faults.
     pub async fn jobs(
         &self,
         unfinished_only: bool,
-        after: Option<(DateTime<Utc>, Uuid)>,
-        limit: i64,
+        page: Page<(DateTime<Utc>, Uuid)>,
     ) -> sqlx::Result<Vec<MaintenanceJob>> {
         let mut jobs = Vec::new();
         for desk in &self.0 {
-            jobs.extend(desk.jobs(unfinished_only, after, limit).await?);
+            jobs.extend(desk.jobs(unfinished_only, page).await?);
         }
-        jobs.sort_by_key(|job| std::cmp::Reverse((job.requested_at, job.id)));
-        jobs.truncate(usize::try_from(limit).unwrap_or(0));
-        Ok(jobs)
+        Ok(page.merged(jobs, |job| Reverse((job.requested_at, job.id))))
     }
 
     /// One job, and the desk it was ordered at.

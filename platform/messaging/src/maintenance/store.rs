@@ -5,6 +5,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
+use vostro_kernel::{Page, PageDirection};
 
 use super::{JobState, MaintenanceJob, Work};
 
@@ -59,15 +60,15 @@ impl From<Row> for MaintenanceJob {
     }
 }
 
-/// Selects whole jobs; `$rest` says which.
+/// Selects whole jobs; the texts say which.
 macro_rules! jobs {
-    ($rest:literal $(, $argument:expr)*) => {
+    ($($rest:literal)+ $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
             r#"select id, subject, work as "work: Json<Work>", dry_run, reason, state, requested_by, requested_at,
                    correlation_id, traceparent, decided_by, decided_at, position, target, events, expected, report, failure,
                    attempts, ended_at
-               from maintenance_job "# + $rest
+               from maintenance_job "# $(+ $rest)+
             $(, $argument)*
         )
     };
@@ -158,26 +159,33 @@ pub(super) async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<Mainten
     Ok(jobs!("where id = $1", id).fetch_optional(pool).await?.map(Into::into))
 }
 
-/// The newest jobs after this one, those that have not ended only if asked so.
+/// A page of the jobs, newest first, those that have not ended only if asked so.
 pub(super) async fn list(
     pool: &PgPool,
     unfinished_only: bool,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
+    page: Page<(DateTime<Utc>, Uuid)>,
 ) -> sqlx::Result<Vec<MaintenanceJob>> {
-    let (before, id) = after.unzip();
-    let rows = jobs!(
-        "where (not $1 or state in ('OPEN', 'RUNNING'))
-             and ($2::timestamptz is null or (requested_at, id) < ($2, $3::uuid))
-         order by requested_at desc, id desc limit $4",
-        unfinished_only,
-        before,
-        id,
-        limit
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(Into::into).collect())
+    let (requested_at, id) = page.from.unzip();
+    macro_rules! outwards {
+        ($beyond:literal, $end:literal, $order:literal) => {
+            jobs!(
+                "where (not $1 or state in ('OPEN', 'RUNNING'))
+                     and (requested_at, id) " $beyond " (coalesce($2, '" $end "'::timestamptz), $3::uuid)
+                 order by requested_at " $order ", id " $order " limit $4",
+                unfinished_only,
+                requested_at,
+                id.unwrap_or_default(),
+                page.limit
+            )
+            .fetch_all(pool)
+            .await?
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!("<", "infinity", "desc"),
+        PageDirection::Backward => outwards!(">", "-infinity", "asc"),
+    };
+    Ok(page.in_order(rows).into_iter().map(Into::into).collect())
 }
 
 /// Takes the job that has been due longest, or this one if it is due, for so long.

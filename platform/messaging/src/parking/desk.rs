@@ -3,7 +3,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_events::operator::{DecidedMessageV1, OperatorStep};
-use vostro_kernel::{RequestContext, Role};
+use vostro_kernel::{Page, RequestContext, Role};
 
 use super::refusal::recorded;
 use super::request::{self, ParkingAction, ParkingRequest, RequestState};
@@ -146,12 +146,12 @@ impl ParkingDesk {
         self.module
     }
 
-    /// Parked messages in the order of parking, those after position `after`.
+    /// A page of the parked messages, in the order of parking.
     ///
     /// # Errors
     /// Database faults.
-    pub async fn list(&self, selection: &Selection, after: i64, limit: i64) -> sqlx::Result<Vec<ParkedMessage>> {
-        select::messages(&self.foundation.pool, selection, after, limit).await
+    pub async fn list(&self, selection: &Selection, page: Page<i64>) -> sqlx::Result<Vec<ParkedMessage>> {
+        select::messages(&self.foundation.pool, selection, page).await
     }
 
     /// How many keys are parked.
@@ -168,7 +168,7 @@ impl ParkingDesk {
     /// Database faults.
     pub async fn show(&self, id: Uuid) -> sqlx::Result<Option<ParkedPayload>> {
         let selection = Selection { ids: vec![id], ..Selection::default() };
-        let Some(message) = self.list(&selection, 0, 1).await?.pop() else { return Ok(None) };
+        let Some(message) = self.list(&selection, Page::forward(None, 1)).await?.pop() else { return Ok(None) };
         let Some(wire) = select::wire(&self.foundation.pool, message.id).await? else { return Ok(None) };
         Ok(Some(ParkedPayload {
             message,
@@ -179,17 +179,16 @@ impl ParkingDesk {
         }))
     }
 
-    /// Requests for a second person, newest first, those after (older than) `after`.
+    /// A page of the requests for a second person, newest first.
     ///
     /// # Errors
     /// Database faults.
     pub async fn requests(
         &self,
         open_only: bool,
-        after: Option<(DateTime<Utc>, Uuid)>,
-        limit: i64,
+        page: Page<(DateTime<Utc>, Uuid)>,
     ) -> sqlx::Result<Vec<ParkingRequest>> {
-        request::list(&self.foundation.pool, open_only, after, limit).await
+        request::list(&self.foundation.pool, open_only, page).await
     }
 
     /// One request.
@@ -328,7 +327,7 @@ impl ParkingDesk {
 
     /// The messages an order is about, which are all of one subscription.
     async fn selected(&self, action: ParkingAction, selection: &Selection) -> Result<(String, Vec<Uuid>), DeskError> {
-        let mut messages = self.list(selection, 0, Self::MOST + 1).await?;
+        let mut messages = self.list(selection, Page::forward(None, Self::MOST + 1)).await?;
         if i64::try_from(messages.len()).unwrap_or(i64::MAX) > Self::MOST {
             return Err(DeskError::TooMany(Self::MOST));
         }

@@ -1,6 +1,8 @@
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-use vostro_kernel::RequestContext;
+use vostro_kernel::{Page, RequestContext};
 
 use super::desk::{authorised, decision_command, module_of};
 use super::request::RequestState;
@@ -36,30 +38,27 @@ impl ParkingDesks {
         self.0.iter()
     }
 
-    /// Parked messages, module by module in the order of parking, those after this position of this module.
+    /// A page of the parked messages, module by module in the order of parking; its key is a module and a position there.
     ///
     /// # Errors
     /// Database faults.
-    pub async fn list(
-        &self,
-        selection: &Selection,
-        after: Option<(String, i64)>,
-        limit: i64,
-    ) -> sqlx::Result<Vec<ParkedMessage>> {
-        let (begin, mut position) = after.map_or((0, 0), |(module, position)| {
-            let begin = self.0.iter().position(|desk| desk.module() == module);
-            (begin.unwrap_or(self.0.len()), position)
+    pub async fn list(&self, selection: &Selection, page: Page<(String, i64)>) -> sqlx::Result<Vec<ParkedMessage>> {
+        let Page { direction, limit, .. } = page;
+        let outwards = page.in_order(self.iter().collect());
+        let (begin, mut position) = page.from.as_ref().map_or((0, None), |(module, position)| {
+            let begin = outwards.iter().position(|desk| desk.module() == module);
+            (begin.unwrap_or(outwards.len()), Some(*position))
         });
         let mut messages = Vec::new();
-        for desk in &self.0[begin..] {
+        for desk in &outwards[begin..] {
             let missing = limit - i64::try_from(messages.len()).unwrap_or(limit);
             if missing <= 0 {
                 break;
             }
-            messages.extend(desk.list(selection, position, missing).await?);
-            position = 0;
+            let of_module = Page { from: position.take(), direction, limit: missing };
+            messages.extend(page.in_order(desk.list(selection, of_module).await?));
         }
-        Ok(messages)
+        Ok(page.in_order(messages))
     }
 
     /// One message with its data, personal things left out. By its own id or that of its event.
@@ -75,23 +74,20 @@ impl ParkingDesks {
         Ok(None)
     }
 
-    /// Requests for a second person of all these modules, newest first, those after (older than) `after`.
+    /// A page of the requests for a second person of all these modules, newest first.
     ///
     /// # Errors
     /// Database faults.
     pub async fn requests(
         &self,
         open_only: bool,
-        after: Option<(DateTime<Utc>, Uuid)>,
-        limit: i64,
+        page: Page<(DateTime<Utc>, Uuid)>,
     ) -> sqlx::Result<Vec<ParkingRequest>> {
         let mut requests = Vec::new();
         for desk in &self.0 {
-            requests.extend(desk.requests(open_only, after, limit).await?);
+            requests.extend(desk.requests(open_only, page).await?);
         }
-        requests.sort_by_key(|request| std::cmp::Reverse((request.requested_at, request.id)));
-        requests.truncate(usize::try_from(limit).unwrap_or(0));
-        Ok(requests)
+        Ok(page.merged(requests, |request| Reverse((request.requested_at, request.id))))
     }
 
     /// One request.
@@ -134,7 +130,7 @@ impl ParkingDesks {
         }
         let mut found = Vec::new();
         for desk in about.0 {
-            if !desk.list(selection, 0, 1).await?.is_empty() {
+            if !desk.list(selection, Page::forward(None, 1)).await?.is_empty() {
                 found.push(desk);
             }
         }

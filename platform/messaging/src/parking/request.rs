@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::operator::OperatorAction;
+use vostro_kernel::{Page, PageDirection};
 
 /// What can be done about parked messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,26 +195,34 @@ pub(super) async fn find(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<Parking
     Ok(row.map(Into::into))
 }
 
-/// The newest requests after this one, the open ones only if asked so.
+/// A page of the requests, newest first, the open ones only if asked so.
 pub(super) async fn list(
     pool: &PgPool,
     open_only: bool,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
+    page: Page<(DateTime<Utc>, Uuid)>,
 ) -> sqlx::Result<Vec<ParkingRequest>> {
-    let (before, id) = after.unzip();
-    let rows = sqlx::query_as!(
-        Row,
-        "select id, action, subscription, messages, reason, state, requested_by, requested_at, decided_by, decided_at
-         from parking_request
-         where (not $1 or state = 'OPEN') and ($2::timestamptz is null or (requested_at, id) < ($2, $3::uuid))
-         order by requested_at desc, id desc limit $4",
-        open_only,
-        before,
-        id,
-        limit
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(Into::into).collect())
+    let (requested_at, id) = page.from.unzip();
+    macro_rules! outwards {
+        ($beyond:literal, $end:literal, $order:literal) => {
+            sqlx::query_as!(
+                Row,
+                "select id, action, subscription, messages, reason, state, requested_by, requested_at, decided_by, decided_at
+                 from parking_request
+                 where (not $1 or state = 'OPEN')
+                   and (requested_at, id) " + $beyond + " (coalesce($2, '" + $end + "'::timestamptz), $3::uuid)
+                 order by requested_at " + $order + ", id " + $order + " limit $4",
+                open_only,
+                requested_at,
+                id.unwrap_or_default(),
+                page.limit
+            )
+            .fetch_all(pool)
+            .await?
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!("<", "infinity", "desc"),
+        PageDirection::Backward => outwards!(">", "-infinity", "asc"),
+    };
+    Ok(page.in_order(rows).into_iter().map(Into::into).collect())
 }

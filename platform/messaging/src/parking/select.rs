@@ -4,43 +4,53 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use vostro_events::operator::DecidedMessageV1;
+use vostro_kernel::{Page, PageDirection};
 
 use super::{ParkedMessage, Selection};
 use crate::InboundMessage;
 
+/// A page of the selected messages, in the order of parking.
 pub(super) async fn messages(
     pool: &PgPool,
     selection: &Selection,
-    after: i64,
-    limit: i64,
+    page: Page<i64>,
 ) -> sqlx::Result<Vec<ParkedMessage>> {
-    sqlx::query_as!(
-        ParkedMessage,
-        r#"select m.position, m.id, m.subscription, m.key, m.event_id, m.event_type, m.parked_at,
-                  not exists (select from parked_message f
-                              where f.subscription = m.subscription and f.key = m.key and f.position < m.position)
-                      as "is_first!",
-                  k.state, k.attempts, k.next_attempt_at, k.reason_code, k.reason
-           from parked_message m join parked_key k using (subscription, key)
-           where m.position > $1
-             and (cardinality($2::uuid[]) = 0 or m.id = any($2) or m.event_id = any($2))
-             and ($3::uuid is null or m.key = $3)
-             and ($4::text is null or m.subscription = $4)
-             and ($5::text is null or m.event_type = $5)
-             and ($6::text is null or k.reason_code = $6)
-             and ($7::text is null or k.state = $7)
-           order by m.position limit $8"#,
-        after,
-        &selection.ids,
-        selection.key,
-        selection.subscription,
-        selection.event_type,
-        selection.reason_code,
-        selection.state,
-        limit
-    )
-    .fetch_all(pool)
-    .await
+    macro_rules! outwards {
+        ($beyond:literal, $order:literal) => {
+            sqlx::query_as!(
+                ParkedMessage,
+                r#"select m.position, m.id, m.subscription, m.key, m.event_id, m.event_type, m.parked_at,
+                          not exists (select from parked_message f
+                                      where f.subscription = m.subscription and f.key = m.key and f.position < m.position)
+                              as "is_first!",
+                          k.state, k.attempts, k.next_attempt_at, k.reason_code, k.reason
+                   from parked_message m join parked_key k using (subscription, key)
+                   where m.position "# + $beyond + r#" $1
+                     and (cardinality($2::uuid[]) = 0 or m.id = any($2) or m.event_id = any($2))
+                     and ($3::uuid is null or m.key = $3)
+                     and ($4::text is null or m.subscription = $4)
+                     and ($5::text is null or m.event_type = $5)
+                     and ($6::text is null or k.reason_code = $6)
+                     and ($7::text is null or k.state = $7)
+                   order by m.position "# + $order + " limit $8",
+                page.from_or(0, i64::MAX),
+                &selection.ids,
+                selection.key,
+                selection.subscription,
+                selection.event_type,
+                selection.reason_code,
+                selection.state,
+                page.limit
+            )
+            .fetch_all(pool)
+            .await?
+        };
+    }
+    let rows = match page.direction {
+        PageDirection::Forward => outwards!(">", "asc"),
+        PageDirection::Backward => outwards!("<", "desc"),
+    };
+    Ok(page.in_order(rows))
 }
 
 pub(super) async fn wire(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<InboundMessage>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use uuid::Uuid;
-use vostro_kernel::RequestContext;
+use vostro_kernel::{Page, RequestContext};
 use vostro_messaging::{Listener, Missed, UpdateKind};
 
 use super::{Filter, Shared, Transactions};
@@ -207,7 +207,8 @@ impl Following {
         let Subject::Account(account) = self.subject else { return self.look().await };
         let now = self.now();
         let pool = &self.shared.foundation.pool;
-        let newest = store::history::of_accounts(pool, &[account], &Filter::default(), None, SNAPSHOT).await?;
+        let newest =
+            store::history::of_accounts(pool, &[account], &Filter::default(), Page::forward(None, SNAPSHOT)).await?;
         if let Some(oldest) = newest.last().map(|oldest| oldest.id) {
             let floor = first_id_at(now - OVERLAP).min(looked_through(pool).await?);
             let older = self.since(account, floor, Some(oldest)).await?;
