@@ -84,21 +84,13 @@ pub async fn insert_in_tx(connection: &mut PgConnection, violations: &[(String, 
 pub async fn page(pool: &PgPool, page: Page<(DateTime<Utc>, Uuid)>) -> sqlx::Result<Vec<Violation>> {
     let (detected_at, id) = page.from.unzip();
     macro_rules! outwards {
-        ($beyond:literal, $end:literal, $order:literal) => {
+        ($keyset:literal) => {
             sqlx::query_as!(
                 Violation,
                 "select violation_id, rule_id, rule_version, severity, subject_id, transaction_ids, score, threshold,
                         explanation, detected_at
-                 from compliance.violation
-                 where (detected_at, violation_id) "
-                    + $beyond
-                    + " (coalesce($1, '"
-                    + $end
-                    + "'::timestamptz), $2::uuid)
-                 order by detected_at "
-                    + $order
-                    + ", violation_id "
-                    + $order
+                 from compliance.violation where "
+                    + $keyset
                     + " limit $3",
                 detected_at,
                 id.unwrap_or_default(),
@@ -108,9 +100,16 @@ pub async fn page(pool: &PgPool, page: Page<(DateTime<Utc>, Uuid)>) -> sqlx::Res
             .await?
         };
     }
+    // A bound that is always there lets the index begin with it, whatever the plan knows of the arguments.
     let rows = match page.direction {
-        PageDirection::Forward => outwards!("<", "infinity", "desc"),
-        PageDirection::Backward => outwards!(">", "-infinity", "asc"),
+        PageDirection::Forward => outwards!(
+            "(detected_at, violation_id) < (coalesce($1, 'infinity'::timestamptz), $2::uuid)
+             order by detected_at desc, violation_id desc"
+        ),
+        PageDirection::Backward => outwards!(
+            "(detected_at, violation_id) > (coalesce($1, '-infinity'::timestamptz), $2::uuid)
+             order by detected_at, violation_id"
+        ),
     };
     Ok(page.in_order(rows))
 }

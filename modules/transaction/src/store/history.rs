@@ -39,6 +39,13 @@ pub(crate) async fn by_ids(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Tran
     rows.into_iter().map(Row::into_transaction).collect()
 }
 
+/// Selects transactions; the texts continue the statement behind its `select`.
+macro_rules! select_transactions {
+    ($($text:literal)+ $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(Row, "select " $(+ $text)+ $(, $argument)*)
+    };
+}
+
 /// A page of the transactions of these accounts, newest first. A transaction between two of the accounts appears once.
 ///
 /// Reads at most as many rows as the page may have, per account and side, from the two history indexes, so the cost does
@@ -51,44 +58,32 @@ pub(crate) async fn of_accounts(
 ) -> sqlx::Result<Vec<Transaction>> {
     macro_rules! outwards {
         ($beyond:literal, $order:literal) => {
-            sqlx::query_as!(
-                Row,
-                r#"select t.id as "id!", t.initiator_id as "initiator_id!", t.kind as "kind!", t.status as "status!",
-                          t.amount_minor as "amount_minor!", t.currency as "currency!",
-                          t.source_account_id as "source_account_id!",
-                          t.destination_account_id as "destination_account_id!",
-                          t.source_owner_id, t.destination_owner_id, t.reference, t.channel, t.failure_code,
-                          t.initiated_at as "initiated_at!", t.completed_at
+            select_transactions!(
+                r#"t.id as "id!", t.initiator_id as "initiator_id!", t.kind as "kind!", t.status as "status!",
+                   t.amount_minor as "amount_minor!", t.currency as "currency!",
+                   t.source_account_id as "source_account_id!",
+                   t.destination_account_id as "destination_account_id!",
+                   t.source_owner_id, t.destination_owner_id, t.reference, t.channel, t.failure_code,
+                   t.initiated_at as "initiated_at!", t.completed_at
                    from (
                        select distinct on (id) h.* from unnest($1::uuid[]) as account (id) cross join lateral (
                            (select * from transaction.transaction s
-                            where s.source_account_id = account.id and s.id "#
-                    + $beyond
-                    + r#" $2
+                            where s.source_account_id = account.id and s.id "# $beyond r#" $2
                               and ($3::text is null or s.status = $3) and ($4::text is null or s.kind = $4)
                               and ($5::timestamptz is null or s.initiated_at >= $5)
                               and ($6::timestamptz is null or s.initiated_at < $6)
                               and ($7::text is null or position(lower($7) in lower(s.reference)) > 0)
-                            order by s.id "#
-                    + $order
-                    + r#" limit $8)
+                            order by s.id "# $order r#" limit $8)
                            union all
                            (select * from transaction.transaction d
-                            where d.destination_account_id = account.id and d.id "#
-                    + $beyond
-                    + r#" $2
+                            where d.destination_account_id = account.id and d.id "# $beyond r#" $2
                               and ($3::text is null or d.status = $3) and ($4::text is null or d.kind = $4)
                               and ($5::timestamptz is null or d.initiated_at >= $5)
                               and ($6::timestamptz is null or d.initiated_at < $6)
                               and ($7::text is null or position(lower($7) in lower(d.reference)) > 0)
-                            order by d.id "#
-                    + $order
-                    + r#" limit $8)
+                            order by d.id "# $order r#" limit $8)
                        ) h
-                       order by id "#
-                    + $order
-                    + r#"
-                       limit $8
+                       order by id "# $order r#" limit $8
                    ) t"#,
                 accounts,
                 page.from_or(Uuid::max(), Uuid::nil()),
@@ -151,15 +146,14 @@ pub(crate) async fn since(
 pub(crate) async fn of_everybody(pool: &PgPool, filter: &Filter, page: Page<Uuid>) -> sqlx::Result<Vec<Transaction>> {
     macro_rules! outwards {
         ($beyond:literal, $order:literal) => {
-            sqlx::query_as!(
-                Row,
-                "select id, initiator_id, kind, status, amount_minor, currency, source_account_id, destination_account_id,
-                        source_owner_id, destination_owner_id, reference, channel, failure_code, initiated_at, completed_at
+            select_transactions!(
+                "id, initiator_id, kind, status, amount_minor, currency, source_account_id, destination_account_id,
+                 source_owner_id, destination_owner_id, reference, channel, failure_code, initiated_at, completed_at
                  from transaction.transaction
-                 where id " + $beyond + " $1 and ($2::text is null or status = $2) and ($3::text is null or kind = $3)
+                 where id " $beyond " $1 and ($2::text is null or status = $2) and ($3::text is null or kind = $3)
                    and ($4::timestamptz is null or initiated_at >= $4) and ($5::timestamptz is null or initiated_at < $5)
                    and ($6::text is null or position(lower($6) in lower(reference)) > 0)
-                 order by id " + $order + " limit $7",
+                 order by id " $order " limit $7",
                 page.from_or(Uuid::max(), Uuid::nil()),
                 filter.status.map(Status::as_str),
                 filter.kind.map(TransactionKind::as_str),

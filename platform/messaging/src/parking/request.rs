@@ -203,14 +203,12 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<ParkingRequest>> {
     let (requested_at, id) = page.from.unzip();
     macro_rules! outwards {
-        ($beyond:literal, $end:literal, $order:literal) => {
+        ($keyset:literal) => {
             sqlx::query_as!(
                 Row,
                 "select id, action, subscription, messages, reason, state, requested_by, requested_at, decided_by, decided_at
                  from parking_request
-                 where (not $1 or state = 'OPEN')
-                   and (requested_at, id) " + $beyond + " (coalesce($2, '" + $end + "'::timestamptz), $3::uuid)
-                 order by requested_at " + $order + ", id " + $order + " limit $4",
+                 where (not $1 or state = 'OPEN') and " + $keyset + " limit $4",
                 open_only,
                 requested_at,
                 id.unwrap_or_default(),
@@ -221,8 +219,12 @@ pub(super) async fn list(
         };
     }
     let rows = match page.direction {
-        PageDirection::Forward => outwards!("<", "infinity", "desc"),
-        PageDirection::Backward => outwards!(">", "-infinity", "asc"),
+        PageDirection::Forward => outwards!(
+            "(requested_at, id) < (coalesce($2, 'infinity'::timestamptz), $3::uuid) order by requested_at desc, id desc"
+        ),
+        PageDirection::Backward => outwards!(
+            "(requested_at, id) > (coalesce($2, '-infinity'::timestamptz), $3::uuid) order by requested_at, id"
+        ),
     };
     Ok(page.in_order(rows).into_iter().map(Into::into).collect())
 }
