@@ -1,4 +1,5 @@
-//! The words every part of the bank shares: money, identifiers, time, who is acting, and how a refusal is said.
+//! The words every part of the bank shares: money, identifiers, time, who is acting, which part of a list, and how
+//! a refusal is said.
 //!
 //! Nothing in here does I/O. Time and randomness come in through [`Clock`] and [`Ids`], so that a domain rule is a
 //! function of its arguments and a test can say what time it is.

@@ -280,7 +280,8 @@ fn the_subgraph_owns_notifications() {
         "type NotificationConnection @shareable",
         "notificationArrived(after: String): NotificationArrival! @authenticated",
         "notificationReceived(afterSequence: Int): Notification!",
-        "notifications(filter: NotificationFilter, first: Int, after: String): NotificationConnection @authenticated",
+        "notifications(filter: NotificationFilter, first: Int, after: String, last: Int, before: String): \
+            NotificationConnection @authenticated",
         "unreadCount: Int @authenticated",
     ] {
         assert!(sdl.contains(line), "{line}\n{sdl}");
