@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{Stream, stream};
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{Listener, Look, Missed, UpdateKind};
@@ -60,13 +60,9 @@ impl Accounts {
         if after.is_none() {
             watching.waiting.iter_mut().for_each(|first| first.kind = UpdateKind::Snapshot);
         }
-        Ok(Some(futures::stream::unfold(Some(watching), |watching| async move {
-            let mut watching = watching?;
-            match watching.next().await {
-                Ok(Some(update)) => Some((Ok(update), Some(watching))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
+        Ok(Some(stream::try_unfold(watching, |mut watching| async move {
+            let update = watching.next().await?;
+            Ok(update.map(|update| (update, watching)))
         })))
     }
 }
