@@ -13,18 +13,7 @@ pub(super) fn manifest(
     publishes: &'static [&'static str],
     subscribes: Vec<Subscription>,
 ) -> Manifest {
-    Manifest {
-        module,
-        version: "1",
-        purpose: "For tests.",
-        publishes,
-        claimed: &[],
-        subscribes,
-        calls: &[],
-        serves: &[],
-        depends_on: &[],
-        publish_linger: Duration::ZERO,
-    }
+    Manifest { publishes, subscribes, ..vostro_testkit::manifest(module) }
 }
 
 /// Two modules and an observer of everything.
