@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_statement_that_cannot_be_read_any_more_ends_the_stream_with_the_error() {
+        let scene = Scene::set().await;
+        let updates = scene.accounts.statement_updates(&scene.operator, scene.id, None).await.expect("readable");
+        let mut updates = updates.expect("the statement").boxed();
+        updates.next().await.expect("open").expect("a snapshot");
+        scene.database.tamper("alter table account.statement rename to elsewhere").await;
+        scene.tell();
+        assert!(updates.next().await.expect("the error is told").is_err());
+        assert!(updates.next().await.is_none());
+    }
+
+    #[tokio::test]
     async fn what_another_instance_writes_is_found_once_for_all_who_watch() {
         let scene = Scene::set().await;
         let mut crowd = [scene.watch(None).await, scene.watch(Some(1)).await];
