@@ -17,6 +17,9 @@
 # shellcheck source=scripts/lib/rabbitmq.sh
 . "$ROOT/scripts/lib/rabbitmq.sh"
 
+# Distributions may be behind what the tests need; a release with long-term support, by npm's name for a plain Node.
+NODE_VERSION=24.21.0
+
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK='# put here for a moment by scripts/install.sh of Vostro'
 NO_CLUSTER=/etc/postgresql-common/createcluster.d/vostro-install.conf
@@ -87,7 +90,7 @@ keep_services_off() {
 
 # --- as whoever calls ------------------------------------------------------------------------------------------
 
-# choose_root PACKAGE...: sets AS_ROOT to how a command becomes root: not at all, sudo without a question, or sudo
+# choose_root WHY COMMAND: sets AS_ROOT to how a command becomes root: not at all, sudo without a question, or sudo
 # at a terminal, where it may ask for the user's password.
 choose_root() {
   AS_ROOT=()
@@ -95,12 +98,37 @@ choose_root() {
   if has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
     AS_ROOT=(sudo '--preserve-env=http_proxy,https_proxy')
   else
-    die "these are missing: $*; installing them needs root, and sudo is not available here" \
-      "run once as root: apt-get install --no-install-recommends $*"
+    die "$1; installing needs root, and sudo is not available here" "run once as root: $2"
   fi
 }
 
 main() {
+  local program
+  install_from_distribution "$@"
+  for program; do
+    if [ "$program" = npm ] && ! has_node; then install_node; fi
+  done
+}
+
+# npm has Node's own builds, checked against their digests, in packages that are named by platform.
+install_node() {
+  local platform package log=$VOSTRO_LOCAL/log/install-node.log
+  case $(uname -m) in
+    x86_64) platform=linux-x64 ;;
+    aarch64) platform=linux-arm64 ;;
+    *) die "Node is older than $NODE_MINIMUM, and there is no newer one for $(uname -m)" 'install one from https://nodejs.org/' ;;
+  esac
+  package=node-$platform@$NODE_VERSION
+  choose_root "Node $NODE_MINIMUM or newer is missing" "npm install --global $package"
+  mkdir -p "$(dirname "$log")"
+  "${AS_ROOT[@]}" npm install --global --no-audit --no-fund "$package" >"$log" 2>&1 ||
+    die "installing $package failed" "details: $log" 'or install Node from https://nodejs.org/'
+  hash -r
+  has_node || die "$package was installed, but another Node comes first in PATH" "put $(npm prefix --global)/bin before it"
+  say "installed: Node $NODE_VERSION"
+}
+
+install_from_distribution() {
   local found packages log=$VOSTRO_LOCAL/log/install.log
   found=$(missing_packages "$@")
   read -r -d '' -a packages <<<"$found" || true
@@ -108,7 +136,7 @@ main() {
   has apt-get || die "this is not Debian or a relative of it, and these are missing (Debian's names): ${packages[*]}" \
     "install PostgreSQL $PG_MINIMUM or newer and RabbitMQ 3.10 or newer with the system's own tools" \
     'if they are in unusual places, say where: VOSTRO_PG_BIN=<folder of initdb>, VOSTRO_RABBITMQ_HOME=<folder of sbin/>'
-  choose_root "${packages[@]}"
+  choose_root "these are missing: ${packages[*]}" "apt-get install --no-install-recommends ${packages[*]}"
   mkdir -p "$(dirname "$log")"
   say "installing from the distribution: ${packages[*]} (about a minute; no service is started)"
   "${AS_ROOT[@]}" bash "$ROOT/scripts/install.sh" --as-root "${packages[@]}" >"$log" 2>&1 ||

@@ -28,6 +28,14 @@ print_help() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$1"; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# The Node that the folders with a package.json need, with its npm.
+NODE_MINIMUM=20
+has_node() {
+  local major
+  major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
+  has npm && [ "${major:-0}" -ge $NODE_MINIMUM ]
+}
+
 random_secret() { head -c 64 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' | head -c 40; }
 
 # add_missing_secrets FILE NAME...: each name gets a random value, once; only the file's owner can read it.

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::config::{ConfigError, HttpConfig, LogConfig, TracingConfig, layered};
 use crate::federation::FederationConfig;
 use crate::graphql::{self, GraphqlConfig};
-use crate::http;
+use crate::http::{self, HEAD_TIMEOUT};
 
 /// What a gateway reads of the bank's configuration. The sections of the modules may stand in the same file, and their
 /// secrets need not.
@@ -90,14 +90,8 @@ impl Gateway {
             .await
             .with_context(|| format!("listening on {}; set http.address to a free one", config.http.address))?;
         let address = listener.local_addr()?;
-        let router = http::gateway_router(routes, stop.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let stopping = stop.clone();
         let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await {
-                warn!(%error, "serving ended");
-            }
-        });
+        serving.spawn(http::serve(listener, http::gateway_router(routes, stop.clone()), HEAD_TIMEOUT, stop.clone()));
         Ok(Self { address, drain: config.http.drain(), stop, serving })
     }
 

@@ -1,6 +1,8 @@
 // What both composers say: The Guild's, which makes our supergraph, and Apollo's, so that no gateway is a surprise.
 import assert from "node:assert/strict";
-import { readFileSync, readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { describe, test } from "node:test";
 import * as apollo from "@apollo/composition";
@@ -37,6 +39,20 @@ describe("the bank's subgraphs", () => {
       assert(supergraphSdl?.includes("join__Graph"));
     });
   }
+
+  test("compose to the supergraph that is committed, to the last character", () => {
+    const folder = mkdtempSync(join(tmpdir(), "supergraph-"));
+    try {
+      for (const file of graphqlFiles(sdl).filter((file) => file !== "supergraph.graphql")) {
+        copyFileSync(join(sdl, file), join(folder, file));
+      }
+      execFileSync(process.execPath, [join(here, "compose.mjs"), folder], { stdio: "ignore" });
+      const [committed, composed] = [sdl, folder].map((at) => readFileSync(join(at, "supergraph.graphql"), "utf8"));
+      assert.equal(committed, composed);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 
   for (const audience of API) {
     test(`have the API for ${audience} that the composer's own filter makes`, () => {

@@ -36,7 +36,10 @@ impl FaultCode {
             Self::BatchLimitExceeded => "There are more operations in the request than allowed.",
             Self::RateLimited => "Your budget of points is spent, or a connection carries too many operations.",
             Self::StaleRead => "The read model has not reached the version you asked for.",
-            Self::Timeout => "The answer was not ready in time. Nothing is known about the outcome of a mutation.",
+            Self::Timeout => {
+                "The answer was not ready in time, and nothing is known about the outcome of a mutation; with the status 408, \
+                 the request did not arrive in time, and nothing was done."
+            }
             Self::ModuleUnavailable => "A module that has to answer is stopped or cannot reach its database.",
             Self::Overloaded => {
                 "The bank has accepted more than it can pass on just now. Nothing of the operation was begun; queries go on."

@@ -30,7 +30,7 @@ use crate::broker;
 use crate::config::Config;
 use crate::database;
 use crate::graphql;
-use crate::http::{self, Component, Health, Operations as HttpOperations};
+use crate::http::{self, Component, HEAD_TIMEOUT, Health, Operations as HttpOperations};
 
 /// A running bank.
 pub struct Bank {
@@ -100,7 +100,8 @@ impl Bank {
         };
         let operations = HttpOperations { health: Arc::clone(&health), auth: modules.auth.clone() };
         let routes = open(&config, &modules, bank.stop_serving.clone())?;
-        bank.serve(listener, http::router(routes, operations));
+        let serving = http::serve(listener, http::router(routes, operations), HEAD_TIMEOUT, bank.stop_serving.clone());
+        bank.serving.spawn(serving);
         bank.move_messages(&config, &modules)?;
         Ok(bank)
     }
@@ -108,17 +109,6 @@ impl Bank {
     /// Where the bank listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    fn serve(&mut self, listener: TcpListener, router: axum::Router) {
-        let stop = self.stop_serving.clone();
-        self.serving.spawn(async move {
-            let serving = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serving = axum::serve(listener, serving).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = serving.await {
-                warn!(%error, "serving ended");
-            }
-        });
     }
 
     /// Relays, consumers and background work, each behind the topology check: until the broker has every queue, an event

@@ -2,6 +2,7 @@
 
 mod health;
 mod observe;
+mod server;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub use health::{Component, Health};
+pub use server::{HEAD_TIMEOUT, serve};
 
 use crate::telemetry;
 

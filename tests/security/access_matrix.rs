@@ -10,6 +10,7 @@ use vostro_schema::reference::{RootField, root_fields};
 use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
 
 use super::arguments::{Arguments, Ids};
+use super::everybody;
 use super::ways::refusal;
 use crate::support::{EventStream, Person, Staff, World, listen};
 
@@ -19,14 +20,7 @@ async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::join(&world, "ada").await;
-    let anonymous = Connection::open(world.config.http.address).await.expect("the bank listens");
-    let mut everybody = [
-        ("", anonymous),
-        ("CUSTOMER", ada.connection().await),
-        ("OPERATOR", staff.operator_connection().await),
-        ("COMPLIANCE_OFFICER", staff.officer_connection().await),
-        ("ADMIN", staff.admin_connection().await),
-    ];
+    let mut everybody = everybody::connections(&world, &staff, &ada).await;
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
     let schema = engine.planner().api_schema();
     let mut fields = root_fields(schema);
@@ -59,13 +53,7 @@ async fn every_subscription_opens_for_whom_it_declares_and_for_nobody_else() {
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::join(&world, "ada").await;
-    let everybody = [
-        ("", ""),
-        ("CUSTOMER", &*ada.token),
-        ("OPERATOR", &*staff.operator),
-        ("COMPLIANCE_OFFICER", &*staff.officer),
-        ("ADMIN", &*staff.admin),
-    ];
+    let everybody = everybody::tokens(&staff, &ada);
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
     let schema = engine.planner().api_schema();
     let subscriptions: Vec<_> = root_fields(schema).into_iter().filter(|field| field.kind == "subscription").collect();

@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::stitch::Engine;
 
+use super::everybody::generous_world;
 use super::field_matrix::{found, objects_of};
 use super::ways::by_id;
 use crate::support::{Person, Staff, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_objects_do_not_exist() {
-    let mut world = World::create().await;
-    // What a question costs is not in question here.
-    (world.config.graphql.max_cost, world.config.graphql.budget_points) = (1_000_000, 0);
+    let world = generous_world().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;

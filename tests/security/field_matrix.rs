@@ -8,30 +8,23 @@ use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::stitch::{ApiSchema, Engine};
 
 use super::arguments::Ids;
+use super::everybody::{self, generous_world};
 use super::ways::{SIBLING, Way, declared, left_out, ways};
-use crate::support::{Person, Staff, World, eventually};
+use crate::support::{Person, Staff, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_is_open_to_whom_its_way_and_itself_declare_and_to_nobody_else() {
-    let mut world = World::create().await;
-    // What a question costs is not in question here.
-    (world.config.graphql.max_cost, world.config.graphql.budget_points) = (1_000_000, 0);
+    let world = generous_world().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     let bob = Person::join(&world, "bob").await;
     let ids = objects_of(&ada, &bob).await;
-    let everybody = [
-        ("", Connection::open(world.config.http.address).await.expect("the bank listens")),
-        ("CUSTOMER", ada.connection().await),
-        ("OPERATOR", staff.operator_connection().await),
-        ("COMPLIANCE_OFFICER", staff.officer_connection().await),
-        ("ADMIN", staff.admin_connection().await),
-    ];
+    let everybody = everybody::connections(&world, &staff, &ada).await;
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
     let schema = engine.planner().api_schema();
     assert_eq!(left_out(schema), Vec::<String>::new(), "these have to be asked for in another way");
-    let asking = everybody.map(|(role, connection)| ask_everything(schema, role, connection, &ids));
+    let asking = everybody.into_iter().map(|(role, connection)| ask_everything(schema, role, connection, &ids));
     let asked: usize = futures::future::join_all(asking).await.into_iter().sum();
     assert!(asked > 1_000, "only {asked} cases");
 }

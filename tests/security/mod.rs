@@ -1,5 +1,6 @@
 mod access_matrix;
 mod arguments;
+mod everybody;
 mod field_access;
 mod field_matrix;
 mod tokens;

@@ -30,18 +30,7 @@ const CLAIM: &str = "auth.claim.v1";
 const MOST: usize = 1_000;
 
 fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'static [&'static str]) -> Manifest {
-    Manifest {
-        module,
-        version: "1",
-        purpose: "For tests.",
-        publishes: &[],
-        claimed: &[],
-        subscribes: vec![],
-        calls,
-        serves,
-        depends_on: &[],
-        publish_linger: Duration::ZERO,
-    }
+    Manifest { calls, serves, ..vostro_testkit::manifest(module) }
 }
 
 /// Writes down how much data each event has.

@@ -52,18 +52,7 @@ fn responder(answered: &Arc<AtomicU32>) -> Arc<dyn Responder> {
 }
 
 fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'static [&'static str]) -> Manifest {
-    Manifest {
-        module,
-        version: "1",
-        purpose: "For tests.",
-        publishes: &[],
-        claimed: &[],
-        subscribes: vec![],
-        calls,
-        serves,
-        depends_on: &[],
-        publish_linger: Duration::ZERO,
-    }
+    Manifest { calls, serves, ..vostro_testkit::manifest(module) }
 }
 
 struct Rig {

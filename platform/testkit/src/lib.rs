@@ -1,5 +1,5 @@
 //! What tests of modules stand on: a database of their own, events to feed a handler or a whole consumer, and the outbox
-//! to look into; certificates where connections are encrypted.
+//! to look into; manifests, and certificates where connections are encrypted.
 //!
 //! Needs a PostgreSQL server in `VOSTRO_TEST_DATABASE_URL` whose role may create databases; `make test` provides it.
 
@@ -7,6 +7,7 @@ mod authority;
 mod consuming;
 mod database;
 mod delivery;
+mod manifest;
 mod pages;
 mod proxy;
 mod queue;
@@ -18,6 +19,7 @@ pub use authority::{Authority, Issued};
 pub use consuming::Consuming;
 pub use database::Database;
 pub use delivery::{deliver, incoming, incoming_caused_by, incoming_in_two_versions, reason_for_refusing};
+pub use manifest::manifest;
 pub use pages::walked_both_ways;
 pub use proxy::{Moment, Proxy};
 pub use queue::Queue;

@@ -14,10 +14,13 @@
 //! key makes an import there stop half-way, silently.
 
 mod apply;
+mod check;
 mod definitions;
 mod diff;
 mod event_flow;
 mod live;
+#[cfg(test)]
+mod samples;
 mod users;
 #[cfg(test)]
 mod version_tests;
@@ -25,7 +28,7 @@ mod version_tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use vostro_messaging::{EventSelector, Manifest, Partitions, Subscription, versions as event_versions};
+use vostro_messaging::{Manifest, Partitions, Subscription};
 
 use crate::rpc::{REPLIES, exchange_of, queue_of};
 
@@ -95,11 +98,6 @@ const UNROUTED: &str = "ev.unrouted";
 pub const UNROUTED_QUEUE: &str = "q.ev.unrouted";
 const DEAD_LETTERS: &str = "dlx";
 
-/// `q.<module>.rpc` is no subscription's queue.
-const RPC: &str = "rpc";
-/// Names that mean something else.
-const RESERVED: [&str; 5] = ["ev", "unrouted", "reply", users::MONITOR, users::OPERATOR];
-
 /// A message that was delivered this often without being settled ends its consumer each time: it goes to the dead letters.
 const DELIVERY_LIMIT: u32 = 8;
 /// For queues that have nowhere to dead-letter to. 4.x would drop a message there after 20 deliveries.
@@ -131,7 +129,7 @@ impl Topology {
     /// # Errors
     /// As [`Self::of`].
     pub fn divided(manifests: &[Manifest], partitions: Partitions) -> Result<Self, InvalidManifest> {
-        check(manifests)?;
+        check::check(manifests)?;
         let mut topology = Self::default();
         topology.add_unrouted();
         topology.exchange(DEAD_LETTERS, "direct");
@@ -304,130 +302,9 @@ fn exactly(name: &str) -> String {
     format!("^{}$", escaped(name))
 }
 
-fn check(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
-    let published: BTreeSet<&str> = manifests.iter().flat_map(|manifest| manifest.publishes).copied().collect();
-    let served: BTreeSet<&str> = manifests.iter().flat_map(|manifest| manifest.serves).copied().collect();
-    let mut modules = BTreeSet::new();
-    for manifest in manifests {
-        let problem = |problem: String| Err(InvalidManifest { module: manifest.module.to_owned(), problem });
-        if !is_name(manifest.module) || RESERVED.contains(&manifest.module) {
-            let reserved = RESERVED.join(", ");
-            return problem(format!(
-                "a module's name is lower-case letters, digits and hyphens, and none of {reserved}"
-            ));
-        }
-        if !modules.insert(manifest.module) {
-            return problem("another module has the same name".into());
-        }
-        if let Some(foreign) = manifest.publishes.iter().find(|published| owner(published) != manifest.module) {
-            return problem(format!("it publishes {foreign}, an event of another module"));
-        }
-        check_questions(manifest, &served).or_else(problem)?;
-        check_claims(manifest, manifests).or_else(problem)?;
-        event_versions::check_published(manifest).or_else(problem)?;
-        let mut names = BTreeSet::new();
-        for subscription in &manifest.subscribes {
-            let name = subscription.name;
-            if subscription.module != manifest.module {
-                return problem(format!("the subscription {name} is of the module {}", subscription.module));
-            }
-            if !is_name(name) || name == RPC || !names.insert(name) {
-                return problem(format!("the subscription name {name:?} is malformed or used twice"));
-            }
-            if let EventSelector::Types(types) = subscription.events {
-                event_versions::check_taken(types, &published)
-                    .or_else(|reason| problem(format!("{name} subscribes to {reason}")))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A module answers its own questions and asks those that somebody answers.
-fn check_questions(manifest: &Manifest, served: &BTreeSet<&str>) -> Result<(), String> {
-    if let Some(foreign) = manifest.serves.iter().find(|query| owner(query) != manifest.module) {
-        return Err(format!("it serves {foreign}, a question to another module"));
-    }
-    match manifest.calls.iter().find(|query| !served.contains(*query)) {
-        Some(unknown) => Err(format!("it calls {unknown}, which no module serves")),
-        None => Ok(()),
-    }
-}
-
-/// Whoever takes an event whose data may stay behind asks for it; it would quarantine each such event otherwise.
-fn check_claims(manifest: &Manifest, manifests: &[Manifest]) -> Result<(), String> {
-    if let Some(foreign) = manifest.claimed.iter().find(|claimed| !manifest.publishes.contains(*claimed)) {
-        return Err(format!("the data of {foreign} may stay behind, an event it does not publish"));
-    }
-    if let (Some(claimed), None) = (manifest.claimed.first(), manifest.claim()) {
-        return Err(format!("the data of {claimed} may stay behind, and it answers no question for it"));
-    }
-    for owner in manifests {
-        let Some(claim) = owner.claim().filter(|claim| !manifest.calls.contains(claim)) else { continue };
-        for subscription in &manifest.subscribes {
-            if let Some(claimed) = owner.claimed.iter().find(|claimed| subscription.takes(claimed)) {
-                let name = subscription.name;
-                return Err(format!(
-                    "{name} takes {claimed}, whose data may stay behind, and it does not call {claim}"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_name(name: &str) -> bool {
-    let allowed = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
-    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.len() <= 60 && name.chars().all(allowed)
-}
-
-#[cfg(test)]
-pub(crate) mod samples {
-    use vostro_messaging::InboxMode;
-
-    use super::*;
-
-    pub(crate) fn subscription(module: &'static str, name: &'static str, events: EventSelector) -> Subscription {
-        Subscription { module, name, events, batch: 64, linger: std::time::Duration::ZERO, inbox: InboxMode::Rows }
-    }
-
-    pub(crate) fn manifest(
-        module: &'static str,
-        publishes: &'static [&'static str],
-        subscribes: Vec<Subscription>,
-    ) -> Manifest {
-        Manifest {
-            module,
-            version: "1",
-            purpose: "For tests.",
-            publishes,
-            claimed: &[],
-            subscribes,
-            calls: &[],
-            serves: &[],
-            depends_on: &[],
-            publish_linger: std::time::Duration::ZERO,
-        }
-    }
-
-    /// Two modules and an observer of everything.
-    pub(crate) fn manifests() -> Vec<Manifest> {
-        let registered = EventSelector::Types(&["auth.user-registered.v1"]);
-        vec![
-            manifest("auth", &["auth.user-registered.v1", "auth.user-updated.v1"], vec![]),
-            manifest(
-                "account",
-                &["account.account-created.v1"],
-                vec![subscription("account", "customers", registered)],
-            ),
-            manifest("compliance", &[], vec![subscription("compliance", "audit", EventSelector::All)]),
-        ]
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::samples::{manifest, manifests, subscription};
+    use super::samples::{manifests, with_questions};
     use super::*;
 
     fn topology() -> Topology {
@@ -437,14 +314,6 @@ mod tests {
     fn bindings_of(topology: &Topology, queue: &str) -> Vec<(String, String)> {
         let of_queue = topology.bindings.iter().filter(|binding| binding.queue == queue);
         of_queue.map(|binding| (binding.exchange.clone(), binding.routing_key.clone())).collect()
-    }
-
-    /// account answers two questions, auth asks one of them.
-    fn with_questions() -> Vec<Manifest> {
-        let mut manifests = manifests();
-        manifests[0].calls = &["account.double.v1"];
-        manifests[1].serves = &["account.double.v1", "account.half.v1"];
-        manifests
     }
 
     #[test]
@@ -464,55 +333,6 @@ mod tests {
         );
         let shared = !topology.queues["q.account.rpc"].arguments.contains_key("x-single-active-consumer");
         assert!(shared, "every instance answers");
-    }
-
-    #[test]
-    fn a_question_to_nobody_and_one_that_is_another_modules_to_answer_are_refused() {
-        let problem = |change: fn(&mut Vec<Manifest>)| {
-            let mut manifests = with_questions();
-            change(&mut manifests);
-            Topology::of(&manifests).expect_err("invalid").to_string()
-        };
-        assert_eq!(
-            problem(|manifests| manifests[1].serves = &["account.half.v1"]),
-            "the auth module's manifest: it calls account.double.v1, which no module serves"
-        );
-        assert_eq!(
-            problem(|manifests| manifests[0].serves = &["account.double.v1"]),
-            "the auth module's manifest: it serves account.double.v1, a question to another module"
-        );
-        let rpc = problem(|manifests| manifests[1].subscribes[0].name = "rpc");
-        assert!(rpc.contains("the subscription name \"rpc\""), "{rpc}");
-    }
-
-    /// compliance asks for what account leaves behind.
-    fn with_claims() -> Vec<Manifest> {
-        let mut manifests = manifests();
-        manifests[1].claimed = &["account.account-created.v1"];
-        manifests[1].serves = &["account.claim.v1"];
-        manifests[2].calls = &["account.claim.v1"];
-        manifests
-    }
-
-    #[test]
-    fn whoever_takes_an_event_whose_data_may_stay_behind_has_to_ask_for_it() {
-        Topology::of(&with_claims()).expect("valid");
-        let problem = |change: fn(&mut Vec<Manifest>)| {
-            let mut manifests = with_claims();
-            change(&mut manifests);
-            Topology::of(&manifests).expect_err("invalid").to_string()
-        };
-        assert_eq!(
-            problem(|manifests| manifests[2].calls = &[]),
-            "the compliance module's manifest: audit takes account.account-created.v1, whose data may stay behind, and it \
-             does not call account.claim.v1"
-        );
-        assert_eq!(
-            problem(|manifests| manifests[1].claimed = &["auth.user-updated.v1"]),
-            "the account module's manifest: the data of auth.user-updated.v1 may stay behind, an event it does not publish"
-        );
-        let unanswered = problem(|manifests| (manifests[1].serves, manifests[2].calls) = (&[], &[]));
-        assert!(unanswered.ends_with("may stay behind, and it answers no question for it"), "{unanswered}");
     }
 
     fn pair(left: &str, right: &str) -> (String, String) {
@@ -605,26 +425,6 @@ mod tests {
         for policy in topology().policies.values() {
             assert!(policy.definition.keys().all(|key| KNOWN.contains(&key.as_str())));
             assert!(["queues", "exchanges"].contains(&policy.apply_to.as_str()));
-        }
-    }
-
-    #[test]
-    fn manifests_that_contradict_each_other_are_refused_with_the_reason() {
-        let refused = |manifests: &[Manifest]| Topology::of(manifests).expect_err("invalid").to_string();
-        let types = EventSelector::Types(&["b.y.v1"]);
-        let twice = vec![subscription("a", "s", EventSelector::All), subscription("a", "s", EventSelector::All)];
-        for (manifests, reason) in [
-            (vec![manifest("A", &[], vec![])], "a module's name is"),
-            (vec![manifest("unrouted", &[], vec![])], "a module's name is"),
-            (vec![manifest("a", &[], vec![]), manifest("a", &[], vec![])], "another module has the same name"),
-            (vec![manifest("a", &["b.x.v1"], vec![])], "it publishes b.x.v1"),
-            (vec![manifest("a", &[], vec![subscription("a", "s", types)])], "s subscribes to b.y.v1"),
-            (vec![manifest("a", &[], vec![subscription("b", "s", EventSelector::All)])], "s is of the module b"),
-            (vec![manifest("a", &[], vec![subscription("a", "s.t", EventSelector::All)])], "\"s.t\" is malformed"),
-            (vec![manifest("a", &[], twice)], "used twice"),
-        ] {
-            let error = refused(&manifests);
-            assert!(error.contains(reason), "{error}");
         }
     }
 }

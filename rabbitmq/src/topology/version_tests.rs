@@ -2,8 +2,9 @@
 
 use vostro_messaging::{EventSelector, versions};
 
+use super::Topology;
+use super::check::check;
 use super::samples::{manifest, subscription};
-use super::{Topology, check};
 
 const ONE: &str = "account.account-updated.v1";
 const TWO: &str = "account.account-updated.v2";

@@ -48,18 +48,7 @@ impl Query for Echo {
 const NEWER: &str = "account.echo.v2";
 
 fn manifest(module: &'static str, calls: &'static [&'static str], serves: &'static [&'static str]) -> Manifest {
-    Manifest {
-        module,
-        version: "1",
-        purpose: "For tests.",
-        publishes: &[],
-        claimed: &[],
-        subscribes: vec![],
-        calls,
-        serves,
-        depends_on: &[],
-        publish_linger: Duration::ZERO,
-    }
+    Manifest { calls, serves, ..vostro_testkit::manifest(module) }
 }
 
 /// transaction asks account; auth asks nobody.

@@ -28,18 +28,7 @@ pub fn manifests() -> Vec<Manifest> {
         linger: std::time::Duration::ZERO,
         inbox: InboxMode::Rows,
     };
-    let module = |module, publishes, subscribes| Manifest {
-        module,
-        version: "1",
-        purpose: "For tests.",
-        publishes,
-        claimed: &[],
-        subscribes,
-        calls: &[],
-        serves: &[],
-        depends_on: &[],
-        publish_linger: std::time::Duration::ZERO,
-    };
+    let module = |module, publishes, subscribes| Manifest { publishes, subscribes, ..vostro_testkit::manifest(module) };
     vec![
         module("auth", &[UPDATED, "auth.user-deleted.v1"], vec![]),
         module("account", &["account.account-created.v1"], vec![customers]),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::ws::WebSocketUpgrade;
@@ -22,6 +22,9 @@ use super::{Door, Principal, event_stream, socket};
 use crate::faults::FaultCode;
 use crate::stitch::{OperationKind, Prepared, Reply, RequestError, type_at};
 use crate::upload::UploadLimit;
+
+/// Bytes a second. A client that sends large things slower than this is given up.
+const SLOWEST: usize = 32 * 1024;
 
 /// One HTTP request on its way through the door.
 struct Visit<'a> {
@@ -52,9 +55,9 @@ pub async fn by_post(
     if !is_json(&parts.headers) {
         return visit.unsupported_media_type();
     }
-    let body = match read(body, door.config.body_limit).await {
+    let body = match visit.arriving(door.config.body_limit, read(body, door.config.body_limit)).await {
         Ok(body) => body,
-        Err(error) => return visit.refuse(StatusCode::PAYLOAD_TOO_LARGE, error),
+        Err(refused) => return *refused,
     };
     match Envelope::batch(&body, door.config.batch_limit) {
         Ok(Batch::One(envelope)) => visit.operation(envelope, false).await,
@@ -163,7 +166,7 @@ impl<'a> Visit<'a> {
         let (engine, limit) = (&self.door.engine, self.door.config.body_limit);
         let schema = engine.planner().api_schema();
         let mut form = Form::open(self.headers, body, limit, schema.largest_upload()).map_err(refuse)?;
-        let Head { operations, map } = form.head().await.map_err(refuse)?;
+        let Head { operations, map } = self.arriving(2 * limit, form.head()).await?;
         let mut envelope = Envelope::from_json(&operations).map_err(refuse)?;
         let (principal, prepared) = self.admit(&envelope).await?;
         let takes = match &prepared.planned.root_fields[..] {
@@ -177,7 +180,7 @@ impl<'a> Visit<'a> {
         let is_upload =
             |variable: &str, inside: &[&str]| type_at(schema, &prepared.variables, variable, inside) == Some("Upload");
         let awaited = map.put(takes, is_upload, &mut envelope.variables).map_err(refuse)?;
-        let files = form.files(awaited, takes.bytes).await.map_err(refuse)?;
+        let files = self.arriving(takes.bytes_in_all(), form.files(awaited, takes.bytes)).await?;
         let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared).with_files(files);
         Ok(self.media.answer(engine.execute(&prepared, envelope.variables, Arc::new(scope)).await))
     }
@@ -215,6 +218,24 @@ impl<'a> Visit<'a> {
             self.door.engine.record_refusal(self.started, &errors);
             Reply::refused(&errors, self.correlation.0)
         })
+    }
+
+    /// What a client sends, of so many bytes at most, while it is not too slow: it holds a connection and memory meanwhile.
+    async fn arriving<T>(
+        &self,
+        bytes: usize,
+        reading: impl Future<Output = Result<T, RequestError>>,
+    ) -> Result<T, Box<Response>> {
+        let sending = Duration::from_secs(u64::try_from(bytes / SLOWEST).unwrap_or(u64::MAX));
+        let refused = match tokio::time::timeout(self.door.config.body_timeout.saturating_add(sending), reading).await {
+            Ok(Ok(arrived)) => return Ok(arrived),
+            Ok(Err(error)) => self.refuse(status_of(error.code), error),
+            Err(_) => {
+                let message = "The body of the request did not arrive in time. Nothing was done.";
+                self.refuse(StatusCode::REQUEST_TIMEOUT, RequestError::new(FaultCode::Timeout, message))
+            }
+        };
+        Err(Box::new(refused))
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {

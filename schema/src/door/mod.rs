@@ -56,6 +56,8 @@ use crate::stitch::{Engine, OperationKind, Prepared, RequestError};
 pub struct DoorConfig {
     /// Bytes of a request body, and of one WebSocket message.
     pub body_limit: usize,
+    /// How long the body of a request may take to arrive, beside what its largest size takes at 32 KiB a second.
+    pub body_timeout: Duration,
     /// How long a WebSocket client may take to introduce itself.
     pub init_timeout: Duration,
     /// How often a silent WebSocket connection is asked whether it is still there. It is given up after three such
@@ -80,6 +82,7 @@ impl Default for DoorConfig {
     fn default() -> Self {
         Self {
             body_limit: 128 * 1024,
+            body_timeout: Duration::from_secs(10),
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(25),
             operations_per_connection: 50,

@@ -1,8 +1,12 @@
 //! The door over HTTP.
 
+use std::time::Duration;
+
 use reqwest::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use vostro_schema::door::DoorConfig;
 
 use crate::harness::{OpenBank, code};
@@ -140,6 +144,27 @@ async fn malformed_bodies_are_refused_by_kind() {
     let large = json!({"query": "{ hello }", "variables": {"a": "x".repeat(200_000)}}).to_string();
     refused(post(&bank, large).await, StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE").await;
     refused(post(&bank, vec![0xff, 0xfe]).await, StatusCode::BAD_REQUEST, "BAD_USER_INPUT").await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up_and_the_client_is_told() {
+    let impatient = DoorConfig { body_limit: 1_024, body_timeout: Duration::from_millis(200), ..DoorConfig::default() };
+    let bank = OpenBank::with(impatient).await;
+    let form = "multipart/form-data; boundary=x\r\nx-graphql-csrf: 1";
+    for (media, beginning) in
+        [("application/json", "{\"query\""), (form, "--x\r\ncontent-disposition: form-data; name=")]
+    {
+        let mut connection = TcpStream::connect(bank.address).await.unwrap();
+        let head =
+            format!("POST /graphql HTTP/1.1\r\nhost: bank\r\ncontent-length: 500\r\ncontent-type: {media}\r\n\r\n");
+        connection.write_all(format!("{head}{beginning}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // Until the connection is closed: what is left of the body would be taken for the next request.
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains(r#""code":"TIMEOUT""#), "{answer}");
+    }
+    assert_eq!(bank.bank.paid(), 0);
 }
 
 #[tokio::test]

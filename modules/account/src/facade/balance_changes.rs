@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::Stream;
+use futures::{Stream, stream};
 use uuid::Uuid;
 use vostro_kernel::{Currency, RequestContext};
 use vostro_messaging::{Listener, Look, Missed, UpdateKind};
@@ -82,13 +82,9 @@ impl Accounts {
             }
             Some(_) => {}
         }
-        Ok(Some(futures::stream::unfold(Some(listening), |listening| async move {
-            let mut listening = listening?;
-            match listening.next().await {
-                Ok(Some(change)) => Some((Ok(change), Some(listening))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
+        Ok(Some(stream::try_unfold(listening, |mut listening| async move {
+            let change = listening.next().await?;
+            Ok(change.map(|change| (change, listening)))
         })))
     }
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{Stream, stream};
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{Listener, Look, Missed, UpdateKind};
@@ -60,13 +60,9 @@ impl Accounts {
         if after.is_none() {
             watching.waiting.iter_mut().for_each(|first| first.kind = UpdateKind::Snapshot);
         }
-        Ok(Some(futures::stream::unfold(Some(watching), |watching| async move {
-            let mut watching = watching?;
-            match watching.next().await {
-                Ok(Some(update)) => Some((Ok(update), Some(watching))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
+        Ok(Some(stream::try_unfold(watching, |mut watching| async move {
+            let update = watching.next().await?;
+            Ok(update.map(|update| (update, watching)))
         })))
     }
 }
@@ -241,6 +237,18 @@ mod tests {
         assert_eq!(scene.watch(None).await.collect::<Vec<_>>().await, [(6, UpdateKind::Snapshot)]);
         assert_eq!(scene.watch(Some(4)).await.collect::<Vec<_>>().await, [(6, UpdateKind::Change)]);
         assert!(scene.watch(Some(6)).await.next().await.is_none(), "it knows the end");
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_cannot_be_read_any_more_ends_the_stream_with_the_error() {
+        let scene = Scene::set().await;
+        let updates = scene.accounts.statement_updates(&scene.operator, scene.id, None).await.expect("readable");
+        let mut updates = updates.expect("the statement").boxed();
+        updates.next().await.expect("open").expect("a snapshot");
+        scene.database.tamper("alter table account.statement rename to elsewhere").await;
+        scene.tell();
+        assert!(updates.next().await.expect("the error is told").is_err());
+        assert!(updates.next().await.is_none());
     }
 
     #[tokio::test]

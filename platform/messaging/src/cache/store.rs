@@ -10,8 +10,7 @@ use tracing::{info, warn};
 
 use crate::seal::SealKeys;
 
-/// A healthy Redis answers in a third of a millisecond. Whoever waits for one that is not loses no more than a reader
-/// notices, and the database, which answers in one or two, is asked then.
+/// Far above what a healthy Redis needs, and far below what a reader notices: whoever has waited in vain asks the database.
 const TO_READ: Duration = Duration::from_millis(10);
 /// Nobody waits for these.
 const TO_WRITE: Duration = Duration::from_millis(500);

@@ -110,9 +110,9 @@ impl Transactions {
             Since::Position(position) => following.resume(position).await?,
         }
         following.kind = UpdateKind::Change;
-        let updates = stream::unfold(following, |mut following| async move {
+        let updates = stream::try_unfold(following, |mut following| async move {
             let update = following.next().await?;
-            Some((update, following))
+            Ok(update.map(|update| (update, following)))
         });
         Ok(updates.boxed())
     }
@@ -169,7 +169,7 @@ struct Told {
 }
 
 impl Following {
-    async fn next(&mut self) -> Option<Result<Update, TransactionError>> {
+    async fn next(&mut self) -> Result<Option<Update>, TransactionError> {
         loop {
             if let Some((transaction, kind)) = self.ready.pop_front() {
                 let single = matches!(self.subject, Subject::Transaction(_));
@@ -177,22 +177,17 @@ impl Following {
                 // The ledger's clock may be ahead, and what begins now is found by the time of now.
                 let waiting = self.ready.iter().map(|(transaction, _)| transaction.initiated_at).min();
                 self.position.tell(&transaction, Some(self.now().min(waiting.unwrap_or(DateTime::<Utc>::MAX_UTC))));
-                return Some(Ok(Update { transaction, kind, position: self.position.clone() }));
+                return Ok(Some(Update { transaction, kind, position: self.position.clone() }));
             }
             if self.over {
-                return None;
+                return Ok(None);
             }
             match self.live.recv().await {
                 Ok(transaction) => {
                     self.heard_at = self.heard_at.max(transaction.occurred_at().min(self.now()));
                     self.take(transaction);
                 }
-                Err(Missed) => {
-                    if let Err(error) = self.look().await {
-                        self.over = true;
-                        return Some(Err(error));
-                    }
-                }
+                Err(Missed) => self.look().await?,
             }
         }
     }
