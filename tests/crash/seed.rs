@@ -224,6 +224,7 @@ impl Scene {
     /// A command ends in the middle, beside a bank that works, and does its work when it is given again.
     async fn crash_command(&self, aim: &Aim, words: &[&str]) {
         let bank = self.world.spawn_bank(&[]).await;
+        cause::redrive(&self.world).await;
         self.crash_command_beside(&bank, aim, words).await;
         bank.kill();
     }
