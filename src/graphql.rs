@@ -242,7 +242,8 @@ fn open(
         request: Duration::from_millis(settings.timeout_millis),
         ..Limits::default()
     };
-    let mut engine = Engine::over(SUPERGRAPH)?.limits(limits);
+    let door = settings.door(graphiql)?;
+    let mut engine = Engine::over(SUPERGRAPH)?.limits(limits).registered(door.registered.clients());
     for (name, transport) in subgraphs {
         engine = engine.module(name, transport);
     }
@@ -250,7 +251,7 @@ fn open(
         engine = engine.gate(module, gate, always);
     }
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let door = Door::new(engine.build()?, authenticator, ids, clock, settings.door(graphiql)?);
+    let door = Door::new(engine.build()?, authenticator, ids, clock, door);
     let router = door.router();
     tokio::spawn(async move {
         stop.cancelled().await;

@@ -95,6 +95,7 @@ function typeField(module, field) {
       { className: "vostro-head" },
       element("code", { className: field.deprecated ? "vostro-deprecated" : "" }, field.signature),
       field.access && chip("access", field.access.toLowerCase().replaceAll("_", " ")),
+      field.cost > 0 && chip("cost", points(field)),
       field.modules.length > 1 && chip("owners", `also ${field.modules.filter((name) => name !== module).join(", ")}`),
     ),
     deprecation(field),

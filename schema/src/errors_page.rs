@@ -86,7 +86,8 @@ impl FaultCode {
 /// The page as Markdown: faults from [`FaultCode`], refusals from the enums of the schema.
 ///
 /// # Panics
-/// When the supergraph is no schema; it is committed and tested.
+/// When the supergraph is no schema, or a refusal's description has not two paragraphs, which are its cause and its remedy.
+/// It is committed and tested.
 pub fn page(supergraph: &str) -> String {
     let mut page = String::from(
         "# Errors\n\nGenerated from the code; a test compares it.\n\n\
@@ -108,11 +109,16 @@ pub fn page(supergraph: &str) -> String {
     for definition in &document.definitions {
         let Definition::TypeDefinition(TypeDefinition::Enum(codes)) = definition else { continue };
         let Some(module) = codes.name.strip_suffix("ErrorCode") else { continue };
-        let _ = write!(page, "\n### {module}\n\n| code | cause |\n|---|---|\n");
+        let _ = write!(page, "\n### {module}\n\n| code | cause | what to do |\n|---|---|---|\n");
         for value in &codes.values {
-            let cause = value.description.as_deref().unwrap_or_default().replace('\n', " ");
-            let _ = writeln!(page, "| `{}` | {} |", value.name, cause.trim());
+            let told = value.description.as_deref().unwrap_or_default();
+            let (cause, remedy) = told.split_once("\n\n").unwrap_or_else(|| panic!("{}: no remedy", value.name));
+            let _ = writeln!(page, "| `{}` | {} | {} |", value.name, in_a_line(cause), in_a_line(remedy));
         }
     }
     page
+}
+
+fn in_a_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

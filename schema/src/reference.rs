@@ -48,6 +48,10 @@ pub struct FieldOfType {
     pub description: String,
     /// Who may ask for it where not everybody may who sees the object.
     pub access: Option<String>,
+    /// Points, without what is selected below it.
+    pub cost: u32,
+    /// How the cost grows with the answer.
+    pub size: String,
     pub deprecated: Option<String>,
 }
 
@@ -71,11 +75,6 @@ pub fn root_fields(schema: &ApiSchema) -> Vec<RootField> {
 impl RootField {
     fn of(schema: &ApiSchema, kind: OperationKind, root: &str, field: &Field) -> Self {
         let facts = schema.facts(root, &field.name);
-        let size = match facts.size {
-            Size::One => String::new(),
-            Size::Page => "per node of the page".to_owned(),
-            Size::About(items) => format!("counted as {items} items"),
-        };
         Self {
             module: facts.owners.join(", "),
             kind: kind.as_str(),
@@ -83,11 +82,19 @@ impl RootField {
             signature: signature(field),
             description: line(field.description.as_deref()) + &files(facts.upload),
             access: access(&facts),
-            cost: facts.cost.unwrap_or(0),
-            size,
+            cost: schema.points(root, field).own,
+            size: size(&facts),
             audience: facts.contract.as_str(),
             deprecated: deprecation(field),
         }
+    }
+}
+
+fn size(facts: &FieldFacts<'_>) -> String {
+    match facts.size {
+        Size::One => String::new(),
+        Size::Page => "per node of the page".to_owned(),
+        Size::About(items) => format!("counted as {items} items"),
     }
 }
 
@@ -138,6 +145,8 @@ impl FieldOfType {
             signature: signature(field),
             description: line(field.description.as_deref()),
             access: facts.authenticated.then(|| access(&facts)),
+            cost: schema.points(of, field).own,
+            size: size(&facts),
             deprecated: deprecation(field),
         }
     }
@@ -195,7 +204,8 @@ fn type_section(schema: &ApiSchema, definition: &TypeDefinition, page: &mut Stri
     match definition {
         TypeDefinition::Object(object) => {
             head(page, "type", name, object.description.as_deref());
-            rows(page, object.fields.iter().map(|field| (signature(field), line(field.description.as_deref()))));
+            let told = |field: &Field| line(field.description.as_deref()) + &price(schema, name, field);
+            rows(page, object.fields.iter().map(|field| (signature(field), told(field))));
         }
         TypeDefinition::Interface(interface) => {
             head(page, "interface", name, interface.description.as_deref());
@@ -220,6 +230,15 @@ fn type_section(schema: &ApiSchema, definition: &TypeDefinition, page: &mut Stri
             head(page, "union", name, union.description.as_deref());
             rows(page, union.types.iter().map(|member| (member.clone(), String::new())));
         }
+    }
+}
+
+/// What is said of a field that is not free.
+fn price(schema: &ApiSchema, of: &str, field: &Field) -> String {
+    match schema.points(of, field).own {
+        0 => String::new(),
+        1 => " (1 point)".to_owned(),
+        points => format!(" ({points} points)"),
     }
 }
 

@@ -18,52 +18,100 @@ crate::user_errors! {
     /// Why a command on an account was refused.
     pub AccountUserError, AccountErrorCode {
         /// Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         AccForbidden,
         /// No account with this id, or not one of yours.
+        ///
+        /// Take an id from `accounts`.
         AccNotFound,
         /// The account is frozen.
+        ///
+        /// Wait until the bank lifts the freeze (`accountUnfreeze`).
         AccFrozen,
         /// The account is not frozen.
+        ///
+        /// Nothing is to be done.
         AccNotFrozen,
         /// The account is closed.
+        ///
+        /// Use another account: a closed one stays closed.
         AccClosed,
         /// Only an empty account can be closed.
+        ///
+        /// Transfer the balance, or pay in what is owed; then close it.
         AccCloseNonZero,
         /// Money of the account is reserved.
+        ///
+        /// Wait until the account's payments have ended; then close it.
         AccCloseHasHolds,
         /// The bank does not keep accounts in this currency.
+        ///
+        /// Open it in another currency.
         AccCurrencyUnsupported,
         /// The amount is not in the account's currency.
+        ///
+        /// Give the amount in the account's currency.
         AccCurrencyMismatch,
         /// Customers cannot have this product.
+        ///
+        /// Open another product.
         AccProductNotOffered,
         /// The bank's own accounts cannot be changed this way.
+        ///
+        /// Take an account of a customer.
         AccInternal,
         /// The product has no overdraft.
+        ///
+        /// Take an account of a product that has one.
         AccOverdraftNotOffered,
         /// The limit is negative or too large.
+        ///
+        /// Give a smaller limit, or zero.
         AccOverdraftOutOfRange,
         /// The account is overdrawn by more than the new limit.
+        ///
+        /// Give a limit that covers what is used, or have it paid in first.
         AccOverdraftExceeded,
         /// The name is empty or too long.
+        ///
+        /// Give one line of 1 to 100 characters, or no name.
         AccNameInvalid,
         /// The reason is empty or too long.
+        ///
+        /// Give one line of 1 to 500 characters.
         AccReasonInvalid,
         /// There is no account number left.
+        ///
+        /// Tell the bank's operators.
         AccNumbersExhausted,
         /// No statement with this id, or not one of an account of yours.
+        ///
+        /// Take an id from the account's `statements`.
         AccStatementNotFound,
         /// Another statement of the account is being prepared.
+        ///
+        /// Wait for it (`statementUpdated`), or end it with `statementCancel`.
         AccStatementInPreparation,
         /// The statement is ready, or has ended.
+        ///
+        /// Ask for a new one with `statementGenerate` where one is needed.
         AccStatementEnded,
         /// The period ends before it begins, or has more than 366 days.
+        ///
+        /// Correct its days, or ask for several statements.
         AccPeriodInvalid,
         /// The last day of the period is not over.
+        ///
+        /// Ask again an hour after that day's midnight UTC, or for a shorter period.
         AccPeriodNotOver,
         /// The idempotency key is missing or malformed.
+        ///
+        /// Make a key of 1 to 128 visible ASCII characters for each command, and repeat it under the same one.
         IdempotencyKeyRequired,
         /// The idempotency key belongs to an earlier command with another input.
+        ///
+        /// Take a new key for another command; to repeat the earlier one, send its input unchanged.
         IdempotencyKeyReused,
     }
 }

@@ -14,40 +14,76 @@ crate::user_errors! {
     /// Why a command on people or sessions was refused.
     pub AuthUserError, AuthErrorCode {
         /// The e-mail address or the password is wrong.
+        ///
+        /// Correct them. Repeated failures lock the login for a while.
         AuthInvalidCredentials,
-        /// Too many failed logins; wait a while.
+        /// Too many failed logins.
+        ///
+        /// Wait a while, then log in with the right password.
         AuthLocked,
         /// This is not an e-mail address the bank can write to.
+        ///
+        /// Correct the address.
         AuthEmailInvalid,
         /// There is already a user with this e-mail address.
+        ///
+        /// Log in, or register another address.
         AuthEmailTaken,
         /// The password is too short, too long or too easy to guess.
+        ///
+        /// Choose a longer one, or one with less of a pattern.
         AuthPasswordWeak,
         /// The password is on a list of passwords that attackers try first.
+        ///
+        /// Choose another one.
         AuthPasswordBreached,
         /// The display name is empty, too long, or has characters nobody can see.
+        ///
+        /// Give 1 to 100 visible characters.
         AuthDisplayNameInvalid,
         /// The locale is no BCP 47 language tag.
+        ///
+        /// Give one such as `en` or `pt-BR`.
         AuthLocaleInvalid,
-        /// No refresh token of this bank, or its session has ended: log in again.
+        /// No refresh token of this bank, or its session has ended.
+        ///
+        /// Log in again.
         AuthTokenInvalid,
-        /// The refresh token has expired: log in again.
+        /// The refresh token has expired.
+        ///
+        /// Log in again.
         AuthTokenExpired,
-        /// The refresh token was used before; its session was ended: log in again.
+        /// The refresh token was used before; its session was ended, since somebody else may have it.
+        ///
+        /// Log in again, and keep only the newest token.
         AuthTokenReused,
         /// There is no session. The caller sees the top-level error `UNAUTHENTICATED`, the audit log this.
+        ///
+        /// Log in.
         AuthSessionMissing,
         /// Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         AuthScopeInsufficient,
         /// No user with this id.
+        ///
+        /// Correct the id.
         AuthUserNotFound,
         /// Staff need a staff role. For the command line.
+        ///
+        /// Name at least one of COMPLIANCE_OFFICER, OPERATOR and ADMIN.
         AuthRoleInvalid,
         /// The next signing key is too new. For the command line.
+        ///
+        /// Repeat it later: whoever keeps the key set for ten minutes has to have seen it first.
         AuthKeyNotPublishedLongEnough,
         /// The idempotency key is missing or malformed.
+        ///
+        /// Make a key of 1 to 128 visible ASCII characters for each command, and repeat it under the same one.
         IdempotencyKeyRequired,
         /// The idempotency key belongs to an earlier command with another input.
+        ///
+        /// Take a new key for another command; to repeat the earlier one, send its input unchanged.
         IdempotencyKeyReused,
     }
 }

@@ -12,16 +12,28 @@ crate::user_errors! {
     /// Why a command of a compliance officer was refused.
     pub ComplianceUserError, ComplianceErrorCode {
         /// Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         CmpForbidden,
         /// No violation with this id.
+        ///
+        /// Take an id from `violations`.
         CmpViolationNotFound,
         /// The document's name is missing, longer than 200 characters, or a path.
+        ///
+        /// Give a file name of 1 to 200 characters, without a path.
         CmpEvidenceNameInvalid,
         /// The document is empty.
+        ///
+        /// Send the document's content.
         CmpEvidenceEmpty,
         /// The document is larger than 1 MiB.
+        ///
+        /// Send it in parts, or smaller.
         CmpEvidenceTooLarge,
         /// The document is neither PDF, PNG, JPEG nor plain text, or not what its media type says.
+        ///
+        /// Convert it, for example to PDF, and send it with its right media type.
         CmpEvidenceTypeNotAllowed,
     }
 }

@@ -97,6 +97,11 @@ impl TrustedDocuments {
         }
     }
 
+    /// Who registered each document, by its SHA-256 in hex.
+    pub fn clients(&self) -> HashMap<String, Arc<str>> {
+        self.0.values().map(|known| (sha256(&known.text), Arc::clone(&known.client))).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -11,10 +11,16 @@ crate::user_errors! {
     /// Why a command on notifications was refused.
     pub NotificationUserError, NotificationErrorCode {
         /// No notification with this id, or not one of yours.
+        ///
+        /// Take an id from `notifications`.
         NtfNotFound,
         /// The notice protects your account and cannot be switched off on this channel.
+        ///
+        /// Leave it on; other topics can be switched off.
         NtfTopicMandatory,
         /// The e-mail is still on its way.
+        ///
+        /// Wait until its state is final.
         NtfNotDelivered,
     }
 }

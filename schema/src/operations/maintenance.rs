@@ -18,26 +18,48 @@ crate::user_errors! {
     /// Why an order about maintenance was refused; nothing was done.
     pub MaintenanceUserError, MaintenanceErrorCode {
         /// It takes a person with the role OPERATOR or ADMIN.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         MaintenanceForbidden,
         /// No module has this name.
+        ///
+        /// Take one of `outboxes`.
         MaintenanceModuleUnknown,
-        /// No projection has this name; `projections` lists them.
+        /// No projection has this name.
+        ///
+        /// Take one of `projections`.
         MaintenanceProjectionUnknown,
         /// The archive has no event of this type, or it is another module's.
+        ///
+        /// Take a type of this module from `eventCounts`.
         MaintenanceEventTypeUnknown,
         /// The archive has nothing between the two points.
+        ///
+        /// Choose a wider range.
         MaintenanceRangeEmpty,
         /// Events are waited for an hour at most.
+        ///
+        /// Give an hour or less.
         MaintenancePatienceTooLong,
         /// The reason is missing; it goes to the audit log.
+        ///
+        /// Say why.
         MaintenanceReasonMissing,
-        /// The projection is being rebuilt already, with other options. Wait until that has ended.
+        /// The projection is being rebuilt already, with other options.
+        ///
+        /// Wait until that has ended.
         MaintenanceUnderWay,
         /// There is no such job.
+        ///
+        /// Take an id from `maintenanceJobs`.
         MaintenanceJobUnknown,
         /// Nothing is to be decided about the job, or no more.
+        ///
+        /// Nothing is to be done; order it anew where it was declined.
         MaintenanceJobDecided,
         /// Whoever ordered it cannot decide about it.
+        ///
+        /// Have a second person decide.
         MaintenanceSamePerson,
     }
 }
@@ -45,16 +67,25 @@ crate::user_errors! {
 /// Why a job failed. Mend the cause and order it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum MaintenanceJobErrorCode {
-    /// The event store has gaps, or the live projection has taken events that it has not. See that the archive is not
-    /// behind; `trustEventStore` gives up what only the projection knows.
+    /// The event store has gaps, or the live projection has taken events that it has not.
+    ///
+    /// See that the archive is not behind; `trustEventStore` gives up what only the projection knows.
     RebuildEventsMissing,
     /// An event of the archive cannot be applied.
+    ///
+    /// Mend the module's reading of the event the text names, and order it again.
     RebuildEventUnusable,
     /// The live projection did not become what was rebuilt; nothing was changed.
+    ///
+    /// Order it again; if that repeats itself, tell the developers.
     RebuildNotEqual,
     /// The bank that works on it does not know the projection: it is of another release.
+    ///
+    /// Order it again when every instance is of one release.
     MaintenanceProjectionUnknown,
     /// It was tried again and again and did not get on; the text says what for.
+    ///
+    /// Mend what the text says, and order it again.
     MaintenanceExhausted,
 }
 

@@ -16,26 +16,48 @@ crate::user_errors! {
     /// Why an operator's order was refused; nothing was done.
     pub OperationsUserError, OperationsErrorCode {
         /// It takes a person with the role OPERATOR or ADMIN.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         ParkingForbidden,
         /// No module has this name.
+        ///
+        /// Take one of `consumptions`.
         ParkingModuleUnknown,
         /// The selection says nothing; the whole bank cannot be meant.
+        ///
+        /// Name a subscription, a key or ids.
         ParkingSelectionEmpty,
         /// No parked message is selected, or none any more.
+        ///
+        /// Look at `parkedMessages`; somebody may have been quicker, or it was released by itself.
         ParkingNothingSelected,
         /// The reason is missing; it goes to the audit log.
+        ///
+        /// Say why.
         ParkingReasonMissing,
         /// Only the first message of a key can be skipped.
+        ///
+        /// Skip the first one, or redrive the key.
         ParkingNotFirst,
         /// The selection is about several subscriptions; name one.
+        ///
+        /// Name the subscription.
         ParkingSeveralSubscriptions,
         /// More messages are selected than one order can be about.
+        ///
+        /// Give several orders.
         ParkingTooMany,
         /// There is no such request.
+        ///
+        /// Take an id from `parkingRequests`.
         ParkingRequestUnknown,
         /// Somebody has decided about the request already.
+        ///
+        /// Nothing is to be done; ask anew where it was declined.
         ParkingRequestDecided,
         /// Whoever asked for it cannot decide about it.
+        ///
+        /// Have a second operator decide.
         ParkingSamePerson,
     }
 }

@@ -26,6 +26,15 @@ impl OperationKind {
     }
 }
 
+/// What a field costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Points {
+    /// The field itself.
+    pub own: u32,
+    /// Each item, where it is a list.
+    pub item: u32,
+}
+
 /// The composed schema without its federation machinery, with the introspection types.
 pub struct ApiSchema {
     document: Document,
@@ -71,6 +80,21 @@ impl ApiSchema {
     /// What the supergraph says about a field beyond its type.
     pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
         self.catalog.facts(type_name, field)
+    }
+
+    /// A field has the points it declares. Without a declaration an object with an id is a point, and a value that comes
+    /// with the object it belongs to (an amount, a balance) is free. Each item of a list is a point besides; the edges of
+    /// a connection are not, as their nodes are.
+    pub fn points(&self, type_name: &str, field: &Field) -> Points {
+        let inner = field.field_type.inner_type();
+        let leaf = self.named(inner).is_some_and(TypeDefinition::is_leaf_type);
+        let list = is_list(&field.field_type);
+        let has_id = self.field(inner, "id").is_some();
+        let declared = self.facts(type_name, &field.name).cost;
+        Points {
+            own: declared.unwrap_or(u32::from(!leaf && !list && has_id)),
+            item: u32::from(list && !leaf && !inner.ends_with("Edge")),
+        }
     }
 
     /// The files that come with a mutation.
@@ -134,4 +158,12 @@ impl ApiSchema {
 /// How a type is written: `[Account!]!`.
 pub fn type_text(of: &Type) -> String {
     of.to_string()
+}
+
+fn is_list(of: &Type) -> bool {
+    match of {
+        Type::ListType(_) => true,
+        Type::NonNullType(inner) => is_list(inner),
+        Type::NamedType(_) => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! Documents: parsed, checked, validated and planned once, then remembered by their text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use graphql_tools::static_graphql::query::{Definition, Document, OperationDefinition, Selection, VariableDefinition};
@@ -20,7 +20,8 @@ use crate::faults::FaultCode;
 pub struct Prepared {
     pub variables: Vec<VariableDefinition>,
     pub planned: PlannedOperation,
-    /// What metrics call it: the root field, which the schema bounds in number, and never the client's own name.
+    /// What metrics call it, bounded in number: the client and the name of a registered operation, the root field of any
+    /// other.
     pub label: Arc<str>,
     /// The SHA-256 of the document, in hex: what logs call the operation.
     pub id: Arc<str>,
@@ -46,11 +47,15 @@ struct Operation {
     prepared: OnceLock<Result<Arc<Prepared>, RequestError>>,
 }
 
+/// Who registered a document, by its SHA-256 in hex.
+pub type Clients = HashMap<String, Arc<str>>;
+
 /// All documents seen, up to a number.
 pub struct Documents {
     planner: Box<dyn QueryPlanner>,
     limits: Limits,
     rules: ValidationPlan,
+    clients: Clients,
     cache: moka::sync::Cache<Arc<str>, Arc<Known>>,
 }
 
@@ -58,9 +63,9 @@ pub struct Documents {
 const REPORTED: usize = 20;
 
 impl Documents {
-    pub fn new(planner: Box<dyn QueryPlanner>, limits: Limits) -> Self {
+    pub fn new(planner: Box<dyn QueryPlanner>, limits: Limits, clients: Clients) -> Self {
         let cache = moka::sync::Cache::new(limits.cached_documents);
-        Self { planner, limits, rules: default_rules_validation_plan(), cache }
+        Self { planner, limits, rules: default_rules_validation_plan(), clients, cache }
     }
 
     pub fn planner(&self) -> &dyn QueryPlanner {
@@ -150,20 +155,25 @@ impl Documents {
             }
             _ => None,
         });
-        let label = label(&planned);
+        let label = self.label(&planned, operation_name, &id);
         let root = self.planner.api_schema().root(planned.kind).unwrap_or_default();
         let mut fields = BTreeSet::new();
         self.fields(root, &planned.projection.selection, &mut fields);
         let uses = fields.iter().map(|(type_name, field)| monitoring::uses(type_name, field)).collect();
         Ok(Arc::new(Prepared { variables: variables.unwrap_or_default(), planned, label, id, uses }))
     }
-}
 
-fn label(planned: &PlannedOperation) -> Arc<str> {
-    match &planned.root_fields[..] {
-        [] => Arc::from("introspection"),
-        [only] => Arc::from(only.as_str()),
-        _ => Arc::from("several"),
+    /// Anybody can make up names in a document of their own, and each would be a new series; registered ones are counted.
+    fn label(&self, planned: &PlannedOperation, operation_name: Option<&str>, id: &str) -> Arc<str> {
+        let by_root_field = match &planned.root_fields[..] {
+            [] => "introspection",
+            [only] => only.as_str(),
+            _ => "several",
+        };
+        match self.clients.get(id) {
+            Some(client) => format!("{client}/{}", operation_name.unwrap_or(by_root_field)).into(),
+            None => by_root_field.into(),
+        }
     }
 }
 

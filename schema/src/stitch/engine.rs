@@ -12,7 +12,7 @@ use vostro_messaging::AdmissionGate;
 
 use super::admission::Admission;
 use super::cost::Cost;
-use super::documents::{Documents, Prepared};
+use super::documents::{Clients, Documents, Prepared};
 use super::error::{FieldError, RequestError};
 use super::executor::{Execution, Gathered, Module, gather, variables_of};
 use super::hive::{HivePlanner, SupergraphError};
@@ -47,6 +47,7 @@ pub enum EngineError {
 pub struct EngineBuilder {
     planner: Box<dyn QueryPlanner>,
     limits: Limits,
+    clients: Clients,
     transports: HashMap<String, Arc<dyn SubgraphTransport>>,
     admission: Admission,
 }
@@ -54,6 +55,12 @@ pub struct EngineBuilder {
 impl EngineBuilder {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Tells who registered which documents, so that metrics name their operations.
+    pub fn registered(mut self, clients: Clients) -> Self {
+        self.clients = clients;
         self
     }
 
@@ -87,7 +94,7 @@ impl EngineBuilder {
         if let Some((module, mutation)) = self.admission.unknown(self.planner.api_schema()) {
             return Err(EngineError::UnknownMutation(module, mutation));
         }
-        let documents = Arc::new(Documents::new(self.planner, self.limits));
+        let documents = Arc::new(Documents::new(self.planner, self.limits, self.clients));
         Ok(Engine { documents, modules, admission: Arc::new(self.admission) })
     }
 }
@@ -114,6 +121,7 @@ impl Engine {
         EngineBuilder {
             planner,
             limits: Limits::default(),
+            clients: Clients::new(),
             transports: HashMap::new(),
             admission: Admission::default(),
         }

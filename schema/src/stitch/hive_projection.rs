@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_graphql::{Name, Value};
-use graphql_tools::static_graphql::schema::{Type, TypeDefinition};
+use graphql_tools::static_graphql::schema::{Field as Definition, Type, TypeDefinition};
 use hive_router_query_planner::ast::selection_item::SelectionItem;
 use hive_router_query_planner::ast::selection_set::{FieldSelection, SelectionSet};
 use hive_router_query_planner::ast::value::Value as HiveValue;
 
-use super::api_schema::{ApiSchema, OperationKind};
+use super::api_schema::{ApiSchema, OperationKind, Points};
 use super::error::RequestError;
 use super::projection::{Argument, Condition, Field, Items, Price, Projection, Selection, Shape, TYPENAME, json};
 use crate::access::Size;
@@ -131,7 +131,7 @@ impl Compiler<'_> {
             if introspection {
                 price.own = introspection_points(&field.name);
             } else {
-                price = self.price(type_name, field, inner, leaf, shape.items.is_some());
+                price = self.price(type_name, field, definition);
             }
             let page = match self.schema.facts(type_name, &field.name).size {
                 Size::Page => Some(size(field)),
@@ -155,14 +155,10 @@ impl Compiler<'_> {
         })
     }
 
-    /// A field has the points it declares. Without a declaration an object with an id is a point, and a value that comes
-    /// with the object it belongs to (an amount, a balance) is free. Each item of a list is a point besides; the edges of
-    /// a connection are not, as their nodes are.
-    fn price(&self, type_name: &str, field: &FieldSelection, inner: &str, leaf: bool, list: bool) -> Price {
+    /// The points of a field, and how many items its list is counted as.
+    fn price(&self, type_name: &str, field: &FieldSelection, definition: &Definition) -> Price {
         let facts = self.schema.facts(type_name, &field.name);
-        let has_id = self.schema.field(inner, "id").is_some();
-        let own = facts.cost.unwrap_or(u32::from(!leaf && !list && has_id));
-        let item = u32::from(list && !leaf && !inner.ends_with("Edge"));
+        let Points { own, item } = self.schema.points(type_name, definition);
         let items = match (facts.size, &self.page, field.name.as_str()) {
             (Size::About(items), ..) => Items::Fixed(items),
             (_, Some(page), "edges" | "nodes") => page.clone(),

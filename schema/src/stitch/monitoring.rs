@@ -1,8 +1,8 @@
 //! What the engine tells about its work: time and outcome per operation and per module, which fields are used, how often
 //! a plan was known already, and which operations were slow.
 //!
-//! Nothing here comes from a client's text or variables: labels are names of the schema, so that nobody can make new
-//! ones, and an operation is named by the hash of its document.
+//! Nothing here comes from a text that somebody sent, or from variables: labels are names of the schema and of registered
+//! documents, so that nobody can make new ones, and logs name a document by its hash.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -14,34 +14,64 @@ crate::user_errors! {
     /// Why a payment was refused.
     pub TransactionUserError, TransactionErrorCode {
         /// Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+        ///
+        /// Have an administrator assign the role, or leave it to somebody who has it.
         TxnForbidden,
         /// The idempotency key is missing or malformed.
+        ///
+        /// Make a key of 1 to 128 visible ASCII characters for each command, and repeat it under the same one.
         IdempotencyKeyRequired,
         /// The idempotency key belongs to an earlier command with another input.
+        ///
+        /// Take a new key for another command; to repeat the earlier one, send its input unchanged.
         IdempotencyKeyReused,
         /// The bank does not know the currency, or holds no cash in it.
+        ///
+        /// Give an ISO 4217 code that the bank offers, such as EUR.
         TxnCurrencyUnknown,
         /// The amount is not a number, not positive, or beyond range.
+        ///
+        /// Give an amount above zero as a plain decimal, such as 12.50.
         TxnInvalidAmount,
         /// The amount has more decimals than its currency.
+        ///
+        /// Round it first.
         TxnAmountPrecision,
         /// Source and destination are the same account.
+        ///
+        /// Choose two different accounts.
         TxnSelfTransfer,
         /// No account with this id, or not one you may use.
+        ///
+        /// Correct the id. An account opened within the last second may not be known to payments yet: repeat it.
         TxnAccountNotFound,
         /// An account is kept in another currency.
+        ///
+        /// Send an amount in the account's currency.
         TxnCurrencyMismatch,
         /// An account is frozen.
+        ///
+        /// Wait until the bank lifts the freeze.
         TxnAccountFrozen,
         /// An account is closed.
+        ///
+        /// Use another account.
         TxnAccountClosed,
         /// The reference has more than 140 characters.
+        ///
+        /// Shorten it.
         TxnReferenceTooLong,
         /// The reference contains control characters.
+        ///
+        /// Remove them.
         TxnInvalidReference,
         /// No transaction with this id, or not one of yours.
+        ///
+        /// Take an id from `transactions`.
         TxnNotFound,
         /// The transaction has already ended.
+        ///
+        /// Nothing is to be done: look at its `status`.
         TxnInvalidState,
     }
 }

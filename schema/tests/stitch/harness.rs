@@ -10,7 +10,7 @@ use uuid::Uuid;
 use vostro_kernel::{Actor, Clock, RequestContext, Role, SystemClock, SystemIds};
 use vostro_schema::door::{AuthFault, Authenticator, Door, DoorConfig, Principal};
 use vostro_schema::scope::RequestScope;
-use vostro_schema::stitch::{Engine, InProcess, Limits, Reply};
+use vostro_schema::stitch::{Engine, EngineBuilder, InProcess, Limits, Reply};
 
 use crate::fixture::{Calls, accounts, payments, people};
 
@@ -27,10 +27,12 @@ impl Bank {
     }
 
     pub fn with(limits: Limits) -> Self {
+        Self::built(|engine| engine.limits(limits))
+    }
+
+    pub fn built(settings: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Self {
         let calls = Arc::new(Calls::default());
-        let engine = Engine::over(SUPERGRAPH)
-            .unwrap()
-            .limits(limits)
+        let engine = settings(Engine::over(SUPERGRAPH).unwrap())
             .module("people", InProcess(people::schema()))
             .module("accounts", InProcess(accounts::schema(calls.clone())))
             .module("payments", InProcess(payments::schema()))

@@ -1,9 +1,16 @@
 //! What the engine tells about itself.
 
-use serde_json::Value;
-use vostro_kernel::Actor;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::harness::Bank;
+use serde_json::{Value, json};
+use tracing::Level;
+use vostro_kernel::{Actor, Role};
+use vostro_schema::door::TrustedDocuments;
+use vostro_schema::stitch::Limits;
+
+use crate::harness::{Bank, person, scope};
 
 #[test]
 fn operations_are_measured_by_root_field_and_outcome_and_never_by_a_clients_name() {
@@ -33,6 +40,61 @@ fn operations_are_measured_by_root_field_and_outcome_and_never_by_a_clients_name
         assert!(text.contains(&format!("vostro_graphql_operation_seconds_count{{{label}}} 1")), "{label}: {text}");
     }
     assert!(!text.contains("Whatever9371"));
+}
+
+#[test]
+fn operations_of_registered_documents_are_measured_by_client_and_name() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let document = "query Greeting { hello me { id } } query Other { hello }";
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("greeting".to_owned(), document.to_owned())]).unwrap();
+    let bank = Bank::built(|engine| engine.registered(documents.clients()));
+    metrics::with_local_recorder(&recorder, || {
+        for name in ["Greeting", "Other"] {
+            let prepared = bank.engine.prepare(document, Some(name)).unwrap();
+            runtime.block_on(bank.engine.execute(&prepared, Default::default(), scope(person(&[Role::Customer]))));
+        }
+    });
+    let text = recorder.handle().render();
+    for label in [r#"operation="app/Greeting",outcome="ok""#, r#"operation="app/Other",outcome="ok""#] {
+        assert!(text.contains(&format!("vostro_graphql_operation_seconds_count{{{label}}} 1")), "{label}: {text}");
+    }
+}
+
+#[test]
+fn a_slow_operation_is_in_the_log_by_hash_without_its_text_or_variables() {
+    let written = Written::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer({
+        let written = written.clone();
+        move || written.clone()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bank = Bank::with(Limits { slow: Duration::ZERO, ..Limits::default() });
+    let document = "query Whatever9371($name: String) { secretly: hello(name: $name) }";
+    tracing::subscriber::with_default(subscriber.finish(), || {
+        let answer = runtime.block_on(bank.ask_as(Actor::ANONYMOUS, document, json!({"name": "Ada9371"})));
+        assert_eq!(answer["data"]["secretly"], "hello Ada9371");
+    });
+    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("a slow operation"), "{log}");
+    assert!(log.contains(&*bank.engine.prepare(document, None).unwrap().id), "{log}");
+    assert!(!log.contains("9371") && !log.contains("secretly"), "{log}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]

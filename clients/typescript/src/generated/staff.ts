@@ -13,53 +13,149 @@ export type AccountStatus =
 
 /** Why a command on an account was refused. */
 export type AccountErrorCode =
-  /** Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this. */
+  /**
+   * Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+   *
+   * Have an administrator assign the role, or leave it to somebody who has it.
+   */
   | 'ACC_FORBIDDEN'
-  /** No account with this id, or not one of yours. */
+  /**
+   * No account with this id, or not one of yours.
+   *
+   * Take an id from `accounts`.
+   */
   | 'ACC_NOT_FOUND'
-  /** The account is frozen. */
+  /**
+   * The account is frozen.
+   *
+   * Wait until the bank lifts the freeze (`accountUnfreeze`).
+   */
   | 'ACC_FROZEN'
-  /** The account is not frozen. */
+  /**
+   * The account is not frozen.
+   *
+   * Nothing is to be done.
+   */
   | 'ACC_NOT_FROZEN'
-  /** The account is closed. */
+  /**
+   * The account is closed.
+   *
+   * Use another account: a closed one stays closed.
+   */
   | 'ACC_CLOSED'
-  /** Only an empty account can be closed. */
+  /**
+   * Only an empty account can be closed.
+   *
+   * Transfer the balance, or pay in what is owed; then close it.
+   */
   | 'ACC_CLOSE_NON_ZERO'
-  /** Money of the account is reserved. */
+  /**
+   * Money of the account is reserved.
+   *
+   * Wait until the account's payments have ended; then close it.
+   */
   | 'ACC_CLOSE_HAS_HOLDS'
-  /** The bank does not keep accounts in this currency. */
+  /**
+   * The bank does not keep accounts in this currency.
+   *
+   * Open it in another currency.
+   */
   | 'ACC_CURRENCY_UNSUPPORTED'
-  /** The amount is not in the account's currency. */
+  /**
+   * The amount is not in the account's currency.
+   *
+   * Give the amount in the account's currency.
+   */
   | 'ACC_CURRENCY_MISMATCH'
-  /** Customers cannot have this product. */
+  /**
+   * Customers cannot have this product.
+   *
+   * Open another product.
+   */
   | 'ACC_PRODUCT_NOT_OFFERED'
-  /** The bank's own accounts cannot be changed this way. */
+  /**
+   * The bank's own accounts cannot be changed this way.
+   *
+   * Take an account of a customer.
+   */
   | 'ACC_INTERNAL'
-  /** The product has no overdraft. */
+  /**
+   * The product has no overdraft.
+   *
+   * Take an account of a product that has one.
+   */
   | 'ACC_OVERDRAFT_NOT_OFFERED'
-  /** The limit is negative or too large. */
+  /**
+   * The limit is negative or too large.
+   *
+   * Give a smaller limit, or zero.
+   */
   | 'ACC_OVERDRAFT_OUT_OF_RANGE'
-  /** The account is overdrawn by more than the new limit. */
+  /**
+   * The account is overdrawn by more than the new limit.
+   *
+   * Give a limit that covers what is used, or have it paid in first.
+   */
   | 'ACC_OVERDRAFT_EXCEEDED'
-  /** The name is empty or too long. */
+  /**
+   * The name is empty or too long.
+   *
+   * Give one line of 1 to 100 characters, or no name.
+   */
   | 'ACC_NAME_INVALID'
-  /** The reason is empty or too long. */
+  /**
+   * The reason is empty or too long.
+   *
+   * Give one line of 1 to 500 characters.
+   */
   | 'ACC_REASON_INVALID'
-  /** There is no account number left. */
+  /**
+   * There is no account number left.
+   *
+   * Tell the bank's operators.
+   */
   | 'ACC_NUMBERS_EXHAUSTED'
-  /** No statement with this id, or not one of an account of yours. */
+  /**
+   * No statement with this id, or not one of an account of yours.
+   *
+   * Take an id from the account's `statements`.
+   */
   | 'ACC_STATEMENT_NOT_FOUND'
-  /** Another statement of the account is being prepared. */
+  /**
+   * Another statement of the account is being prepared.
+   *
+   * Wait for it (`statementUpdated`), or end it with `statementCancel`.
+   */
   | 'ACC_STATEMENT_IN_PREPARATION'
-  /** The statement is ready, or has ended. */
+  /**
+   * The statement is ready, or has ended.
+   *
+   * Ask for a new one with `statementGenerate` where one is needed.
+   */
   | 'ACC_STATEMENT_ENDED'
-  /** The period ends before it begins, or has more than 366 days. */
+  /**
+   * The period ends before it begins, or has more than 366 days.
+   *
+   * Correct its days, or ask for several statements.
+   */
   | 'ACC_PERIOD_INVALID'
-  /** The last day of the period is not over. */
+  /**
+   * The last day of the period is not over.
+   *
+   * Ask again an hour after that day's midnight UTC, or for a shorter period.
+   */
   | 'ACC_PERIOD_NOT_OVER'
-  /** The idempotency key is missing or malformed. */
+  /**
+   * The idempotency key is missing or malformed.
+   *
+   * Make a key of 1 to 128 visible ASCII characters for each command, and repeat it under the same one.
+   */
   | 'IDEMPOTENCY_KEY_REQUIRED'
-  /** The idempotency key belongs to an earlier command with another input. */
+  /**
+   * The idempotency key belongs to an earlier command with another input.
+   *
+   * Take a new key for another command; to repeat the earlier one, send its input unchanged.
+   */
   | 'IDEMPOTENCY_KEY_REUSED';
 
 /** What kind of party caused an event. */
@@ -84,17 +180,41 @@ export type AuditOutcome =
 
 /** Why a command of a compliance officer was refused. */
 export type ComplianceErrorCode =
-  /** Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this. */
+  /**
+   * Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+   *
+   * Have an administrator assign the role, or leave it to somebody who has it.
+   */
   | 'CMP_FORBIDDEN'
-  /** No violation with this id. */
+  /**
+   * No violation with this id.
+   *
+   * Take an id from `violations`.
+   */
   | 'CMP_VIOLATION_NOT_FOUND'
-  /** The document's name is missing, longer than 200 characters, or a path. */
+  /**
+   * The document's name is missing, longer than 200 characters, or a path.
+   *
+   * Give a file name of 1 to 200 characters, without a path.
+   */
   | 'CMP_EVIDENCE_NAME_INVALID'
-  /** The document is empty. */
+  /**
+   * The document is empty.
+   *
+   * Send the document's content.
+   */
   | 'CMP_EVIDENCE_EMPTY'
-  /** The document is larger than 1 MiB. */
+  /**
+   * The document is larger than 1 MiB.
+   *
+   * Send it in parts, or smaller.
+   */
   | 'CMP_EVIDENCE_TOO_LARGE'
-  /** The document is neither PDF, PNG, JPEG nor plain text, or not what its media type says. */
+  /**
+   * The document is neither PDF, PNG, JPEG nor plain text, or not what its media type says.
+   *
+   * Convert it, for example to PDF, and send it with its right media type.
+   */
   | 'CMP_EVIDENCE_TYPE_NOT_ALLOWED';
 
 /** How serious a violation is. */
@@ -131,35 +251,95 @@ export type TransactionStatus =
 
 /** Why a payment was refused. */
 export type TransactionErrorCode =
-  /** Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this. */
+  /**
+   * Your roles do not allow the command. The caller sees the top-level error `FORBIDDEN`, the audit log this.
+   *
+   * Have an administrator assign the role, or leave it to somebody who has it.
+   */
   | 'TXN_FORBIDDEN'
-  /** The idempotency key is missing or malformed. */
+  /**
+   * The idempotency key is missing or malformed.
+   *
+   * Make a key of 1 to 128 visible ASCII characters for each command, and repeat it under the same one.
+   */
   | 'IDEMPOTENCY_KEY_REQUIRED'
-  /** The idempotency key belongs to an earlier command with another input. */
+  /**
+   * The idempotency key belongs to an earlier command with another input.
+   *
+   * Take a new key for another command; to repeat the earlier one, send its input unchanged.
+   */
   | 'IDEMPOTENCY_KEY_REUSED'
-  /** The bank does not know the currency, or holds no cash in it. */
+  /**
+   * The bank does not know the currency, or holds no cash in it.
+   *
+   * Give an ISO 4217 code that the bank offers, such as EUR.
+   */
   | 'TXN_CURRENCY_UNKNOWN'
-  /** The amount is not a number, not positive, or beyond range. */
+  /**
+   * The amount is not a number, not positive, or beyond range.
+   *
+   * Give an amount above zero as a plain decimal, such as 12.50.
+   */
   | 'TXN_INVALID_AMOUNT'
-  /** The amount has more decimals than its currency. */
+  /**
+   * The amount has more decimals than its currency.
+   *
+   * Round it first.
+   */
   | 'TXN_AMOUNT_PRECISION'
-  /** Source and destination are the same account. */
+  /**
+   * Source and destination are the same account.
+   *
+   * Choose two different accounts.
+   */
   | 'TXN_SELF_TRANSFER'
-  /** No account with this id, or not one you may use. */
+  /**
+   * No account with this id, or not one you may use.
+   *
+   * Correct the id. An account opened within the last second may not be known to payments yet: repeat it.
+   */
   | 'TXN_ACCOUNT_NOT_FOUND'
-  /** An account is kept in another currency. */
+  /**
+   * An account is kept in another currency.
+   *
+   * Send an amount in the account's currency.
+   */
   | 'TXN_CURRENCY_MISMATCH'
-  /** An account is frozen. */
+  /**
+   * An account is frozen.
+   *
+   * Wait until the bank lifts the freeze.
+   */
   | 'TXN_ACCOUNT_FROZEN'
-  /** An account is closed. */
+  /**
+   * An account is closed.
+   *
+   * Use another account.
+   */
   | 'TXN_ACCOUNT_CLOSED'
-  /** The reference has more than 140 characters. */
+  /**
+   * The reference has more than 140 characters.
+   *
+   * Shorten it.
+   */
   | 'TXN_REFERENCE_TOO_LONG'
-  /** The reference contains control characters. */
+  /**
+   * The reference contains control characters.
+   *
+   * Remove them.
+   */
   | 'TXN_INVALID_REFERENCE'
-  /** No transaction with this id, or not one of yours. */
+  /**
+   * No transaction with this id, or not one of yours.
+   *
+   * Take an id from `transactions`.
+   */
   | 'TXN_NOT_FOUND'
-  /** The transaction has already ended. */
+  /**
+   * The transaction has already ended.
+   *
+   * Nothing is to be done: look at its `status`.
+   */
   | 'TXN_INVALID_STATE';
 
 /** An account to freeze, and why. */
