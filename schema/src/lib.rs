@@ -31,7 +31,7 @@
 //! # struct Facade;
 //! # impl Facade {
 //! #     async fn accounts_by_id(&self, _: &RequestContext, _: &[Uuid]) -> Result<Vec<Row>, String> { Ok(vec![]) }
-//! #     async fn list(&self, _: &RequestContext, _: Option<Uuid>, _: i64) -> Result<Vec<Row>, String> { Ok(vec![]) }
+//! #     async fn list(&self, _: &RequestContext, _: vostro_kernel::Page<Uuid>) -> Result<Vec<Row>, String> { Ok(vec![]) }
 //! #     async fn arrange(&self, _: &RequestContext, _: Uuid, _: vostro_kernel::Money) -> Result<Row, Failure> { Err(Failure::Refused(Code::NotFound.into())) }
 //! # }
 //!

@@ -49,7 +49,7 @@ impl Notifications {
             resume_after: after,
             newest: after,
             has_begun: false,
-            kind: if after.is_some() { UpdateKind::Change } else { UpdateKind::Snapshot },
+            snapshot_through: None,
             seen: HashSet::new(),
             overlap: 0,
             recent: Recent::default(),
@@ -71,7 +71,8 @@ struct Inbox {
     /// The highest sequence the client has; before the first look of a client that has none, `None`.
     newest: Option<i64>,
     has_begun: bool,
-    kind: UpdateKind,
+    /// Up to which sequence a new client is told how things were when it came; everything else is a change.
+    snapshot_through: Option<i64>,
     /// What was yielded while catching up, and may also be among the live news of that time.
     seen: HashSet<Uuid>,
     /// How many live news of that time are still to come.
@@ -126,7 +127,11 @@ impl Inbox {
             if let Some(notification) = self.ready.pop_front() {
                 let resume_after = self.newest.unwrap_or(0).max(notification.sequence);
                 self.newest = Some(resume_after);
-                return Ok(Some((Arrival { notification, kind: self.kind, resume_after }, self)));
+                let kind = match self.snapshot_through {
+                    Some(through) if notification.sequence <= through => UpdateKind::Snapshot,
+                    _ => UpdateKind::Change,
+                };
+                return Ok(Some((Arrival { notification, kind, resume_after }, self)));
             }
             let found = match self.phase {
                 Phase::Undelivered { after } => self.undelivered(after).await?,
@@ -136,7 +141,7 @@ impl Inbox {
                     Err(Missed) => {
                         // Too much happened to be told one by one: look again, from where the stream is.
                         self.resume_after = self.newest;
-                        self.kind = UpdateKind::Change;
+                        self.snapshot_through = None;
                         self.phase = Phase::Undelivered { after: 0 };
                         continue;
                     }
@@ -151,7 +156,12 @@ impl Inbox {
     async fn begin(&mut self) -> sqlx::Result<()> {
         let newest = match self.newest {
             Some(newest) => newest,
-            None => notifications::latest(self.pool(), &[self.user]).await?.pop().map_or(0, |(_, sequence)| sequence),
+            None => {
+                let latest = notifications::latest(self.pool(), &[self.user]).await?.pop();
+                let latest = latest.map_or(0, |(_, sequence)| sequence);
+                self.snapshot_through = Some(latest);
+                latest
+            }
         };
         for id in notifications::received(self.pool(), self.user, newest, ArrivedElsewhere::MOST).await? {
             self.recent.add(id);
@@ -189,7 +199,7 @@ impl Inbox {
     }
 
     async fn arrived(&mut self, news: &Arrivals) -> sqlx::Result<Vec<Stored>> {
-        self.kind = UpdateKind::Change;
+        self.snapshot_through = None;
         let is_new = |id: &Uuid| !self.seen.contains(id) && !self.recent.known.contains(id);
         let new = news.iter().copied().filter(is_new).collect::<Vec<_>>();
         if self.overlap > 0 {
@@ -309,6 +319,22 @@ mod tests {
             resume_after = received.resume_after;
         }
         assert!(stream.next().now_or_never().is_none(), "nothing twice");
+    }
+
+    #[tokio::test]
+    async fn what_arrives_while_a_new_client_is_told_how_things_were_is_a_change() {
+        let database = Database::create("notification", &MIGRATIONS).await;
+        let module = module(&database);
+        let handler = module.handlers().remove(0).handler;
+        let user = Uuid::now_v7();
+        let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
+        deliver(database.pool(), &handler, &[login(user)]).await.expect("handled");
+        let mut stream = pin!(module.received(&context, None).expect("a stream"));
+        let first = stream.next().await.expect("open").expect("a notification");
+        // It looks once more before it knows that it has told everything, and finds this one.
+        deliver(database.pool(), &handler, &[login(user)]).await.expect("handled");
+        let second = stream.next().await.expect("open").expect("a notification");
+        assert_eq!((first.kind, second.kind), (UpdateKind::Snapshot, UpdateKind::Change));
     }
 
     #[tokio::test]
