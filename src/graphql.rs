@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_messaging::AdmissionGate;
-use vostro_schema::door::{Authenticator, Budget, DocumentPolicy, Door, DoorConfig, TrustedDocuments};
+use vostro_schema::door::{Authenticator, Budget, DocumentPolicy, Door, DoorConfig, Statuses, TrustedDocuments};
 use vostro_schema::federation::{Entrance, EntranceConfig};
 use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::node::{Directory, Facades, Subgraphs};
@@ -45,6 +45,9 @@ pub struct GraphqlConfig {
     pub behind_proxy: bool,
     /// Operations in one request; 1 for no batches.
     pub batch_limit: usize,
+    /// Whether `application/graphql-response+json` has the statuses of the newest draft of GraphQL over HTTP: 422 for an
+    /// operation that is not valid and 294 for an answer in part, in place of 400 and 200.
+    pub draft_statuses: bool,
     /// Operations that take longer are logged, without their variables, in milliseconds.
     pub slow_millis: u64,
     /// Operations that take longer are ended with `TIMEOUT`, and what the database does for them with them, in
@@ -74,6 +77,7 @@ impl Default for GraphqlConfig {
             budget_per_second: budget.restore_per_second,
             behind_proxy: door.behind_proxy,
             batch_limit: door.batch_limit,
+            draft_statuses: false,
             slow_millis: 1_000,
             timeout_millis: u64::try_from(Limits::default().request.as_millis()).unwrap_or(u64::MAX),
         }
@@ -119,6 +123,7 @@ impl GraphqlConfig {
             budget: (self.budget_points > 0).then_some(budget),
             behind_proxy: self.behind_proxy,
             batch_limit: self.batch_limit,
+            statuses: if self.draft_statuses { Statuses::Draft } else { Statuses::Established },
             ..DoorConfig::default()
         })
     }

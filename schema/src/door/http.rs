@@ -135,7 +135,7 @@ impl<'a> Visit<'a> {
         let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &prepared));
         let engine = self.door.engine.clone();
         if !self.streams {
-            return self.media.answer(engine.execute(&prepared, envelope.variables, scope).await);
+            return self.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
         let kind = prepared.kind();
         let replies = if kind == OperationKind::Subscription {
@@ -156,7 +156,7 @@ impl<'a> Visit<'a> {
         }
         let principal = by_headers(self.door.authenticator.as_ref(), self.headers).await;
         let principal = principal.map_err(|fault| Box::new(self.unauthenticated(fault.into())))?;
-        let prepared = self.prepare(envelope).map_err(|refused| Box::new(self.media.answer(refused)))?;
+        let prepared = self.prepare(envelope).map_err(|refused| Box::new(self.answer(refused)))?;
         Ok((principal, prepared))
     }
 
@@ -182,7 +182,7 @@ impl<'a> Visit<'a> {
         let awaited = map.put(takes, is_upload, &mut envelope.variables).map_err(refuse)?;
         let files = self.arriving(takes.bytes_in_all(), form.files(awaited, takes.bytes)).await?;
         let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared).with_files(files);
-        Ok(self.media.answer(engine.execute(&prepared, envelope.variables, Arc::new(scope)).await))
+        Ok(self.answer(engine.execute(&prepared, envelope.variables, Arc::new(scope)).await))
     }
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
@@ -236,6 +236,10 @@ impl<'a> Visit<'a> {
             }
         };
         Err(Box::new(refused))
+    }
+
+    fn answer(&self, reply: Reply) -> Response {
+        self.media.answer(reply, self.door.config.statuses)
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {

@@ -42,7 +42,7 @@ pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, s
 pub(crate) use event_stream::{is_wanted as wants_events, until as event_stream_until};
 pub use graphiql::EXAMPLES;
 pub(crate) use negotiation::Media;
-pub use negotiation::status_of;
+pub use negotiation::{Statuses, status_of};
 pub use tracing_headers::CORRELATION_HEADER;
 
 use caller::Caller;
@@ -67,6 +67,7 @@ pub struct DoorConfig {
     pub operations_per_connection: usize,
     /// Operations in one request; 1 for no batches. Those of one batch run one after the other.
     pub batch_limit: usize,
+    pub statuses: Statuses,
     /// Whether documents that nobody registered are taken.
     pub documents: DocumentPolicy,
     pub registered: Arc<TrustedDocuments>,
@@ -87,6 +88,7 @@ impl Default for DoorConfig {
             keep_alive: Duration::from_secs(25),
             operations_per_connection: 50,
             batch_limit: 10,
+            statuses: Statuses::default(),
             documents: DocumentPolicy::Any,
             registered: Arc::default(),
             budget: Some(Budget { maximum: 50_000, restore_per_second: 20_000 }),

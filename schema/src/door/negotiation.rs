@@ -48,9 +48,10 @@ impl Media {
     }
 
     /// The answer to an operation.
-    pub fn answer(self, reply: Reply) -> Response {
+    pub fn answer(self, reply: Reply, statuses: Statuses) -> Response {
         let status = match (self, reply.code) {
-            (Self::GraphqlResponse, Some(code)) if !reply.executed => status_of(code),
+            (Self::GraphqlResponse, Some(code)) if !reply.executed => statuses.refused(code),
+            (Self::GraphqlResponse, Some(_)) => statuses.partial(),
             _ => StatusCode::OK,
         };
         self.with_status(status, reply)
@@ -77,6 +78,36 @@ impl Media {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         response
+    }
+}
+
+/// Which statuses `application/graphql-response+json` is sent with where drafts of GraphQL over HTTP disagree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Statuses {
+    /// 400 for whatever is wrong with an operation, 200 for everything that was executed: what clients know and the
+    /// published audit asks for.
+    #[default]
+    Established,
+    /// As the draft of August 2026 has it: 422 for an operation that can be read and is not valid, 294 for an answer with
+    /// both `data` and `errors`.
+    Draft,
+}
+
+impl Statuses {
+    const fn refused(self, code: FaultCode) -> StatusCode {
+        match (self, code) {
+            (Self::Draft, FaultCode::GraphqlValidationFailed | FaultCode::BadUserInput) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            _ => status_of(code),
+        }
+    }
+
+    fn partial(self) -> StatusCode {
+        match self {
+            Self::Established => StatusCode::OK,
+            Self::Draft => StatusCode::from_u16(294).unwrap_or(StatusCode::OK),
+        }
     }
 }
 

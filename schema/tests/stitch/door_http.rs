@@ -7,7 +7,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use vostro_schema::door::DoorConfig;
+use vostro_schema::door::{DoorConfig, Statuses};
 
 use crate::harness::{OpenBank, code};
 
@@ -60,6 +60,22 @@ async fn a_query_is_answered_in_the_media_type_asked_for() {
     refused(post(&bank, body).await, StatusCode::BAD_REQUEST, "GRAPHQL_VALIDATION_FAILED").await;
     let html = client().post(bank.url("/graphql")).header(CONTENT_TYPE, JSON).header(ACCEPT, "text/html").body(body);
     refused(html.send().await.unwrap(), StatusCode::NOT_ACCEPTABLE, "BAD_USER_INPUT").await;
+}
+
+#[tokio::test]
+async fn statuses_are_those_of_the_newest_draft_where_they_are_wanted() {
+    let bank = OpenBank::with(DoorConfig { statuses: Statuses::Draft, ..DoorConfig::default() }).await;
+    refused(ask(&bank, "{").await, StatusCode::BAD_REQUEST, "GRAPHQL_PARSE_FAILED").await;
+    refused(ask(&bank, "{ nothing }").await, StatusCode::UNPROCESSABLE_ENTITY, "GRAPHQL_VALIDATION_FAILED").await;
+    let wrong = json!({"query": "query($n: String) { hello(name: $n) }", "variables": {"n": 7}}).to_string();
+    refused(post(&bank, wrong).await, StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT").await;
+    refused(post(&bank, "7").await, StatusCode::BAD_REQUEST, "BAD_USER_INPUT").await;
+    assert_eq!(ask(&bank, "{ hello }").await.status(), StatusCode::OK);
+    let partial = ask(&bank, "{ hello broken }").await;
+    assert_eq!(partial.status().as_u16(), 294);
+    assert_eq!(partial.json::<Value>().await.unwrap()["data"], json!({"hello": "hello you", "broken": null}));
+    let plain = client().post(bank.url("/graphql")).header(CONTENT_TYPE, JSON).body(r#"{"query": "{ nothing }"}"#);
+    assert_eq!(plain.send().await.unwrap().status(), StatusCode::OK, "application/json has 200 as ever");
 }
 
 #[tokio::test]
