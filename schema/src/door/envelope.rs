@@ -82,20 +82,18 @@ impl<'a> Envelope<'a> {
     /// Reads the query parameters of a GET request.
     ///
     /// # Errors
-    /// `BAD_USER_INPUT` when `variables` is not a JSON object.
-    pub fn from_parameters(
-        query: Option<&'a str>,
-        operation_name: Option<&'a str>,
-        variables: Option<&str>,
-        document_id: Option<&'a str>,
-    ) -> Result<Self, RequestError> {
-        let variables = variables.filter(|text| !text.is_empty()).map(serde_json::from_str).transpose();
+    /// `BAD_USER_INPUT` when `variables` or `extensions` is not a JSON object.
+    pub fn from_parameters(parameter: impl Fn(&str) -> Option<&'a str>) -> Result<Self, RequestError> {
+        let text = |name| parameter(name).map(Cow::Borrowed);
+        let object = |name| parameter(name).filter(|text| !text.is_empty());
+        let variables = object("variables").map(serde_json::from_str).transpose();
+        let extensions = object("extensions").map(serde_json::from_str).transpose();
         Ok(Self {
-            query: query.map(Cow::Borrowed),
-            operation_name: operation_name.map(Cow::Borrowed),
+            query: text("query"),
+            operation_name: text("operationName"),
             variables: variables.map_err(|_| malformed("`variables` must be a JSON object."))?.unwrap_or_default(),
-            document: document_id.map(Cow::Borrowed),
-            extensions: None,
+            document: text("documentId"),
+            extensions: extensions.map_err(|_| malformed("`extensions` must be a JSON object."))?,
         })
     }
 }
@@ -137,6 +135,20 @@ mod tests {
         let body = r#"{"query": "{ a }", "operationName": null, "variables": null, "extensions": {"x": 1}, "id": 7}"#;
         assert_eq!(code(body), None);
         assert_eq!(code(r#" {"query":"{\n a }","variables":{"a":[1,{"b":null}]}}"#), None);
+    }
+
+    #[test]
+    fn the_parameters_of_an_address_say_what_a_body_says() {
+        let read = |name: &'static str, value: &'static str| {
+            Envelope::from_parameters(move |asked| (asked == name).then_some(value)).map_err(|error| error.code)
+        };
+        let hash = r#"{"persistedQuery": {"version": 1, "sha256Hash": "abc"}}"#;
+        assert_eq!(read("extensions", hash).as_ref().map(Envelope::document_id), Ok(Some("abc")));
+        assert_eq!(read("documentId", "abc").as_ref().map(Envelope::document_id), Ok(Some("abc")));
+        assert_eq!(read("extensions", "").as_ref().map(Envelope::document_id), Ok(None));
+        for name in ["variables", "extensions"] {
+            assert_eq!(read(name, "7").err(), Some(FaultCode::BadUserInput), "{name}");
+        }
     }
 
     #[test]

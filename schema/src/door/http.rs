@@ -84,8 +84,7 @@ pub async fn by_get(
         };
     }
     let parameter = |name: &str| parameters.get(name).map(String::as_str);
-    if parameter("query").is_none()
-        && parameter("documentId").is_none()
+    if ["query", "documentId", "extensions"].iter().all(|name| parameter(name).is_none())
         && door.config.graphiql
         && wants_a_page(&parts.headers)
     {
@@ -95,10 +94,7 @@ pub async fn by_get(
         Ok(visit) => visit,
         Err(response) => return *response,
     };
-    let document_id = parameter("documentId");
-    let envelope =
-        Envelope::from_parameters(parameter("query"), parameter("operationName"), parameter("variables"), document_id);
-    match envelope {
+    match Envelope::from_parameters(parameter) {
         Ok(envelope) => visit.operation(envelope, true).await,
         Err(error) => visit.refuse(StatusCode::BAD_REQUEST, error),
     }
