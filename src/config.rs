@@ -501,6 +501,11 @@ mod tests {
         assert!(error.contains("cache: seconds"), "{error}");
         let error = load(MINIMAL, &[("VOSTRO__CACHE__REDIS_URL", "nowhere/secret")]).expect_err("refused").to_string();
         assert!(error.contains("cache: redis_url") && !error.contains("secret"), "{error}");
+        let error = load(MINIMAL, &[("VOSTRO__GRAPHQL__BUDGET_CLIENT_PERCENT", "0")]).expect_err("refused").to_string();
+        assert!(error.contains("graphql: budget_client_percent"), "{error}");
+        let ids_only = format!("{MINIMAL}\n[graphql]\nid_only_clients = [\"app\"]");
+        let error = load(&ids_only, &[]).expect_err("refused").to_string();
+        assert!(error.contains("graphql: documents_folder"), "{error}");
         let error =
             load(MINIMAL, &[("VOSTRO__DATABASE__CONNECTIONS_PER_MODULE", "1")]).expect_err("refused").to_string();
         assert!(error.contains("connections_per_module"), "{error}");

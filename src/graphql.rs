@@ -35,12 +35,20 @@ pub struct GraphqlConfig {
     pub documents: Documents,
     /// A folder of manifests, one `<client>.json` each; `vostro documents import` writes them.
     pub documents_folder: Option<PathBuf>,
+    /// Clients with a manifest that send ids of registered documents only while others may send texts. A client says by
+    /// itself who it is: this finds mistakes in them, and keeps nobody out as `documents = "registered"` does.
+    pub id_only_clients: Vec<String>,
+    /// Clients without a manifest that the bank knows by name; those with one it knows anyway.
+    pub known_clients: Vec<String>,
     /// The most points one operation may be expected to cost.
     pub max_cost: u32,
     /// Points a caller can spend at once; 0 for no budgets.
     pub budget_points: u32,
     /// Points that come back to a caller per second.
     pub budget_per_second: u32,
+    /// How much of its caller's points each client may spend, in percent, so that one that spends all it can leaves something
+    /// for the others. All clients the bank does not know by name are one; where it knows none, that one has all.
+    pub budget_client_percent: u32,
     /// Whether the last address in `X-Forwarded-For` is the caller's: only behind a proxy of your own that sets it.
     pub behind_proxy: bool,
     /// Operations in one request; 1 for no batches.
@@ -72,9 +80,12 @@ impl Default for GraphqlConfig {
         Self {
             documents: Documents::Any,
             documents_folder: None,
+            id_only_clients: Vec::new(),
+            known_clients: Vec::new(),
             max_cost: Limits::default().cost,
             budget_points: budget.maximum,
             budget_per_second: budget.restore_per_second,
+            budget_client_percent: 80,
             behind_proxy: door.behind_proxy,
             batch_limit: door.batch_limit,
             draft_statuses: false,
@@ -91,6 +102,12 @@ impl GraphqlConfig {
         if self.documents == Documents::Registered && self.documents_folder.is_none() {
             return Err("documents_folder: needed when only registered documents are taken".to_owned());
         }
+        if !self.id_only_clients.is_empty() && self.documents_folder.is_none() {
+            return Err("documents_folder: needed when clients send ids of registered documents only".to_owned());
+        }
+        if !(1..=100).contains(&self.budget_client_percent) {
+            return Err("budget_client_percent: from 1 to 100, which is no limit".to_owned());
+        }
         if self.budget_points > 0 && self.budget_points < self.max_cost {
             return Err("budget_points: must be at least max_cost, or some operations could never run".to_owned());
         }
@@ -106,11 +123,33 @@ impl GraphqlConfig {
         Ok(())
     }
 
+    fn client_budget(&self) -> Budget {
+        let share = |points: u32| {
+            let share = u64::from(points) * u64::from(self.budget_client_percent) / 100;
+            u32::try_from(share).unwrap_or(points)
+        };
+        Budget {
+            // Whatever is allowed at all can be paid for with one client.
+            maximum: share(self.budget_points).max(self.max_cost),
+            restore_per_second: share(self.budget_per_second).max(1),
+        }
+    }
+
     fn door(&self, graphiql: bool) -> anyhow::Result<DoorConfig> {
-        let registered = match &self.documents_folder {
+        let mut registered = match &self.documents_folder {
             Some(folder) => TrustedDocuments::of_folder(folder)?,
             None => TrustedDocuments::default(),
         };
+        for client in &self.id_only_clients {
+            // A misspelt name would be a client that nothing is asked of.
+            ensure!(
+                registered.require_ids(client),
+                "graphql.id_only_clients: there is no manifest {client}.json in graphql.documents_folder"
+            );
+        }
+        for client in &self.known_clients {
+            registered.know(client);
+        }
         let documents = match self.documents {
             Documents::Any => DocumentPolicy::Any,
             Documents::Registered => DocumentPolicy::RegisteredOnly,
@@ -121,6 +160,7 @@ impl GraphqlConfig {
             documents,
             registered: Arc::new(registered),
             budget: (self.budget_points > 0).then_some(budget),
+            client_budget: (self.budget_client_percent < 100).then(|| self.client_budget()),
             behind_proxy: self.behind_proxy,
             batch_limit: self.batch_limit,
             statuses: if self.draft_statuses { Statuses::Draft } else { Statuses::Established },
@@ -309,4 +349,49 @@ fn gates(modules: &Modules) -> anyhow::Result<Vec<Gate>> {
     ];
     let here = all.into_iter().filter(|(runs, ..)| *runs);
     here.map(|(_, module, always)| Ok((module, modules.gate(module)?, always))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_has_its_part_of_the_points_and_enough_for_whatever_is_allowed() {
+        let of = |budget_points, budget_per_second, budget_client_percent| {
+            let config = GraphqlConfig {
+                budget_points,
+                budget_per_second,
+                budget_client_percent,
+                max_cost: 1_000,
+                ..GraphqlConfig::default()
+            };
+            let budget = config.client_budget();
+            (budget.maximum, budget.restore_per_second)
+        };
+        assert_eq!(of(50_000, 20_000, 80), (40_000, 16_000));
+        assert_eq!(of(u32::MAX, u32::MAX, 99), (4_252_017_622, 4_252_017_622));
+        assert_eq!(of(1_000, 1, 10), (1_000, 1));
+    }
+
+    #[test]
+    fn a_client_that_has_to_send_ids_has_a_manifest() {
+        let folder = std::env::temp_dir().join(format!("vostro-clients-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        std::fs::write(folder.join("app.json"), r#"{"1": "{ me { id } }"}"#).expect("it is writable");
+        let door = |client: &str| {
+            let config = GraphqlConfig {
+                documents_folder: Some(folder.clone()),
+                id_only_clients: vec![client.to_owned()],
+                known_clients: vec!["partner".to_owned()],
+                ..GraphqlConfig::default()
+            };
+            config.door(false).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(door("app"), Ok(()));
+        for unknown in ["ap", "partner", "*"] {
+            let refused = door(unknown).expect_err("nothing is registered by it");
+            assert!(refused.contains(&format!("{unknown}.json")), "{refused}");
+        }
+        std::fs::remove_dir_all(&folder).expect("the folder is still there");
+    }
 }

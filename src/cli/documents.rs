@@ -15,7 +15,8 @@ use super::output;
 pub enum DocumentsCommand {
     /// Check a client's manifest (of Relay, Apollo or Hive) against the schema and the limits, and add it to a folder.
     #[command(after_help = "Example:\n  vostro documents import persisted.json --client mobile --folder documents\n\n\
-        Then set graphql.documents_folder, and graphql.documents = \"registered\" to take nothing else.")]
+        Then set graphql.documents_folder, and graphql.documents = \"registered\" to take nothing else \
+        (graphql.id_only_clients to take nothing else from some clients).")]
     Import {
         /// The manifest the client's build wrote.
         manifest: PathBuf,

@@ -6,6 +6,7 @@ use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 
 use super::DoorConfig;
+use super::clients::Client;
 use super::tracing_headers::{self, Traced};
 
 /// The other side of a connection.
@@ -14,6 +15,8 @@ pub struct Caller {
     /// Where the request comes from; `None` when the server does not tell.
     pub address: Option<IpAddr>,
     pub traceparent: Option<String>,
+    /// The client program, by its own word.
+    pub client: Client,
     /// A WebSocket, over which operations come for as long as it lasts.
     pub is_connection: bool,
 }
@@ -26,7 +29,8 @@ impl Caller {
             Some(Traced(traceparent)) => traceparent.clone(),
             None => tracing_headers::traceparent(&parts.headers),
         };
-        Self { address, traceparent, is_connection: false }
+        let client = config.registered.known().by_headers(&parts.headers);
+        Self { address, traceparent, client, is_connection: false }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::clients::{Client, KnownClients};
 use super::envelope::Envelope;
 use crate::faults::FaultCode;
 use crate::stitch::RequestError;
@@ -28,11 +29,23 @@ pub struct Registered {
     pub text: Arc<str>,
     /// The client that registered it first.
     pub client: Arc<str>,
+    /// All that registered it, that one first.
+    clients: Vec<Client>,
+}
+
+impl Registered {
+    /// The client that asks for it: its own word counts where several registered the document, and nowhere else.
+    fn asked_by(&self, declared: Client) -> Client {
+        if self.clients.contains(&declared) { declared } else { self.clients.first().copied().unwrap_or(declared) }
+    }
 }
 
 /// Registered documents by id. Ids are whatever the client's tool made; the SHA-256 of the text is always one.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedDocuments(HashMap<String, Registered>);
+pub struct TrustedDocuments {
+    documents: HashMap<String, Registered>,
+    clients: KnownClients,
+}
 
 /// A manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +88,9 @@ impl TrustedDocuments {
     /// [`ManifestError::Conflict`] for an id (or a hash, which is one) that stands for another document already: one of
     /// the two clients would otherwise run what it did not write. Nothing may be served from `self` then.
     pub fn register(&mut self, client: &str, documents: Vec<(String, String)>) -> Result<(), ManifestError> {
-        let client: Arc<str> = client.into();
+        let (client, number): (Arc<str>, _) = (client.into(), self.clients.add(client));
         for (id, text) in documents {
-            let registered = Registered { text: text.into(), client: Arc::clone(&client) };
+            let registered = Registered { text: text.into(), client: Arc::clone(&client), clients: vec![number] };
             self.add(sha256(&registered.text), registered.clone())?;
             self.add(id, registered)?;
         }
@@ -85,50 +98,79 @@ impl TrustedDocuments {
     }
 
     fn add(&mut self, id: String, new: Registered) -> Result<(), ManifestError> {
-        match self.0.get(&id) {
+        match self.documents.get_mut(&id) {
             Some(known) if known.text != new.text => {
                 Err(ManifestError::Conflict { id, first: known.client.to_string(), second: new.client.to_string() })
             }
-            Some(_) => Ok(()),
+            Some(known) => {
+                for client in new.clients {
+                    if !known.clients.contains(&client) {
+                        known.clients.push(client);
+                    }
+                }
+                Ok(())
+            }
             None => {
-                self.0.insert(id, new);
+                self.documents.insert(id, new);
                 Ok(())
             }
         }
     }
 
+    /// Lets the bank know a client that registers nothing.
+    pub fn know(&mut self, client: &str) {
+        self.clients.add(client);
+    }
+
+    /// Lets a client send ids only, while others may send texts. False for one the bank does not know: nothing would be
+    /// asked of anybody.
+    #[must_use]
+    pub fn require_ids(&mut self, client: &str) -> bool {
+        self.clients.require_ids(client)
+    }
+
+    /// The clients the bank knows by name.
+    pub(super) fn known(&self) -> &KnownClients {
+        &self.clients
+    }
+
     /// Who registered each document, by its SHA-256 in hex.
     pub fn clients(&self) -> HashMap<String, Arc<str>> {
-        self.0.values().map(|known| (sha256(&known.text), Arc::clone(&known.client))).collect()
+        self.documents.values().map(|known| (sha256(&known.text), Arc::clone(&known.client))).collect()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.documents.is_empty()
     }
 
-    /// The document an envelope means.
+    /// The document an envelope means, and the client that asks: the one that registered it, or else the `declared` one.
     ///
     /// # Errors
     /// `PERSISTED_DOCUMENT_NOT_FOUND` for an id nobody registered, `OPERATION_NOT_ALLOWED` for a text where only
-    /// registered documents are taken, `BAD_USER_INPUT` without either.
+    /// registered documents are taken or from a client that sends ids only, `BAD_USER_INPUT` without either.
     pub(super) fn resolve<'a>(
         &'a self,
         policy: DocumentPolicy,
         envelope: &'a Envelope<'_>,
-    ) -> Result<&'a str, RequestError> {
+        declared: Client,
+    ) -> Result<(&'a str, Client), RequestError> {
         let id = envelope.document_id();
-        if let Some(known) = id.and_then(|id| self.0.get(id.strip_prefix("sha256:").unwrap_or(id))) {
-            return Ok(&known.text);
+        if let Some(known) = id.and_then(|id| self.documents.get(id.strip_prefix("sha256:").unwrap_or(id))) {
+            return Ok((&known.text, known.asked_by(declared)));
         }
+        let sends_ids_only = self.clients.sends_ids_only(declared);
+        let policy = if sends_ids_only { DocumentPolicy::RegisteredOnly } else { policy };
         // A hash beside a text asks the server to remember the text. It does not: anybody could register anything.
         match (policy, id, &envelope.query) {
-            (DocumentPolicy::Any, _, Some(text)) => Ok(text),
+            (DocumentPolicy::Any, _, Some(text)) => Ok((text, declared)),
             (_, Some(_), _) => {
                 let message = "No document with this id is registered.";
                 Err(RequestError::new(FaultCode::PersistedDocumentNotFound, message))
             }
             (DocumentPolicy::RegisteredOnly, None, _) => {
-                let message = "Only registered documents are taken here: send `documentId` instead of `query`.";
+                let whence = if sends_ids_only { "from this client" } else { "here" };
+                let message =
+                    format!("Only registered documents are taken {whence}: send `documentId` instead of `query`.");
                 Err(RequestError::new(FaultCode::OperationNotAllowed, message))
             }
             (DocumentPolicy::Any, None, None) => {
@@ -176,7 +218,63 @@ mod tests {
         let mut documents = TrustedDocuments::default();
         documents.register("app", vec![("abc".to_owned(), "{ a }".to_owned())]).expect("a new id");
         let envelope = Envelope::from_json(body.as_bytes()).expect("an envelope");
-        documents.resolve(policy, &envelope).map(str::to_owned).map_err(|error| error.code)
+        let resolved = documents.resolve(policy, &envelope, Client::UNNAMED);
+        resolved.map(|(text, _)| text.to_owned()).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn a_registered_document_tells_its_client_and_of_several_the_one_that_says_its_name() {
+        let mut documents = TrustedDocuments::default();
+        for (client, id, text) in [
+            ("app", "shared", "{ a }"),
+            ("web", "other id", "{ a }"),
+            ("web", "own", "{ b }"),
+            ("app", "mine", "{ c }"),
+        ] {
+            documents.register(client, vec![(id.to_owned(), text.to_owned())]).expect("a new id");
+        }
+        documents.know("partner");
+        let client = |name: &str| documents.known().named(name);
+        let asks = |body: &str, declared: &str| {
+            let envelope = Envelope::from_json(body.as_bytes()).expect("an envelope");
+            documents.resolve(DocumentPolicy::Any, &envelope, client(declared)).map(|(_, client)| client)
+        };
+        let hash = format!(r#"{{"documentId": "sha256:{}"}}"#, sha256("{ a }"));
+        for (body, declared, expected) in [
+            (r#"{"documentId": "own"}"#, "", "web"),
+            (r#"{"documentId": "own"}"#, "app", "web"),
+            (&*hash, "web", "web"),
+            (&*hash, "app", "app"),
+            (&*hash, "partner", "app"),
+            (r#"{"query": "{ a }"}"#, "partner", "partner"),
+            (r#"{"query": "{ a }"}"#, "made up", ""),
+        ] {
+            assert_eq!(asks(body, declared).expect("taken"), client(expected), "{body} of {declared:?}");
+        }
+    }
+
+    #[test]
+    fn one_client_sends_ids_only_while_others_send_texts() {
+        let mut documents = TrustedDocuments::default();
+        documents.register("app", vec![("abc".to_owned(), "{ a }".to_owned())]).expect("a new id");
+        documents.know("partner");
+        assert!(documents.require_ids("app"));
+        assert!(!documents.require_ids("ap"), "a misspelt name is told");
+        let takes = |policy: DocumentPolicy, body: &str, declared: &str| {
+            let envelope = Envelope::from_json(body.as_bytes()).expect("an envelope");
+            let resolved = documents.resolve(policy, &envelope, documents.known().named(declared));
+            resolved.map(|_| ()).map_err(|error| error.code)
+        };
+        let text = r#"{"query": "{ b }"}"#;
+        assert_eq!(takes(DocumentPolicy::Any, text, "app"), Err(FaultCode::OperationNotAllowed));
+        assert_eq!(takes(DocumentPolicy::Any, r#"{"documentId": "abc"}"#, "app"), Ok(()));
+        let registration = r#"{"query": "{ b }", "extensions": {"persistedQuery": {"sha256Hash": "x"}}}"#;
+        assert_eq!(takes(DocumentPolicy::Any, registration, "app"), Err(FaultCode::PersistedDocumentNotFound));
+        for other in ["partner", "nobody", ""] {
+            assert_eq!(takes(DocumentPolicy::Any, text, other), Ok(()), "{other:?}");
+            let refused = takes(DocumentPolicy::RegisteredOnly, text, other);
+            assert_eq!(refused, Err(FaultCode::OperationNotAllowed), "{other:?} where nobody sends texts");
+        }
     }
 
     #[test]

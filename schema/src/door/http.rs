@@ -18,9 +18,9 @@ use super::envelope::{Batch, Envelope};
 use super::multipart::{Form, Head};
 use super::negotiation::{Media, status_of};
 use super::tracing_headers::Correlation;
-use super::{Door, Principal, event_stream, socket};
+use super::{Asked, Door, Principal, event_stream, socket};
 use crate::faults::FaultCode;
-use crate::stitch::{OperationKind, Prepared, Reply, RequestError, type_at};
+use crate::stitch::{OperationKind, Reply, RequestError, type_at};
 use crate::upload::UploadLimit;
 
 /// Bytes a second. A client that sends large things slower than this is given up.
@@ -118,18 +118,18 @@ impl<'a> Visit<'a> {
     }
 
     async fn operation(self, envelope: Envelope<'_>, only_queries: bool) -> Response {
-        let (principal, prepared) = match self.admit(&envelope).await {
+        let (principal, asked) = match self.admit(&envelope).await {
             Ok(admitted) => admitted,
             Err(refused) => return *refused,
         };
-        match prepared.kind() {
+        match asked.prepared.kind() {
             OperationKind::Query => {}
             OperationKind::Mutation if !only_queries => {}
             OperationKind::Subscription if self.streams => {}
             kind => return self.not_allowed(kind, only_queries),
         }
-        let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &prepared));
-        let engine = self.door.engine.clone();
+        let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &asked));
+        let (engine, prepared) = (self.door.engine.clone(), asked.prepared);
         if !self.streams {
             return self.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
@@ -145,15 +145,15 @@ impl<'a> Visit<'a> {
     }
 
     /// Who asks, and for what.
-    async fn admit(&self, envelope: &Envelope<'_>) -> Result<(Principal, Arc<Prepared>), Box<Response>> {
+    async fn admit(&self, envelope: &Envelope<'_>) -> Result<(Principal, Asked), Box<Response>> {
         if envelope.query.is_none() && envelope.document_id().is_none() {
             let error = RequestError::new(FaultCode::BadUserInput, "The request has neither `query` nor `documentId`.");
             return Err(Box::new(self.refuse(StatusCode::BAD_REQUEST, error)));
         }
         let principal = by_headers(self.door.authenticator.as_ref(), self.headers).await;
         let principal = principal.map_err(|fault| Box::new(self.unauthenticated(fault.into())))?;
-        let prepared = self.prepare(envelope).map_err(|refused| Box::new(self.answer(refused)))?;
-        Ok((principal, prepared))
+        let asked = self.prepare(envelope).map_err(|refused| Box::new(self.answer(refused)))?;
+        Ok((principal, asked))
     }
 
     /// One mutation with files.
@@ -164,7 +164,8 @@ impl<'a> Visit<'a> {
         let mut form = Form::open(self.headers, body, limit, schema.largest_upload()).map_err(refuse)?;
         let Head { operations, map } = self.arriving(2 * limit, form.head()).await?;
         let mut envelope = Envelope::from_json(&operations).map_err(refuse)?;
-        let (principal, prepared) = self.admit(&envelope).await?;
+        let (principal, asked) = self.admit(&envelope).await?;
+        let prepared = &asked.prepared;
         let takes = match &prepared.planned.root_fields[..] {
             [mutation] if prepared.kind() == OperationKind::Mutation => schema.upload(mutation),
             _ => UploadLimit::NONE,
@@ -177,8 +178,8 @@ impl<'a> Visit<'a> {
             |variable: &str, inside: &[&str]| type_at(schema, &prepared.variables, variable, inside) == Some("Upload");
         let awaited = map.put(takes, is_upload, &mut envelope.variables).map_err(refuse)?;
         let files = self.arriving(takes.bytes_in_all(), form.files(awaited, takes.bytes)).await?;
-        let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &prepared).with_files(files);
-        Ok(self.answer(engine.execute(&prepared, envelope.variables, Arc::new(scope)).await))
+        let scope = self.door.scope(&principal, &self.caller, self.correlation.0, &asked).with_files(files);
+        Ok(self.answer(engine.execute(prepared, envelope.variables, Arc::new(scope)).await))
     }
 
     /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
@@ -191,14 +192,14 @@ impl<'a> Visit<'a> {
         for envelope in envelopes {
             body.push(if body.is_empty() { b'[' } else { b',' });
             let reply = match self.prepare(&envelope) {
-                Ok(prepared) if prepared.kind() == OperationKind::Subscription => {
+                Ok(asked) if asked.prepared.kind() == OperationKind::Subscription => {
                     let message = "A batch has queries and mutations only.";
                     let error = RequestError::new(FaultCode::OperationNotAllowed, message);
                     Reply::refused(&[error], self.correlation.0)
                 }
-                Ok(prepared) => {
-                    let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &prepared));
-                    self.door.engine.execute(&prepared, envelope.variables, scope).await
+                Ok(asked) => {
+                    let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &asked));
+                    self.door.engine.execute(&asked.prepared, envelope.variables, scope).await
                 }
                 Err(refused) => refused,
             };
@@ -209,8 +210,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Finds the document and its plan.
-    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Reply> {
-        self.door.prepare(envelope).map_err(|errors| {
+    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Asked, Reply> {
+        self.door.prepare(envelope, &self.caller).map_err(|errors| {
             self.door.engine.record_refusal(self.started, &errors);
             Reply::refused(&errors, self.correlation.0)
         })

@@ -13,6 +13,7 @@
 mod auth;
 mod budget;
 mod caller;
+mod clients;
 mod documents;
 mod envelope;
 mod event_stream;
@@ -46,6 +47,7 @@ pub use negotiation::{Statuses, status_of};
 pub use tracing_headers::CORRELATION_HEADER;
 
 use caller::Caller;
+use clients::Client;
 use envelope::Envelope;
 
 use crate::scope::RequestScope;
@@ -73,6 +75,9 @@ pub struct DoorConfig {
     pub registered: Arc<TrustedDocuments>,
     /// What callers may spend; no budget is no limit, and costs are not told.
     pub budget: Option<Budget>,
+    /// What each client may spend of its caller's budget; all of it without. Where no client is known all are the same one,
+    /// and none is kept from anything.
+    pub client_budget: Option<Budget>,
     /// Whether the last address in `X-Forwarded-For` is the caller's: only behind a proxy of our own that sets it.
     pub behind_proxy: bool,
     /// Whether `/graphiql` is served.
@@ -92,6 +97,7 @@ impl Default for DoorConfig {
             documents: DocumentPolicy::Any,
             registered: Arc::default(),
             budget: Some(Budget { maximum: 50_000, restore_per_second: 20_000 }),
+            client_budget: None,
             behind_proxy: false,
             graphiql: true,
         }
@@ -117,7 +123,8 @@ impl Door {
         clock: Arc<dyn Clock>,
         config: DoorConfig,
     ) -> Arc<Self> {
-        let budgets = config.budget.map(Budgets::new);
+        let share = config.client_budget.filter(|_| !config.registered.known().is_empty());
+        let budgets = config.budget.map(|budget| Budgets::new(budget).of_which_each_client(share));
         Arc::new(Self { engine, authenticator, ids, clock, config, budgets, closing: watch::Sender::new(false) })
     }
 
@@ -141,22 +148,30 @@ impl Door {
         self.closing.send_replace(true);
     }
 
-    /// Finds the document a client means and its plan.
-    fn prepare(&self, envelope: &Envelope<'_>) -> Result<Arc<Prepared>, Vec<RequestError>> {
-        let resolved = self.config.registered.resolve(self.config.documents, envelope);
-        let document = resolved.map_err(|error| vec![error])?;
-        self.engine.prepare(document, envelope.operation_name.as_deref())
+    /// Finds the document a caller means and its plan.
+    fn prepare(&self, envelope: &Envelope<'_>, caller: &Caller) -> Result<Asked, Vec<RequestError>> {
+        let resolved = self.config.registered.resolve(self.config.documents, envelope, caller.client);
+        let (document, client) = resolved.map_err(|error| vec![error])?;
+        let prepared = self.engine.prepare(document, envelope.operation_name.as_deref())?;
+        Ok(Asked { prepared, client })
     }
 
     /// The scope of one operation. When it is traced it is a span, until nobody needs the scope any more.
-    fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid, prepared: &Prepared) -> RequestScope {
-        let (step, traceparent) = begin(prepared, caller);
+    fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid, asked: &Asked) -> RequestScope {
+        let (step, traceparent) = begin(&asked.prepared, caller);
         let context =
             RequestContext { actor: principal.actor, correlation_id, command_id: self.ids.next(), traceparent };
         let spender = Spender::of(principal.actor.id, caller.address);
-        let budget = self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of(spender));
+        let budget =
+            self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of_client(spender, asked.client));
         RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_step(step)
     }
+}
+
+/// What is asked for, and by which client.
+struct Asked {
+    prepared: Arc<Prepared>,
+    client: Client,
 }
 
 /// The span of an operation, and the trace context of what it leads to.

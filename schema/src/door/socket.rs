@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::auth::{bearer, by_headers};
 use super::caller::Caller;
 use super::envelope::Envelope;
-use super::socket_messages::{ACKNOWLEDGE, ClientMessage, Close, PONG, PROTOCOL, complete, with_payload};
+use super::socket_messages::{ACKNOWLEDGE, ClientMessage, Close, Hello, PONG, PROTOCOL, complete, with_payload};
 use super::{AuthFault, Door, Principal};
 use crate::faults::FaultCode;
 use crate::scope::RequestScope;
@@ -216,7 +216,7 @@ impl Connection {
             Message::Binary(_) => return Err(Some(Close::BadMessage)),
         };
         match ClientMessage::parse(&text).map_err(|_| Some(Close::BadMessage))? {
-            ClientMessage::Init(token) => self.init(token).await,
+            ClientMessage::Init(hello) => self.init(hello).await,
             ClientMessage::Ping => self.text(PONG).await,
             ClientMessage::Pong => Ok(()),
             ClientMessage::Complete { id } => {
@@ -227,13 +227,16 @@ impl Connection {
         }
     }
 
-    /// The token comes with the first message, because a browser cannot send headers with a WebSocket; other clients may
-    /// have sent the header.
-    async fn init(&mut self, token: Option<String>) -> Step {
+    /// Token and client's name come with the first message, because a browser cannot send headers with a WebSocket; other
+    /// clients may have sent the headers.
+    async fn init(&mut self, hello: Hello) -> Step {
         if self.principal.is_some() {
             return Err(Some(Close::TooManyInits));
         }
-        self.authorization = token;
+        self.authorization = hello.authorization;
+        if let Some(name) = hello.client {
+            self.caller.client = self.door.config.registered.known().named(&name);
+        }
         let principal = self.authenticate().await.map_err(|_| Some(Close::Forbidden))?;
         let left = principal.expires_at.map_or(NEVER, |at| (at - self.door.clock.now()).to_std().unwrap_or_default());
         self.deadline = Instant::now() + left.min(NEVER);
@@ -258,15 +261,15 @@ impl Connection {
         let correlation_id = self.door.ids.next();
         let allowed = self.door.config.operations_per_connection;
         let prepared = if self.operations.len() < allowed {
-            self.door.prepare(&envelope)
+            self.door.prepare(&envelope, &self.caller)
         } else {
             let message = format!("At most {allowed} operations can run on one connection.");
             Err(vec![RequestError::new(FaultCode::RateLimited, message)])
         };
         match prepared {
-            Ok(prepared) => {
-                let scope = Arc::new(self.door.scope(&principal, &self.caller, correlation_id, &prepared));
-                self.start(id, prepared, envelope.variables, scope);
+            Ok(asked) => {
+                let scope = Arc::new(self.door.scope(&principal, &self.caller, correlation_id, &asked));
+                self.start(id, asked.prepared, envelope.variables, scope);
                 Ok(())
             }
             Err(errors) => {

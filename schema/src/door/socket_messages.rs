@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::clients::is_name_header;
 use super::envelope::Envelope;
 
 /// The sub-protocol both sides speak.
@@ -62,17 +63,18 @@ impl Close {
 /// A message from the client.
 #[derive(Debug)]
 pub enum ClientMessage<'a> {
-    /// With the value of `authorization` in its payload, if there is one.
-    Init(Option<String>),
+    Init(Hello),
     Ping,
     Pong,
-    Subscribe {
-        id: String,
-        envelope: Envelope<'a>,
-    },
-    Complete {
-        id: String,
-    },
+    Subscribe { id: String, envelope: Envelope<'a> },
+    Complete { id: String },
+}
+
+/// Whom a client says it acts for, and what it is: headers of other transports, in the payload of the first message.
+#[derive(Debug, Default)]
+pub struct Hello {
+    pub authorization: Option<String>,
+    pub client: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +106,7 @@ impl<'a> ClientMessage<'a> {
             _ => Err(NotAMessage),
         };
         match &*raw.kind {
-            "connection_init" => raw.payload.map_or(Ok(Self::Init(None)), authorization),
+            "connection_init" => raw.payload.map_or(Ok(Self::Init(Hello::default())), hello),
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
             "complete" => Ok(Self::Complete { id: id()? }),
@@ -121,15 +123,17 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-fn authorization<'a>(payload: &RawValue) -> Result<ClientMessage<'a>, NotAMessage> {
+fn hello<'a>(payload: &RawValue) -> Result<ClientMessage<'a>, NotAMessage> {
     let payload: Option<serde_json::Map<String, serde_json::Value>> =
         serde_json::from_str(payload.get()).map_err(|_| NotAMessage)?;
-    let token = payload.into_iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    match token {
-        None | Some((_, serde_json::Value::Null)) => Ok(ClientMessage::Init(None)),
-        Some((_, serde_json::Value::String(token))) => Ok(ClientMessage::Init(Some(token))),
+    let mut payload = payload.unwrap_or_default();
+    let mut text = |wanted: fn(&str) -> bool| match payload.iter_mut().find(|(name, _)| wanted(name)) {
+        None | Some((_, serde_json::Value::Null)) => Ok(None),
+        Some((_, serde_json::Value::String(text))) => Ok(Some(std::mem::take(text))),
         Some(_) => Err(NotAMessage),
-    }
+    };
+    let authorization = text(|name| name.eq_ignore_ascii_case("authorization"))?;
+    Ok(ClientMessage::Init(Hello { authorization, client: text(is_name_header)? }))
 }
 
 pub const ACKNOWLEDGE: &str = r#"{"type":"connection_ack"}"#;
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn the_token_is_found_in_the_payload_of_the_first_message() {
         let token = |text: &str| match ClientMessage::parse(text) {
-            Ok(ClientMessage::Init(token)) => token,
+            Ok(ClientMessage::Init(hello)) => hello.authorization,
             other => panic!("{other:?}"),
         };
         assert_eq!(token(r#"{"type":"connection_init"}"#), None);
@@ -164,6 +168,14 @@ mod tests {
             token(r#"{"type":"connection_init","payload":{"Authorization":"Bearer x"}}"#),
             Some("Bearer x".into())
         );
+    }
+
+    #[test]
+    fn the_name_of_the_client_is_found_beside_the_token() {
+        let text =
+            r#"{"type":"connection_init","payload":{"authorization":"Bearer x","ApolloGraphQL-Client-Name":"app"}}"#;
+        let Ok(ClientMessage::Init(hello)) = ClientMessage::parse(text) else { panic!("no introduction") };
+        assert_eq!((hello.authorization.as_deref(), hello.client.as_deref()), (Some("Bearer x"), Some("app")));
     }
 
     #[test]
@@ -183,6 +195,7 @@ mod tests {
             r#"{"type":"subscribe","id":"1","payload":{"query":1}}"#,
             r#"{"type":"connection_init","payload":"Bearer x"}"#,
             r#"{"type":"connection_init","payload":{"authorization":7}}"#,
+            r#"{"type":"connection_init","payload":{"graphql-client-name":7}}"#,
         ] {
             assert!(ClientMessage::parse(text).is_err(), "{text}");
         }

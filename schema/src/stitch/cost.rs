@@ -25,17 +25,37 @@ pub trait Charge: Send + Sync {
     /// Takes points for an operation that is about to run.
     ///
     /// # Errors
-    /// When there are not enough: how long until there are.
-    fn charge(&self, points: u32) -> Result<(), Duration>;
+    /// When there are not enough, and then nothing is taken.
+    fn charge(&self, points: u32) -> Result<(), Shortage>;
 
     /// Gives back what was not needed, and tells what is left.
     fn settle(&self, refund: u32) -> Throttle;
 }
 
-/// The state of a budget.
+/// Whose points they are that limit an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Bucket {
+    /// All that the caller has, with whatever client.
+    Caller,
+    /// What the caller may spend with this client.
+    Client,
+}
+
+/// There are not enough points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// Where.
+    pub bucket: Bucket,
+    /// How long until there are.
+    pub wait: Duration,
+}
+
+/// The state of a budget: of the bucket with the least in it, where there are several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttle {
+    pub bucket: Bucket,
     pub maximum_available: u32,
     pub currently_available: u32,
     /// Points per second.

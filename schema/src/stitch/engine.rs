@@ -11,7 +11,7 @@ use metrics::histogram;
 use vostro_messaging::AdmissionGate;
 
 use super::admission::Admission;
-use super::cost::Cost;
+use super::cost::{Bucket, Charge, Cost, Shortage};
 use super::documents::{Clients, Documents, Prepared};
 use super::error::{FieldError, RequestError};
 use super::executor::{Execution, Gathered, Module, gather, variables_of};
@@ -168,10 +168,15 @@ impl Engine {
         if let Err(error) = self.admission.check(&prepared.planned, self.planner().api_schema()) {
             return refused(error);
         }
-        let requested = match self.charge(prepared, &variables, scope) {
+        let requested = match self.expect(prepared, &variables) {
             Ok(requested) => requested,
             Err(error) => return refused(error),
         };
+        if let Some(budget) = scope.budget()
+            && let Err(error) = charge(budget, requested)
+        {
+            return refused(error).with_cost(Cost { requested, actual: 0 }, budget.settle(0));
+        }
         let planned = &prepared.planned;
         let work = async {
             match &planned.root {
@@ -203,8 +208,8 @@ impl Engine {
         }
     }
 
-    /// Takes the expected cost of an operation from the caller's budget, and returns it.
-    fn charge(&self, prepared: &Prepared, variables: &Variables, scope: &RequestScope) -> Result<u32, RequestError> {
+    /// The expected cost of an operation.
+    fn expect(&self, prepared: &Prepared, variables: &Variables) -> Result<u32, RequestError> {
         let (expected, most) = (prepared.planned.projection.estimate(variables), self.limits().cost);
         if expected > most {
             let message = format!(
@@ -212,11 +217,6 @@ impl Engine {
             );
             return Err(RequestError::new(FaultCode::CostLimitExceeded, message));
         }
-        let Some(budget) = scope.budget() else { return Ok(expected) };
-        budget.charge(expected).map_err(|wait| {
-            let message = format!("Too many operations: this one costs {expected} points, wait until you have them.");
-            RequestError::new(FaultCode::RateLimited, message).retry_after(wait)
-        })?;
         Ok(expected)
     }
 
@@ -279,7 +279,10 @@ impl Engine {
             Ok(variables) => Arc::new(variables),
             Err(error) => return refused(error),
         };
-        if let Err(error) = self.charge(&prepared, &variables, &scope) {
+        let expected = self.expect(&prepared, &variables);
+        if let Err(error) =
+            expected.and_then(|expected| scope.budget().map_or(Ok(()), |budget| charge(budget, expected)))
+        {
             return refused(error);
         }
         let Some(source) = prepared.planned.root.as_ref().and_then(event_source) else {
@@ -331,6 +334,18 @@ impl Engine {
         monitoring::operation(prepared, started, &reply, scope, self.limits().slow);
         reply
     }
+}
+
+/// Takes the expected cost of an operation from the budget it is paid from.
+fn charge(budget: &dyn Charge, expected: u32) -> Result<(), RequestError> {
+    budget.charge(expected).map_err(|Shortage { bucket, wait }| {
+        let who = match bucket {
+            Bucket::Caller => "you have",
+            Bucket::Client => "this client of yours has",
+        };
+        let message = format!("Too many operations: this one costs {expected} points, wait until {who} them.");
+        RequestError::new(FaultCode::RateLimited, message).retry_after(wait)
+    })
 }
 
 fn event_source(node: &Node) -> Option<&Fetch> {

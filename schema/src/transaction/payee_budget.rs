@@ -19,10 +19,10 @@ impl PayeeBudget {
 
     /// Pays for one check; refused, with the time to wait, when nothing is left.
     pub(super) fn spend(&self, user: Uuid) -> Result<(), Error> {
-        self.0.of(Spender::User(user)).charge(Self::CHECK).map_err(|wait| {
+        self.0.of(Spender::User(user)).charge(Self::CHECK).map_err(|shortage| {
             let mut error =
                 fault(FaultCode::RateLimited, "Too many payees were checked; wait before you check another.");
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            let wait = u64::try_from(shortage.wait.as_millis()).unwrap_or(u64::MAX);
             error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("retryAfterMs", wait);
             error
         })

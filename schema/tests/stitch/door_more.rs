@@ -154,6 +154,146 @@ async fn a_bank_that_takes_registered_documents_only_takes_no_text() {
     assert_eq!(bank.bank.paid(), 0);
 }
 
+/// A bank that knows three clients, one of which sends ids only.
+fn with_clients() -> DoorConfig {
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("hi".to_owned(), "{ hello }".to_owned())]).unwrap();
+    documents.register("web", vec![("own".to_owned(), "query Own { hello }".to_owned())]).unwrap();
+    documents.know("partner");
+    assert!(documents.require_ids("app"));
+    DoorConfig { registered: Arc::new(documents), ..DoorConfig::default() }
+}
+
+const NAME: &str = "graphql-client-name";
+
+/// The first answer of the bank to a client, by whichever way.
+async fn first_answer(response: Response) -> Value {
+    if response.headers()[CONTENT_TYPE].to_str().unwrap().starts_with("text/event-stream") {
+        return events(response).await.swap_remove(0).1;
+    }
+    match response.json().await.unwrap() {
+        Value::Array(answers) => answers[0].clone(),
+        answer => answer,
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_ids_only_is_refused_texts_by_whichever_way_and_others_are_not() {
+    let bank = OpenBank::with(with_clients()).await;
+    let text = json!({"query": "{ hello }"});
+    let post = |accept: &str, body: Value| {
+        let request = Client::new().post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json");
+        request.header(ACCEPT, accept).body(body.to_string())
+    };
+    let get = |parameters: &str| Client::new().get(bank.url(&format!("/graphql?{parameters}")));
+    let ways: [(&str, &dyn Fn() -> reqwest::RequestBuilder); 4] = [
+        ("POST", &|| post("application/json", text.clone())),
+        ("batch", &|| post("application/json", json!([text]))),
+        ("events", &|| post("text/event-stream", text.clone())),
+        ("GET", &|| get("query=%7Bhello%7D").header(ACCEPT, "application/json")),
+    ];
+    for (way, request) in ways {
+        let refused = first_answer(request().header(NAME, "app").send().await.unwrap()).await;
+        assert_eq!(code(&refused), "OPERATION_NOT_ALLOWED", "{way}");
+        for other in ["web", "partner", "nobody the bank knows"] {
+            let answer = first_answer(request().header(NAME, other).send().await.unwrap()).await;
+            assert_eq!(answer["data"]["hello"], "hello you", "{way} by {other}");
+        }
+    }
+    for request in [
+        post("application/json", json!({"documentId": "hi"})),
+        post("application/json", json!([{"documentId": "hi"}])),
+        post("text/event-stream", json!({"documentId": "hi"})),
+        get("documentId=hi").header(ACCEPT, "application/json"),
+    ] {
+        let answer = first_answer(request.header("apollographql-client-name", "app").send().await.unwrap()).await;
+        assert_eq!(answer["data"]["hello"], "hello you");
+    }
+}
+
+/// What `extensions.cost` tells of the budget.
+fn throttle(body: &Value) -> (&str, u64, u64) {
+    let throttle = &body["extensions"]["cost"]["throttleStatus"];
+    let number = |name: &str| throttle[name].as_u64().unwrap();
+    (throttle["bucket"].as_str().unwrap(), number("maximumAvailable"), number("currentlyAvailable"))
+}
+
+/// Pays until the points of this client are spent, and returns how it is refused.
+async fn spend_all(bank: &OpenBank, client: &Client, name: &str) -> Value {
+    for _ in 0..50 {
+        let request = client.post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json").header(NAME, name);
+        let body: Value = request.body(json!({"query": PAY}).to_string()).send().await.unwrap().json().await.unwrap();
+        if code(&body) == "RATE_LIMITED" {
+            return body;
+        }
+        assert_eq!(body.get("errors"), None);
+    }
+    panic!("the points are spent before they come back");
+}
+
+/// A hundred points, of which each client has sixty; a payment is ten.
+fn with_shares() -> DoorConfig {
+    let budget = Some(Budget { maximum: 100, restore_per_second: 1 });
+    let client_budget = Some(Budget { maximum: 60, restore_per_second: 1 });
+    DoorConfig { budget, client_budget, ..with_clients() }
+}
+
+#[tokio::test]
+async fn a_client_that_has_spent_its_share_leaves_points_to_another_of_the_same_person() {
+    let bank = OpenBank::with(with_shares()).await;
+    let client = Client::new();
+    let refused = spend_all(&bank, &client, "partner").await;
+    let (bucket, maximum, available) = throttle(&refused);
+    assert_eq!((bucket, maximum), ("CLIENT", 60));
+    assert!(available < 10, "{refused}");
+    assert_eq!(refused["extensions"]["cost"]["requestedQueryCost"], 10);
+    assert_eq!(refused["extensions"]["cost"]["actualQueryCost"], 0);
+    let paid = bank.bank.paid();
+    assert!(paid >= 6, "{paid}");
+
+    let refused = spend_all(&bank, &client, "web").await;
+    assert_eq!((throttle(&refused).0, throttle(&refused).1), ("CALLER", 100), "within what the person has");
+    assert!(bank.bank.paid() >= paid + 3, "{} and {paid}", bank.bank.paid());
+}
+
+#[tokio::test]
+async fn made_up_names_are_one_client_and_buy_nothing() {
+    let bank = OpenBank::with(with_shares()).await;
+    let client = Client::new();
+    spend_all(&bank, &client, "made up").await;
+    let paid = bank.bank.paid();
+    for name in ["another", "Partner", "partner-2", ""] {
+        let request = client.post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json").header(NAME, name);
+        // 21 points, which do not come back while this runs.
+        let body = json!({"query": "{ accounts { id owner { id } } }"}).to_string();
+        let body: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+        assert_eq!((code(&body).as_str(), throttle(&body).0), ("RATE_LIMITED", "CLIENT"), "{name:?}");
+    }
+    assert_eq!(bank.bank.paid(), paid);
+}
+
+#[tokio::test]
+async fn a_registered_document_is_paid_for_by_the_client_that_registered_it() {
+    let bank = OpenBank::with(with_shares()).await;
+    let client = Client::new();
+    spend_all(&bank, &client, "partner").await;
+    let body = json!({"documentId": "own"}).to_string();
+    let request = client.post(bank.url("/graphql")).header(CONTENT_TYPE, "application/json").header(NAME, "partner");
+    let body: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+    assert_eq!(body["data"]["hello"], "hello you");
+    let (bucket, _, available) = throttle(&body);
+    assert_eq!(bucket, "CALLER", "the share of the one that registered it is untouched");
+    assert!(available < 60, "{available}");
+}
+
+#[tokio::test]
+async fn where_no_client_is_known_a_caller_has_all_points_with_any() {
+    let config = DoorConfig { registered: Arc::default(), ..with_shares() };
+    let bank = OpenBank::with(config).await;
+    let body: Value = post(&bank, "application/json", json!({"query": "{ hello }"})).await.json().await.unwrap();
+    assert_eq!((throttle(&body).0, throttle(&body).1), ("CALLER", 100));
+}
+
 #[tokio::test]
 async fn an_operation_is_paid_for_and_whoever_has_spent_all_waits() {
     let budget = Budget { maximum: 60, restore_per_second: 1 };

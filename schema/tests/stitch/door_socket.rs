@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use vostro_schema::door::DoorConfig;
+use vostro_schema::door::{Budget, DoorConfig, TrustedDocuments};
 
 use crate::harness::OpenBank;
 
@@ -50,6 +50,10 @@ impl Socket {
 
     async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
+    }
+
+    async fn subscribe_to_registered(&mut self, id: &str, document: &str) {
+        self.send(json!({"type": "subscribe", "id": id, "payload": {"documentId": document}})).await;
     }
 
     async fn next(&mut self) -> Value {
@@ -273,4 +277,51 @@ async fn a_silent_connection_is_asked_and_given_up() {
     assert_eq!(bank.bank.calls.open_streams.load(Ordering::SeqCst), 1);
     // One that does not is gone, and its streams with it.
     no_streams(&bank).await;
+}
+
+/// A bank that takes registered documents only from one of its clients, and gives each client sixty points of a hundred.
+fn with_clients() -> DoorConfig {
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("hi".to_owned(), "{ hello }".to_owned())]).unwrap();
+    documents.know("partner");
+    assert!(documents.require_ids("app"));
+    DoorConfig {
+        registered: std::sync::Arc::new(documents),
+        budget: Some(Budget { maximum: 100, restore_per_second: 1 }),
+        client_budget: Some(Budget { maximum: 60, restore_per_second: 1 }),
+        ..DoorConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_names_itself_in_its_first_message_sends_ids_only_where_it_has_to() {
+    let bank = OpenBank::with(with_clients()).await;
+    let mut app = Socket::open(&bank, json!({"apollographql-client-name": "app"})).await;
+    app.subscribe("1", "{ hello }").await;
+    let refused = app.next().await;
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "OPERATION_NOT_ALLOWED", "{refused}");
+    app.subscribe_to_registered("2", "hi").await;
+    assert_eq!(app.next().await["payload"]["data"]["hello"], "hello you");
+
+    let mut partner = Socket::open(&bank, json!({"graphql-client-name": "partner"})).await;
+    partner.subscribe("1", "{ hello }").await;
+    let answer = partner.next().await;
+    assert_eq!(answer["payload"]["data"]["hello"], "hello you");
+    let throttle = &answer["payload"]["extensions"]["cost"]["throttleStatus"];
+    assert_eq!((&throttle["bucket"], &throttle["maximumAvailable"]), (&json!("CLIENT"), &json!(60)), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_names_itself_when_it_connects_is_known_by_that_until_it_says_another_name() {
+    let bank = OpenBank::with(with_clients()).await;
+    for (payload, expected) in [(Value::Null, true), (json!({"graphql-client-name": "partner"}), false)] {
+        let mut request = format!("ws://{}/graphql", bank.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        request.headers_mut().insert("graphql-client-name", "app".parse().unwrap());
+        let mut socket = Socket(connect_async(request).await.unwrap().0);
+        socket.send(json!({"type": "connection_init", "payload": payload})).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket.subscribe("1", "{ hello }").await;
+        assert_eq!(socket.next().await["type"] == "error", expected, "{payload}");
+    }
 }

@@ -12,7 +12,7 @@ use vostro_schema::account;
 use vostro_schema::door::Authenticator as _;
 use vostro_schema::modules::SUPERGRAPH;
 use vostro_schema::scope::RequestScope;
-use vostro_schema::stitch::{Charge, Engine, Reply, SubgraphRequest, SubgraphTransport, Throttle};
+use vostro_schema::stitch::{Bucket, Charge, Engine, Reply, Shortage, SubgraphRequest, SubgraphTransport, Throttle};
 
 use super::witness::{Call, Notes, Witness, under_way};
 use crate::app;
@@ -125,11 +125,12 @@ impl Plain<'_> {
 struct Wealth;
 
 impl Charge for Wealth {
-    fn charge(&self, _: u32) -> Result<(), Duration> {
+    fn charge(&self, _: u32) -> Result<(), Shortage> {
         Ok(())
     }
 
     fn settle(&self, _: u32) -> Throttle {
-        Throttle { maximum_available: u32::MAX, currently_available: u32::MAX, restore_rate: u32::MAX }
+        let full = u32::MAX;
+        Throttle { bucket: Bucket::Caller, maximum_available: full, currently_available: full, restore_rate: full }
     }
 }
