@@ -30,6 +30,7 @@ mod merging;
 mod monitoring;
 pub mod plan;
 mod projection;
+mod pruning;
 mod response;
 pub mod satisfiability;
 pub mod sdl;
