@@ -219,7 +219,7 @@ mod tests {
         assert_eq!((deposit.scopes, deposit.cost), (&["OPERATOR".to_owned()][..], Some(10)));
         assert_eq!((accounts.contract, deposit.contract), (Contract::Customer, Contract::Staff));
         assert!(!catalog.facts("Mutation", "login").authenticated);
-        assert!(catalog.facts("Mutation", "roleAssign").recorded && !deposit.recorded);
+        assert!(deposit.recorded && !catalog.facts("Mutation", "parkedSkip").recorded);
         assert_eq!(catalog.facts("Account", "number").owners, ["account"]);
         assert_eq!(catalog.facts("Query", "internalAccounts").size, Size::About(30));
         assert!(catalog.facts("Nothing", "nothing").owners.is_empty());

@@ -1,8 +1,8 @@
 //! Calls that are not made, because the caller may see nothing of what they ask for.
 //!
-//! The module stays the authority: it decides about every call that has a field this caller may see, or that everybody may.
-//! Where all it could do is refuse, its answer is known beforehand and given in its place, in its words: the rule is the one it
-//! enforces itself ([`crate::access`]), which the supergraph carries.
+//! The module stays the authority: it decides about every call that has a field this caller may see. Where all it could do
+//! is refuse, its answer is known beforehand and given in its place, in its words: the rule is the one it enforces itself
+//! ([`crate::access`]), which the supergraph carries.
 //!
 //! Left to the module is, whoever asks:
 //!

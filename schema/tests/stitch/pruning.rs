@@ -307,6 +307,36 @@ async fn an_answer_is_the_same_whether_the_module_was_asked_or_not() {
     assert!(spared > 20, "only {spared} calls fewer");
 }
 
+/// Answers always the same.
+struct Says(&'static str);
+
+impl SubgraphTransport for Says {
+    fn execute(&self, _: SubgraphRequest) -> BoxFuture<'_, SubgraphResponse> {
+        let data = serde_json::from_str(self.0).unwrap();
+        Box::pin(async { SubgraphResponse { data, errors: Vec::new() } })
+    }
+
+    fn execute_stream(&self, _: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+        futures::stream::empty().boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_forbidden_field_of_an_object_that_its_module_would_not_show_is_refused_all_the_same() {
+    let owner = r#"{"account": {"owner": {"__typename": "User", "id": "usr_9"}}}"#;
+    let answer = async |supergraph: &str| {
+        let engine = Engine::over(supergraph).unwrap();
+        let engine = engine.module("accounts", Says(owner)).module("people", InProcess(people::schema()));
+        let bank = Bank { engine: engine.build().unwrap(), calls: Arc::default() };
+        bank.ask_as(person(CUSTOMER), "{ account(id: \"acc_9\") { owner { id email } } }", Value::Null).await
+    };
+    let (pruned, unpruned) = (answer(SUPERGRAPH).await, answer(&unrestricted()).await);
+    assert_eq!(pruned["data"], json!({"account": {"owner": {"id": "usr_9", "email": null}}}));
+    assert_eq!(pruned["data"], unpruned["data"]);
+    assert_eq!(refused(&pruned), [("[\"account\",\"owner\",\"email\"]".to_owned(), "FORBIDDEN", "people")]);
+    assert_eq!(unpruned.get("errors"), None);
+}
+
 #[tokio::test]
 async fn a_refused_field_costs_what_it_costs_when_its_module_refuses_it() {
     let (pruned, unpruned) = (Watched::open(), Watched::over(&unrestricted()));
