@@ -1,5 +1,5 @@
 //! A door over the bank's schema with no module behind it, for tools that test the transport: it validates, plans and
-//! answers `__typename` and introspection, and every field says `MODULE_UNAVAILABLE`.
+//! answers `__typename` and introspection, and every field that is for everybody says `MODULE_UNAVAILABLE`.
 //!
 //! Prints its address and serves until its standard input ends.
 

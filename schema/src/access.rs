@@ -195,12 +195,18 @@ impl Rule {
             }
         }
         text.push_str(&format!(" @tag(name: \"{}\")", self.contract().as_str()));
+        if self.recorded {
+            text.push_str(&format!(" @tag(name: \"{RECORDED}\")"));
+        }
         if self.upload.files > 0 {
             text.push_str(&format!(" @tag(name: \"{}\")", self.upload.tag()));
         }
         text
     }
 }
+
+/// The tag of a field whose refusals its module records, so that the engine leaves them to it.
+pub(crate) const RECORDED: &str = "recorded";
 
 /// The directive that carries a [`Rule`] from the field's attribute into the module's registry.
 #[derive(Debug, Clone, Copy)]
@@ -287,6 +293,13 @@ mod tests {
             Access::to_federation(&sdl),
             "  a: Int @authenticated @requiresScopes(scopes: [[\"OPERATOR\"]]) @cost(weight: 5) @tag(name: \"staff\")\n  b: Int\n"
         );
+    }
+
+    #[test]
+    fn a_refusal_that_is_recorded_is_said_to_be() {
+        let sdl = only(&[Role::Admin]).recorded().sdl();
+        assert!(sdl.ends_with("@cost(weight: 1) @tag(name: \"staff\") @tag(name: \"recorded\")"), "{sdl}");
+        assert!(!only(&[Role::Admin]).sdl().contains(RECORDED));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use graphql_tools::static_graphql::schema::{Definition, Directive, Document, Field, TypeDefinition, Value};
 
-use crate::access::Size;
+use crate::access::{RECORDED, Rule, Size, only, signed_in};
 use crate::contract::Contract;
 use crate::upload::UploadLimit;
 
@@ -17,6 +17,8 @@ pub struct FieldFacts<'a> {
     pub authenticated: bool,
     /// One of these scopes, which are roles, is needed; all may when there are none.
     pub scopes: &'a [String],
+    /// Whether the module records who asks without such a role, and so has to be asked.
+    pub recorded: bool,
     /// Points for the field itself, where they are declared.
     pub cost: Option<u32>,
     pub size: Size,
@@ -26,11 +28,25 @@ pub struct FieldFacts<'a> {
     pub upload: UploadLimit,
 }
 
+impl FieldFacts<'_> {
+    /// The rule by which the module lets people in; `None` where everybody may ask, or where the supergraph names a role
+    /// that is none of the bank's.
+    pub fn rule(&self) -> Option<Rule> {
+        if !self.authenticated {
+            return None;
+        }
+        let roles: Vec<_> = self.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().ok()?;
+        let rule = if roles.is_empty() { signed_in() } else { only(&roles) };
+        Some(if self.recorded { rule.recorded() } else { rule })
+    }
+}
+
 #[derive(Debug)]
 struct Stored {
     owners: Vec<String>,
     authenticated: bool,
     scopes: Vec<String>,
+    recorded: bool,
     cost: Option<u32>,
     size: Size,
     contract: Contract,
@@ -63,10 +79,11 @@ impl Catalog {
     /// The facts of a field; of one that is not in the supergraph nothing is known.
     pub fn facts(&self, type_name: &str, field: &str) -> FieldFacts<'_> {
         match self.0.get(type_name).and_then(|fields| fields.get(field)) {
-            Some(Stored { owners, authenticated, scopes, cost, size, contract, upload }) => FieldFacts {
+            Some(Stored { owners, authenticated, scopes, recorded, cost, size, contract, upload }) => FieldFacts {
                 owners,
                 authenticated: *authenticated,
                 scopes,
+                recorded: *recorded,
                 cost: *cost,
                 size: *size,
                 contract: *contract,
@@ -76,6 +93,7 @@ impl Catalog {
                 owners: &[],
                 authenticated: false,
                 scopes: &[],
+                recorded: false,
                 cost: None,
                 size: Size::One,
                 contract: Contract::Customer,
@@ -95,6 +113,7 @@ impl Stored {
             owners,
             authenticated: named(&field.directives, "authenticated").next().is_some(),
             scopes: scopes(&field.directives),
+            recorded: tags(&field.directives).any(|tag| tag == RECORDED),
             cost: named(&field.directives, "cost").find_map(|cost| number(cost, "weight")),
             size: size(&field.directives),
             contract: contract(&field.directives),
@@ -200,6 +219,7 @@ mod tests {
         assert_eq!((deposit.scopes, deposit.cost), (&["OPERATOR".to_owned()][..], Some(10)));
         assert_eq!((accounts.contract, deposit.contract), (Contract::Customer, Contract::Staff));
         assert!(!catalog.facts("Mutation", "login").authenticated);
+        assert!(deposit.recorded && !catalog.facts("Mutation", "parkedSkip").recorded);
         assert_eq!(catalog.facts("Account", "number").owners, ["account"]);
         assert_eq!(catalog.facts("Query", "internalAccounts").size, Size::About(30));
         assert!(catalog.facts("Nothing", "nothing").owners.is_empty());

@@ -14,7 +14,7 @@ use super::admission::Admission;
 use super::cost::{Bucket, Charge, Cost, Shortage};
 use super::documents::{Clients, Documents, Prepared};
 use super::error::{FieldError, RequestError};
-use super::executor::{Execution, Gathered, Module, gather, variables_of};
+use super::executor::{Execution, Gathered, Module, gather, refusal, variables_of};
 use super::hive::{HivePlanner, SupergraphError};
 use super::introspection;
 use super::limits::Limits;
@@ -234,8 +234,13 @@ impl Engine {
         let conditions = variables.iter().filter(|(_, value)| matches!(value, Value::Boolean(_)));
         let conditions = conditions.map(|(name, value)| (name.clone(), value.clone())).collect();
         let conditions = Variables::from_value(Value::Object(conditions));
-        let request = SubgraphRequest { operation: Arc::clone(&fetch.operation), variables, scope: Arc::clone(scope) };
-        let response = module.ask(request).await;
+        let response = match refusal(fetch, &variables, scope) {
+            Some(refusal) => refusal,
+            None => {
+                let operation = Arc::clone(&fetch.operation);
+                module.ask(SubgraphRequest { operation, variables, scope: Arc::clone(scope) }).await
+            }
+        };
         if response.data == Value::Null {
             // The call failed, or what cannot be null was: which fields are `null` then is for the schema to say.
             let mut gathered = Gathered::default();
@@ -288,12 +293,18 @@ impl Engine {
         let Some(source) = prepared.planned.root.as_ref().and_then(event_source) else {
             return refused(RequestError::new(FaultCode::OperationNotAllowed, "This is not a subscription."));
         };
-        let request = SubgraphRequest {
-            operation: Arc::clone(&source.operation),
-            variables: variables_of(source, &variables),
-            scope: Arc::clone(&scope),
+        let events = match refusal(source, &variables, &scope) {
+            // A stream that does not begin has no data.
+            Some(SubgraphResponse { errors, .. }) => {
+                let refused = SubgraphResponse { data: Value::Null, errors };
+                futures::stream::once(futures::future::ready(refused)).boxed()
+            }
+            None => self.modules[source.subgraph].transport.execute_stream(SubgraphRequest {
+                operation: Arc::clone(&source.operation),
+                variables: variables_of(source, &variables),
+                scope: Arc::clone(&scope),
+            }),
         };
-        let events = self.modules[source.subgraph].transport.execute_stream(request);
         let engine = self.clone();
         events
             .then(move |event| {

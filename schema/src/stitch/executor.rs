@@ -89,6 +89,9 @@ impl<'a> Execution<'a> {
     }
 
     async fn call(&self, fetch: &Fetch, variables: Variables) -> SubgraphResponse {
+        if let Some(refusal) = refusal(fetch, &variables, self.scope) {
+            return refusal;
+        }
         let request = SubgraphRequest { operation: fetch.operation.clone(), variables, scope: Arc::clone(self.scope) };
         self.modules[fetch.subgraph].ask(request).await
     }
@@ -136,6 +139,11 @@ impl<'a> Execution<'a> {
             put_back(&mut gathered.data, alias, entities, locations);
         }
     }
+}
+
+/// What the module would answer a caller who may see nothing of what a fetch asks for.
+pub fn refusal(fetch: &Fetch, variables: &Variables, scope: &RequestScope) -> Option<SubgraphResponse> {
+    fetch.restricted.as_ref()?.refusal(&scope.context().actor, variables)
 }
 
 /// The client's variables a fetch uses.

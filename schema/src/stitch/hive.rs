@@ -30,6 +30,7 @@ use super::hive_projection::{self, is_introspection};
 use super::plan::{
     EntityAlias, EntityBatch, Fetch, Node, PathStep, PlannedOperation, QueryPlanner, Require, Rewrite, RewriteStep,
 };
+use super::pruning::Restricted;
 use super::transport::SubgraphOperation;
 use crate::faults::FaultCode;
 
@@ -254,12 +255,14 @@ impl Translation<'_> {
         let subgraph = subgraph.ok_or_else(|| unplannable(format_args!("unknown subgraph {service}")))?;
         let text = operation.document_str.clone();
         let document = async_graphql::parser::parse_query(&text).map_err(unplannable)?;
+        let restricted = Restricted::of(&self.planner.api_schema, service, &document);
         Ok(Fetch {
             subgraph,
             operation: Arc::new(SubgraphOperation { text, document }),
             root_keys: operation.document.operation.selection_set.items.iter().filter_map(response_key).collect(),
             variables,
             output_rewrites: rewrites(output_rewrites),
+            restricted,
         })
     }
 

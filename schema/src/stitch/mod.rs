@@ -11,6 +11,8 @@
 //!
 //! An operation that one module answers alone, in the shape the client asked for, skips everything after the
 //! transport: the module's answer is written as it comes. That is the path of every money command.
+//!
+//! A call of which the caller may see nothing is not made (`pruning`).
 
 mod admission;
 mod api_schema;
@@ -30,6 +32,7 @@ mod merging;
 mod monitoring;
 pub mod plan;
 mod projection;
+mod pruning;
 mod response;
 pub mod satisfiability;
 pub mod sdl;

@@ -11,6 +11,7 @@ use async_graphql::Name;
 use super::api_schema::{ApiSchema, OperationKind};
 use super::error::RequestError;
 use super::projection::Projection;
+use super::pruning::Restricted;
 use super::transport::SubgraphOperation;
 
 /// Plans operations over a supergraph.
@@ -76,6 +77,8 @@ pub struct Fetch {
     /// Which of the client's variables the operation uses.
     pub variables: Vec<Name>,
     pub output_rewrites: Vec<Rewrite>,
+    /// Who may ask for its fields, if none of them is for everybody.
+    pub restricted: Option<Restricted>,
 }
 
 /// Entities of one module by their keys.

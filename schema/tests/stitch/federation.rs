@@ -97,7 +97,7 @@ fn statement(actor: Actor) -> Statement {
 }
 
 /// Without what differs from one request to the next.
-fn told(mut answer: Value) -> Value {
+pub fn told(mut answer: Value) -> Value {
     for error in answer["errors"].as_array_mut().into_iter().flatten() {
         error["extensions"].as_object_mut().unwrap().remove("traceId");
     }
@@ -105,7 +105,7 @@ fn told(mut answer: Value) -> Value {
 }
 
 /// Every field along every path, with values for the variables it takes.
-fn documents(schema: &ApiSchema) -> Vec<String> {
+pub fn documents(schema: &ApiSchema) -> Vec<String> {
     let written = [
         "{ payments(first: 3) { id fee source { number owner { name email } } destination { number limit { amount } } } }",
         "{ allWithBroken { id iban } hello }",
@@ -156,7 +156,9 @@ async fn fields_of_a_process_that_is_away_are_null_and_say_so_and_the_others_sta
     let base = format!("http://{}", process.address);
     let bases = [("people", format!("http://{nobody}")), ("accounts", base.clone()), ("payments", base)];
     let bank = Bank { engine: engine(&bases, HttpTimes::default()), calls: Arc::default() };
-    let body = bank.ask("{ accounts { number owner { id name } } me { name } payments(first: 1) { id } }").await;
+    let customer = person(&[Role::Customer]);
+    let document = "{ accounts { number owner { id name } } me { name } payments(first: 1) { id } }";
+    let body = bank.ask_as(customer, document, Value::Null).await;
     assert_eq!(body["data"]["payments"], json!([{"id": "txn_1"}]));
     assert_eq!(body["data"]["me"], Value::Null);
     assert_eq!(body["data"]["accounts"][1], json!({"number": "00acc_2", "owner": null}));
@@ -167,7 +169,7 @@ async fn fields_of_a_process_that_is_away_are_null_and_say_so_and_the_others_sta
     }
     assert!(body["errors"].as_array().unwrap().iter().any(|error| error["path"] == json!(["me"])), "{body}");
     // Alone as among others.
-    let body = bank.ask("{ me { name } other: me { id } }").await;
+    let body = bank.ask_as(customer, "{ me { name } other: me { id } }", Value::Null).await;
     assert_eq!(body["data"], json!({"me": null, "other": null}), "{body}");
     let paths: Vec<_> = body["errors"].as_array().unwrap().iter().map(|error| error["path"].clone()).collect();
     assert_eq!(paths, [json!(["me"]), json!(["other"])]);
@@ -206,12 +208,34 @@ async fn a_mutation_whose_answer_is_lost_is_not_sent_again() {
     let (address, read, _server) = breaking().await;
     let bases = MODULES.map(|name| (name, format!("http://{address}")));
     let bank = Bank { engine: engine(&bases, HttpTimes::default()), calls: Arc::default() };
-    let body = bank.ask("mutation { freeze { number } }").await;
+    let body = bank.ask_as(person(&[Role::Operator]), "mutation { freeze { number } }", Value::Null).await;
     assert_eq!(code(&body), "MODULE_UNAVAILABLE");
     assert!(body["errors"][0]["message"].as_str().unwrap().contains("idempotency key"), "{body}");
     assert_eq!(read.load(Ordering::SeqCst), 1, "a command is sent once");
     assert_eq!(code(&bank.ask("{ accounts { number } }").await), "MODULE_UNAVAILABLE");
     assert_eq!(read.load(Ordering::SeqCst), 3, "a question is asked once more");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_the_caller_may_see_nothing_of_it() {
+    let (process, (address, read, _server)) = (Process::start().await, breaking().await);
+    let (there, closed) = (format!("http://{}", process.address), format!("http://{address}"));
+    let bases = [("people", closed.clone()), ("accounts", there.clone()), ("payments", there.clone())];
+    let bank = Bank { engine: engine(&bases, HttpTimes::default()), calls: Arc::default() };
+    let customer = person(&[Role::Customer]);
+    let body = bank.ask_as(customer, "{ accounts { number owner { email } } }", Value::Null).await;
+    let expected =
+        json!([{"number": "00acc_1", "owner": {"email": null}}, {"number": "00acc_2", "owner": {"email": null}}]);
+    assert_eq!((&body["data"]["accounts"], code(&body).as_str()), (&expected, "FORBIDDEN"), "{body}");
+    assert_eq!(code(&bank.ask("{ me { name } }").await), "UNAUTHENTICATED");
+
+    let bases = [("people", there.clone()), ("accounts", closed), ("payments", there)];
+    let bank = Bank { engine: engine(&bases, HttpTimes::default()), calls: Arc::default() };
+    let body = bank.ask_as(customer, "mutation { freeze { number } }", Value::Null).await;
+    assert_eq!((&body["data"], code(&body).as_str()), (&json!({"freeze": null}), "FORBIDDEN"));
+    let events = bank.events("subscription { private }").await;
+    assert_eq!((events.len(), code(&events[0]).as_str()), (1, "UNAUTHENTICATED"));
+    assert_eq!(read.load(Ordering::SeqCst), 0, "no request has left");
 }
 
 #[tokio::test]
@@ -238,7 +262,7 @@ async fn whatever_is_no_answer_is_a_module_that_is_not_available() {
         });
         let bases = MODULES.map(|name| (name, format!("http://{address}")));
         let bank = Bank { engine: engine(&bases, HttpTimes::default()), calls: Arc::default() };
-        let body = bank.ask("{ me { name } }").await;
+        let body = bank.ask_as(person(&[Role::Customer]), "{ me { name } }", Value::Null).await;
         assert_eq!((code(&body).as_str(), &body["data"]), ("MODULE_UNAVAILABLE", &json!({"me": null})), "{answer}");
     }
 }
