@@ -63,12 +63,13 @@ async fn every_metric_that_rules_and_dashboards_ask_for_is_shown_by_a_running_ba
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     let bob = Person::join(&world, "bob").await;
-    let paid = ada.transfer("shown", &bob.account, "1.00").await;
     let read = "query Read($id: ID!) { transaction(id: $id) { status } }";
-    ada.connection().await.data(read, json!({"id": paid["transaction"]["id"]})).await.expect("an answer");
     let mut connection = Connection::open(bank.address()).await.expect("the bank listens");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for number in 0.. {
+        // What a slow machine has not left in Redis in time is not left there later: each time another payment is read.
+        let paid = ada.transfer(&format!("shown-{number}"), &bob.account, "0.01").await;
+        ada.connection().await.data(read, json!({"id": paid["transaction"]["id"]})).await.expect("an answer");
         let (_, page) = connection.get("/metrics").await.expect("an answer");
         let page = std::str::from_utf8(&page).expect("text");
         let is_shown = |name: &&String| page.contains(&format!("# TYPE {name} ")) || LATER.contains(&name.as_str());
@@ -78,7 +79,7 @@ async fn every_metric_that_rules_and_dashboards_ask_for_is_shown_by_a_running_ba
         if missing.is_empty() && is_shared {
             break;
         }
-        assert!(Instant::now() < deadline, "not shown within a minute: {missing:?}; in Redis: {is_shared}");
+        assert!(Instant::now() < deadline, "not shown within two minutes: {missing:?}; in Redis: {is_shared}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bank.stop().await;

@@ -83,7 +83,7 @@ impl Scene {
     const PEOPLE: usize = 4;
     /// Within which a place has to be passed.
     /// Shorter than that of [`BankProcess::ended`], which cannot say what was waited for.
-    const PATIENCE: Duration = Duration::from_secs(55);
+    const PATIENCE: Duration = Duration::from_secs(110);
 
     async fn set(seed: u64) -> Self {
         let world = World::create().await;

@@ -107,7 +107,7 @@ struct User {
 
 impl User {
     /// For one question, restarts of the bank included.
-    const PATIENCE: Duration = Duration::from_secs(90);
+    const PATIENCE: Duration = Duration::from_secs(180);
     /// For one answer.
     const ANSWER: Duration = Duration::from_secs(10);
 

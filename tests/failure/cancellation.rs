@@ -97,7 +97,7 @@ async fn what_runs_for_a_client_that_has_gone_is_ended_in_the_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_that_times_out_is_ended_in_the_database_and_a_command_being_committed_is_not() {
-    let world = patient_world(4_000).await;
+    let world = patient_world(15_000).await;
     let bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;

@@ -67,7 +67,7 @@ async fn started_until_it_stays(world: &World) -> (usize, BankProcess) {
         starts += 1;
         assert!(starts < 20, "it ends every bank that is started");
         let mut bank = world.spawn_bank_without_waiting(POISON);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + BankProcess::PATIENCE;
         while !bank.has_ended() {
             if world.count(&left_aside).await > 0 {
                 return (starts, bank);

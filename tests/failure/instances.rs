@@ -141,12 +141,12 @@ async fn three_instances_that_share_divided_queues_come_and_go_under_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_instance_is_taken_over_from_and_changes_nothing_when_it_goes_on() {
-    let scene = Scene::set("lease_ms = 1000").await;
+    let scene = Scene::set("lease_ms = 2000").await;
     let (world, first) = (&scene.world, &scene.first);
     let (second, second_address) = world.spawn_another().await;
     let load = Load::start_on(&[second_address], &scene.ada, &scene.bob);
     load.progresses_by(50).await;
-    assert!(held_by(world, first.id()).await > 0);
+    eventually("the first holds something", || async { (held_by(world, first.id()).await > 0).then_some(()) }).await;
 
     // In the middle of whatever it does: of a transaction, of a batch that is published.
     first.pause();
@@ -207,7 +207,9 @@ async fn queues_are_divided_when_they_are_empty_and_not_before() {
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     assert_eq!(ada.balance().await, "10.00");
-    let holders = holders(&world).await;
-    assert!(holders.contains_key("account q.account.postings.p03"), "{holders:?}");
+    eventually("each part of the queue is consumed", || async {
+        holders(&world).await.contains_key("account q.account.postings.p03").then_some(())
+    })
+    .await;
     assert!(bank.terminate().await.success());
 }

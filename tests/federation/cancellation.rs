@@ -23,7 +23,7 @@ async fn what_a_gateway_does_not_wait_for_any_more_is_ended_in_the_database_of_a
         held.keeps_waiting(0, BALANCES).await;
     }
     // The client waits, and the gateway gives the call up.
-    let (_hasty, address) = parts.another_gateway(&world, &[("VOSTRO__FEDERATION__CALL_MS", "4000")]).await;
+    let (_hasty, address) = parts.another_gateway(&world, &[("VOSTRO__FEDERATION__CALL_MS", "15000")]).await;
     let mut connection = ada.at(address).connection().await;
     let asked = connection.answer(BALANCE, json!({"id": ada.account}));
     let (answer, ()) = tokio::join!(asked, held.keeps_waiting(1, BALANCES));

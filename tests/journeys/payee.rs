@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Person, World};
+use crate::support::{Person, World, eventually};
 
 const CHECK: &str =
     "query($iban: String!, $name: String!) { payeeVerification(iban: $iban, name: $name) { result suggestion } }";
@@ -19,12 +19,20 @@ async fn a_payees_name_is_verified_before_paying() {
         let variables = json!({"iban": iban, "name": name});
         ada.connection().await.answer(CHECK, variables).await.expect("an answer")
     };
+    // Whoever verifies a name is not kept waiting for long; a slow machine may have no answer by then.
+    let verdict = async |iban: &str, name: &str| -> Value {
+        eventually("the other module answers in time", || async {
+            let data = check(iban, name).await["data"].clone();
+            (data["payeeVerification"]["result"] != "UNAVAILABLE").then_some(data)
+        })
+        .await
+    };
     let verified = json!({"payeeVerification": {"result": "MATCH", "suggestion": null}});
-    assert_eq!(check(&iban, "Mr. Robert").await["data"], verified);
+    assert_eq!(verdict(&iban, "Mr. Robert").await, verified);
     let close = json!({"payeeVerification": {"result": "CLOSE_MATCH", "suggestion": "r***"}});
-    assert_eq!(check(&iban, "Robbert").await["data"], close);
+    assert_eq!(verdict(&iban, "Robbert").await, close);
     let other = json!({"payeeVerification": {"result": "NO_MATCH", "suggestion": null}});
-    assert_eq!(check(&iban, "Eve Adams").await["data"], other);
+    assert_eq!(verdict(&iban, "Eve Adams").await, other);
     let elsewhere = json!({"payeeVerification": {"result": "UNAVAILABLE", "suggestion": null}});
     assert_eq!(check("GB82 WEST 1234 5698 7654 32", "Robert").await["data"], elsewhere);
     let typo = check("GB83 WEST 1234 5698 7654 32", "Robert").await;

@@ -76,17 +76,21 @@ async fn a_question_between_modules_belongs_to_the_trace_of_whoever_had_it_asked
     let account = bob.connection().await.data("{ accounts { nodes { number } } }", json!({})).await.expect("an answer");
     let iban = &account["accounts"]["nodes"][0]["number"];
     let check = "query($iban: String!) { payeeVerification(iban: $iban, name: \"bob\") { result } }";
-    let mut connection = ada.connection().await;
-    connection.trace_as(&format!("00-{TRACE}-{CALLER}-01"));
-    let checked = connection.data(check, json!({"iban": iban})).await.expect("an answer");
-    assert_eq!(checked["payeeVerification"]["result"], "MATCH", "{checked}");
+    // Whoever verifies a name is not kept waiting for long, so a slow machine needs to be asked more than once.
+    eventually("the name is verified", || async {
+        let mut connection = ada.connection().await;
+        connection.trace_as(&format!("00-{TRACE}-{CALLER}-01"));
+        let checked = connection.data(check, json!({"iban": iban})).await.expect("an answer");
+        (checked["payeeVerification"]["result"] == "MATCH").then_some(())
+    })
+    .await;
     let spans = eventually("question and answer are traced", || async {
         let spans = collector.spans_of(TRACE);
         ["ask ", "answer "].iter().all(|step| spans.iter().any(|span| span.name.starts_with(step))).then_some(spans)
     })
     .await;
-    let of = |step: &str| spans.iter().find(|span| span.name.starts_with(step)).expect("seen above");
-    assert_eq!(of("answer ").parent, of("ask ").id, "{spans:#?}");
+    let of = |step: &'static str| spans.iter().filter(move |span| span.name.starts_with(step));
+    assert!(of("answer ").all(|answer| of("ask ").any(|asked| asked.id == answer.parent)), "{spans:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,13 +14,22 @@ use super::{BankProcess, World};
 
 /// A bank that sends this share of its spans to a collector at `address`, and soon.
 pub async fn traced_bank(world: &World, address: SocketAddr, ratio: &str) -> BankProcess {
+    // More than any test makes: none is lost, however slowly they are sent.
+    traced_with(world, address, ratio, "65536").await
+}
+
+/// The same with so little room for spans that a collector which is away makes it overflow.
+pub async fn traced_bank_without_room(world: &World, address: SocketAddr) -> BankProcess {
+    traced_with(world, address, "1.0", "256").await
+}
+
+async fn traced_with(world: &World, address: SocketAddr, ratio: &str, room: &str) -> BankProcess {
     let endpoint = format!("http://{address}");
     let environment = [
         ("VOSTRO__TRACING__OTLP_ENDPOINT", endpoint.as_str()),
         ("VOSTRO__TRACING__RATIO", ratio),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-        // Small, so that a collector that is away makes it overflow.
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "256"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", room),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"),
     ];
     world.spawn_bank(&environment).await

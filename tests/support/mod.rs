@@ -10,7 +10,7 @@ mod world;
 
 pub use vostro_testkit::eventually;
 
-pub use collector::{Collector, Span, traced_bank};
+pub use collector::{Collector, Span, traced_bank, traced_bank_without_room};
 pub use event_stream::{EventStream, listen};
 pub use people::{Person, Staff};
 pub use port::Port;

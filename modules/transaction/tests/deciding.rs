@@ -70,6 +70,18 @@ impl Watched {
         Transactions::new(foundation, Config::default()).expect("a valid configuration")
     }
 
+    /// A payment, however long it takes, that is accepted when the watch's clock says so.
+    async fn pay(&self, key: &str) -> Transaction {
+        let transaction = self.bank.pay(key, "1").await;
+        self.accepted_now();
+        transaction
+    }
+
+    /// Sets the watch's clock, which stands still, to that by which commands are accepted.
+    fn accepted_now(&self) {
+        self.clock.advance(Utc::now() - self.clock.now());
+    }
+
     /// The watch takes a turn `seconds` later.
     async fn turn_after(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
@@ -112,7 +124,7 @@ async fn what_is_decided_in_time_is_never_asked_about() {
 #[tokio::test]
 async fn a_transaction_the_ledger_has_not_decided_is_overdue_and_stays_what_it_is() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     watched.turn_after(61).await;
     assert_eq!((watched.overdue().await, watched.wire.carried()), (1, 1));
     // However long it takes.
@@ -131,7 +143,7 @@ async fn a_transaction_the_ledger_has_not_decided_is_overdue_and_stays_what_it_i
 #[tokio::test]
 async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_second_look() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     let initiated = ("transaction.initiated.v1".to_owned(), transaction.id);
     watched.turn_after(61).await;
     assert_eq!(watched.events(&transaction).await, std::slice::from_ref(&initiated), "it may just be slow");
@@ -151,7 +163,7 @@ async fn what_the_ledger_has_not_seen_is_sent_again_as_the_same_event_after_a_se
 #[tokio::test]
 async fn what_is_accepted_after_the_clock_was_set_back_is_looked_for_as_well() {
     let watched = Watched::open().await;
-    let before = watched.bank.pay("before", "1").await;
+    let before = watched.pay("before").await;
     watched.turn_after(61).await;
     assert_eq!(watched.overdue().await, 1);
     watched.clock.advance(TimeDelta::hours(-1));
@@ -176,7 +188,7 @@ async fn what_is_accepted_after_the_clock_was_set_back_is_looked_for_as_well() {
 #[tokio::test]
 async fn a_lost_outcome_is_repaired_once_and_the_late_one_changes_nothing() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     watched.ledger.decides(&transaction, None);
     watched.turn_after(61).await;
     let repaired = watched.bank.read(transaction.id).await;
@@ -203,6 +215,7 @@ async fn what_is_sent_again_or_repaired_stays_in_the_trace_of_its_order() {
         let initiated = watched.transactions.transfer_create(&context, transfer).await;
         paid.push(Transaction::clone(&initiated.expect("accepted").transaction));
     }
+    watched.accepted_now();
     // The first two looks find nothing; the order is sent again, and then the ledger has decided.
     watched.turn_after(61).await;
     watched.turn_after(11).await;
@@ -225,7 +238,7 @@ async fn what_is_sent_again_or_repaired_stays_in_the_trace_of_its_order() {
 #[tokio::test]
 async fn a_refusal_that_was_lost_fails_the_transaction_with_the_ledgers_reason() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     watched.ledger.decides(&transaction, Some("ACC_INSUFFICIENT_FUNDS"));
     watched.turn_after(61).await;
     let repaired = watched.bank.read(transaction.id).await;
@@ -237,7 +250,7 @@ async fn a_refusal_that_was_lost_fails_the_transaction_with_the_ledgers_reason()
 #[tokio::test]
 async fn without_an_answer_nothing_is_concluded_and_the_ledger_is_asked_again() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     watched.ledger.decides(&transaction, None);
     watched.wire.set(WireMood::IsCut);
     watched.turn_after(61).await;
@@ -254,7 +267,7 @@ async fn instances_side_by_side_repair_once() {
     let watched = Watched::open().await;
     let mut transactions = Vec::new();
     for key in ["1", "2", "3", "4", "5"] {
-        let transaction = watched.bank.pay(key, "1").await;
+        let transaction = watched.pay(key).await;
         watched.ledger.decides(&transaction, None);
         transactions.push(transaction);
     }
@@ -291,7 +304,7 @@ fn newest_of(instant: DateTime<Utc>) -> Uuid {
 #[tokio::test]
 async fn a_transaction_is_looked_at_for_another_minute_and_not_for_ever() {
     let watched = Watched::open().await;
-    let transaction = watched.bank.pay("1", "1").await;
+    let transaction = watched.pay("1").await;
     let (applied, undone) = (
         [applied(transaction.id)],
         "update transaction.transaction set status = 'INITIATED', completed_at = null, failure_code = null",

@@ -129,11 +129,12 @@ async fn a_lease_is_not_taken_from_under_a_transaction_that_holds_it() {
 #[tokio::test]
 async fn what_is_renewed_is_not_taken_and_what_is_given_back_is() {
     let database = database().await;
-    let (first, second) = (Instance::start(&database, "first"), Instance::start(&database, "second"));
+    let (first, second) = (Instance::steady(&database, "first"), Instance::steady(&database, "second"));
     let working = first.wants(queue("a"));
     until("the first has it", async || owner_of(&database, "a").await == Some(first.id())).await;
     let waiting = second.wants(queue("a"));
-    second.looks(5).await;
+    // Longer than a lease lasts.
+    second.looks(4).await;
     assert_eq!(owner_of(&database, "a").await, Some(first.id()), "renewed all the time");
 
     working.stop().await;
@@ -211,12 +212,12 @@ async fn two_share_two_queues(first: &Instance, second: &Instance, holders: &Hol
 #[tokio::test]
 async fn an_instance_that_does_not_reach_the_broker_leaves_the_queues_to_one_that_does() {
     let (database, holders) = (database().await, Holders::default());
-    let (first, second) = (Instance::start(&database, "first"), Instance::start(&database, "second"));
+    let (first, second) = (Instance::steady(&database, "first"), Instance::steady(&database, "second"));
     let _work = two_share_two_queues(&first, &second, &holders).await;
     second.reaches_the_broker(false);
     until("the first has both", async || holders.count(first.id()) == 2).await;
     // Longer than it rests, and longer than a lease lasts.
-    second.looks(6).await;
+    second.looks(4).await;
     assert_eq!(holders.count(first.id()), 2, "nothing is handed to an instance that cannot do it");
     second.reaches_the_broker(true);
     until("they share again", async || (holders.count(first.id()), holders.count(second.id())) == (1, 1)).await;
@@ -228,7 +229,7 @@ async fn an_instance_that_does_not_reach_the_broker_leaves_the_queues_to_one_tha
 #[tokio::test]
 async fn what_an_instance_that_is_stopping_gives_back_is_taken_while_it_still_finishes_other_work() {
     let (database, holders) = (database().await, Holders::default());
-    let (first, mut second) = (Instance::start(&database, "first"), Instance::start(&database, "second"));
+    let (first, mut second) = (Instance::steady(&database, "first"), Instance::steady(&database, "second"));
     let names = ["a", "b", "c", "d"];
     let quick = ["a", "b"].map(|name| second.works_on(queue(name), &holders));
     let finish = second.is_slow();
@@ -249,7 +250,7 @@ async fn what_an_instance_that_is_stopping_gives_back_is_taken_while_it_still_fi
 #[tokio::test]
 async fn operators_see_who_holds_what() {
     let database = database().await;
-    let instance = Instance::start(&database, "127.0.0.1:21080 (process 7)");
+    let instance = Instance::steady(&database, "127.0.0.1:21080 (process 7)");
     let working = instance.wants(queue("a"));
     until("it has the lease", async || owner_of(&database, "a").await.is_some()).await;
     let status = leases(database.pool()).await.expect("readable");

@@ -76,9 +76,11 @@ pub async fn next(deliveries: &mut dyn Deliveries) -> Delivery {
     within("a delivery", deliveries.next()).await.expect("the consumer lives")
 }
 
-/// Half a minute is far more than anything here takes.
+/// Two minutes are far more than anything here takes, also on a slow machine.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
+    tokio::time::timeout(Duration::from_secs(120), future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long for {what}"))
 }
 
 /// Until this many messages wait in a queue.

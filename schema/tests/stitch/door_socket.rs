@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use vostro_schema::door::{Budget, DoorConfig, TrustedDocuments};
+use vostro_testkit::eventually;
 
 use crate::harness::OpenBank;
 
@@ -79,12 +80,8 @@ impl Socket {
 
 /// Waits until the modules have no open streams left.
 async fn no_streams(bank: &OpenBank) {
-    let gone = async {
-        while bank.bank.calls.open_streams.load(Ordering::SeqCst) > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    let open = &bank.bank.calls.open_streams;
+    eventually("no stream is open", || async { (open.load(Ordering::SeqCst) == 0).then_some(()) }).await;
 }
 
 #[tokio::test]

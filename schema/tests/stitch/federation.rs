@@ -178,7 +178,7 @@ async fn fields_of_a_process_that_is_away_are_null_and_say_so_and_the_others_sta
 #[tokio::test]
 async fn a_process_that_is_slow_costs_its_own_fields_only() {
     let process = Process::start().await;
-    let bank = process.gateway(HttpTimes { call: Duration::from_millis(300), ..HttpTimes::default() });
+    let bank = process.gateway(HttpTimes { call: Duration::from_secs(3), ..HttpTimes::default() });
     let body = bank.ask("{ hangs accounts { number } }").await;
     assert_eq!(body["data"]["hangs"], Value::Null);
     assert_eq!(body["data"]["accounts"][0]["number"], "00acc_1");

@@ -11,7 +11,7 @@ use vostro_notification::{Arrival, NotificationError};
 use crate::support::*;
 
 async fn next(stream: &mut (impl Stream<Item = Result<Arrival, NotificationError>> + Unpin)) -> Notification {
-    let next = tokio::time::timeout(Duration::from_secs(20), stream.next());
+    let next = tokio::time::timeout(Duration::from_secs(60), stream.next());
     next.await.expect("in time").expect("an open stream").expect("a notification").notification
 }
 

@@ -15,8 +15,10 @@ use vostro_messaging::Outbox;
 use vostro_messaging::lease::{Lease, LeaseKeeper, LeaseTimes, What};
 use vostro_testkit::{Database, eventually};
 
-/// Long enough that a busy machine renews in time.
+/// Short, for tests in which leases expire. On a machine that stands still for some seconds others expire as well.
 pub const TIMES: LeaseTimes = LeaseTimes::expiring_after(Duration::from_secs(2));
+/// Long enough that any machine renews in time, for tests in which nobody may lose a lease.
+pub const STEADY: LeaseTimes = LeaseTimes::expiring_after(Duration::from_secs(10));
 
 pub struct Instance {
     pub keeper: LeaseKeeper,
@@ -34,6 +36,11 @@ pub struct Instance {
 impl Instance {
     pub fn start(database: &Database, name: &str) -> Self {
         Self::start_with(database, name, TIMES)
+    }
+
+    /// One that loses no lease, however busy the machine is.
+    pub fn steady(database: &Database, name: &str) -> Self {
+        Self::start_with(database, name, STEADY)
     }
 
     pub fn start_with(database: &Database, name: &str, times: LeaseTimes) -> Self {
@@ -103,7 +110,7 @@ impl Instance {
             };
             keeper.whenever_held(what, CancellationToken::new(), || true, work, std::future::pending).await;
         });
-        tokio::time::timeout(Duration::from_secs(30), receiver).await.expect("within half a minute").expect("sent")
+        tokio::time::timeout(Duration::from_secs(120), receiver).await.expect("within two minutes").expect("sent")
     }
 
     pub fn wants(&self, what: What) -> Work {
