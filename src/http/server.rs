@@ -97,10 +97,15 @@ mod tests {
 
     /// A server of one page, and what ends it.
     async fn server(page: MethodRouter) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        // No machine is so slow.
+        server_with(page, PATIENCE * 400).await
+    }
+
+    async fn server_with(page: MethodRouter, patience: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, stop) = (listener.local_addr().expect("bound"), CancellationToken::new());
         let routes = Router::new().route("/", page);
-        let serving = tokio::spawn(serve(listener, routes, PATIENCE, stop.clone()));
+        let serving = tokio::spawn(serve(listener, routes, patience, stop.clone()));
         (address, stop, serving)
     }
 
@@ -124,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_sends_its_head_drop_by_drop_is_given_up() {
-        let (address, ..) = server(get(|| async { "answered" })).await;
+        let (address, ..) = server_with(get(|| async { "answered" }), PATIENCE).await;
         let mut stream = TcpStream::connect(address).await.expect("accepted");
         let started = Instant::now();
         stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("sent");
