@@ -16,3 +16,4 @@ mod metrics;
 mod planning;
 mod sdl;
 mod subscriptions;
+mod transport_defects;
