@@ -4,7 +4,8 @@
 //!   [`live`], [`scope`]: what sub-schemas are written with; [`modules`] lists them;
 //! - [`stitch`]: the federation engine (planner, executor, limits, introspection);
 //! - [`door`]: HTTP, WebSocket, server-sent events, registered documents, budgets;
-//! - [`contract`], [`reference`], [`errors_page`]: what people read about it, made from the code.
+//! - [`contract`], [`reference`], [`errors_page`]: what people read about it, made from the code;
+//! - [`hostile`]: documents that mean harm, for tests and the benchmark.
 //!
 //! # How a module writes its sub-schema
 //!
@@ -209,6 +210,7 @@ pub mod faults;
 pub mod federation;
 pub mod fresh;
 pub mod guards;
+pub mod hostile;
 pub mod ids;
 pub mod live;
 pub mod loader;

@@ -76,6 +76,26 @@ impl Default for Limits {
     }
 }
 
+#[cfg(test)]
+impl Limits {
+    /// Nothing is too large: how much work a check is, however long it goes on.
+    pub fn none() -> Self {
+        let most = usize::MAX;
+        Self {
+            depth: most,
+            introspection_depth: most,
+            introspection_lists: most,
+            aliases: most,
+            root_fields: most,
+            directives: most,
+            directives_per_selection: most,
+            expanded_selections: most,
+            comparisons: most,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a selection set amounts to with all fragments expanded. All counts saturate.
 #[derive(Debug, Clone, Copy, Default)]
 struct Measure {
@@ -246,36 +266,47 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{KILOBYTE, bomb_of_900_bytes, corpus, doubling};
 
     fn checked(text: &str) -> Result<(), FaultCode> {
         let document = graphql_tools::parser::parse_query::<String>(text).expect("a document").into_static();
         check(&document, &Limits::default()).map_err(|error| error.code)
     }
 
-    /// `n` fragments that each spread the next one twice: 2^n selections in a few hundred bytes.
-    fn bomb(n: usize) -> String {
-        let chain: String = (0..n).map(|i| format!("fragment f{i} on Query {{ ...f{0} ...f{0} }} ", i + 1)).collect();
-        format!("{{ ...f0 }} {chain} fragment f{n} on Query {{ __typename }}")
-    }
-
     #[test]
     fn a_fragment_bomb_is_measured_without_expanding_it() {
-        assert_eq!(checked(&bomb(3)), Ok(()));
+        assert_eq!(checked(&doubling(3)), Ok(()));
         for n in [12, 30, 60] {
-            assert_eq!(checked(&bomb(n)), Err(FaultCode::ComplexityLimitExceeded), "{n}");
+            assert_eq!(checked(&doubling(n)), Err(FaultCode::ComplexityLimitExceeded), "{n}");
         }
     }
 
     #[test]
     fn each_selection_of_a_bomb_is_looked_at_once() {
-        let text = bomb(22);
-        assert!(text.len() <= 900, "{} bytes", text.len());
-        let document = graphql_tools::parser::parse_query::<String>(&text).expect("a document").into_static();
-        let limits = Limits::default();
+        let written = 1 + 2 * 24 + 1;
+        assert_eq!(steps(&bomb_of_900_bytes().document), Some(written), "sixteen million are not looked at");
+    }
+
+    /// How many selections are looked at when no limit ends it early; `None` for what the parser does not take.
+    fn steps(text: &str) -> Option<usize> {
+        let document = graphql_tools::parser::parse_query::<String>(text).ok()?.into_static();
+        let limits = Limits::none();
         let mut walk = Walk::over(&document, &limits);
-        assert!(walk.document(&document).is_err());
-        let written = 1 + 2 * 22 + 1;
-        assert!(walk.steps <= written, "{} steps for {written} selections that expand to millions", walk.steps);
+        // A circle of fragments is refused all the same.
+        let _ = walk.document(&document);
+        Some(walk.steps)
+    }
+
+    #[test]
+    fn twice_the_document_is_twice_the_work() {
+        let classes = corpus(KILOBYTE).into_iter().zip(corpus(2 * KILOBYTE));
+        let mut counted = 0;
+        for (one, two) in classes {
+            let (Some(once), Some(twice)) = (steps(&one.document), steps(&two.document)) else { continue };
+            assert!(twice <= 3 * once, "{}: {once} selections looked at, {twice} for twice the text", one.class);
+            counted += 1;
+        }
+        assert!(counted >= 10, "only {counted} classes are GraphQL");
     }
 
     #[test]

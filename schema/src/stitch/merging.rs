@@ -26,28 +26,34 @@ struct Walk<'a> {
 /// # Errors
 /// When there are more comparisons or, over all its operations, more selections than the limits allow.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
-    let fragments = document.definitions.iter().filter_map(|definition| match definition {
-        Definition::Fragment(fragment) => Some((fragment.name.as_str(), &fragment.selection_set)),
-        Definition::Operation(_) => None,
-    });
-    let fragments = fragments.collect();
-    let mut walk = Walk { limits, fragments, reached: HashSet::new(), selections: 0, comparisons: 0 };
-    for definition in &document.definitions {
-        if let Definition::Operation(operation) = definition {
-            walk.root(operation.selection_set())?;
-        }
-    }
-    for definition in &document.definitions {
-        if let Definition::Fragment(fragment) = definition
-            && walk.reached.insert(&fragment.name)
-        {
-            walk.root(&fragment.selection_set)?;
-        }
-    }
-    Ok(())
+    Walk::over(document, limits).document(document)
 }
 
 impl<'a> Walk<'a> {
+    fn over(document: &'a Document, limits: &'a Limits) -> Self {
+        let fragments = document.definitions.iter().filter_map(|definition| match definition {
+            Definition::Fragment(fragment) => Some((fragment.name.as_str(), &fragment.selection_set)),
+            Definition::Operation(_) => None,
+        });
+        Self { limits, fragments: fragments.collect(), reached: HashSet::new(), selections: 0, comparisons: 0 }
+    }
+
+    fn document(&mut self, document: &'a Document) -> Result<(), RequestError> {
+        for definition in &document.definitions {
+            if let Definition::Operation(operation) = definition {
+                self.root(operation.selection_set())?;
+            }
+        }
+        for definition in &document.definitions {
+            if let Definition::Fragment(fragment) = definition
+                && self.reached.insert(&fragment.name)
+            {
+                self.root(&fragment.selection_set)?;
+            }
+        }
+        Ok(())
+    }
+
     fn root(&mut self, set: &'a SelectionSet) -> Result<(), RequestError> {
         let mut places = vec![vec![set]];
         while let Some(sets) = places.pop() {
@@ -101,11 +107,33 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{KILOBYTE, corpus};
 
     fn comparisons(text: &str) -> usize {
         let document = graphql_tools::parser::parse_query::<String>(text).expect("a document").into_static();
         let allows = |comparisons| check(&document, &Limits { comparisons, ..Limits::default() }).is_ok();
         (0..1000).find(|comparisons| allows(*comparisons)).expect("a small number")
+    }
+
+    /// How many selections are looked at when no limit ends it early; `None` for what the parser does not take.
+    fn selections(text: &str) -> Option<usize> {
+        let document = graphql_tools::parser::parse_query::<String>(text).ok()?.into_static();
+        let limits = Limits::none();
+        let mut walk = Walk::over(&document, &limits);
+        walk.document(&document).ok()?;
+        Some(walk.selections)
+    }
+
+    #[test]
+    fn twice_the_document_is_twice_the_work() {
+        let classes = corpus(KILOBYTE).into_iter().zip(corpus(2 * KILOBYTE));
+        let mut counted = 0;
+        for (one, two) in classes {
+            let (Some(once), Some(twice)) = (selections(&one.document), selections(&two.document)) else { continue };
+            assert!(twice <= 3 * once, "{}: {once} selections looked at, {twice} for twice the text", one.class);
+            counted += 1;
+        }
+        assert!(counted >= 10, "only {counted} classes are GraphQL");
     }
 
     #[test]

@@ -17,3 +17,4 @@ mod planning;
 mod pruning;
 mod sdl;
 mod subscriptions;
+mod transport_defects;
