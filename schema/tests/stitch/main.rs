@@ -14,5 +14,6 @@ mod hostile;
 mod introspection;
 mod metrics;
 mod planning;
+mod reading;
 mod sdl;
 mod subscriptions;
