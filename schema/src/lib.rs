@@ -70,7 +70,7 @@
 //!             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await;
 //!             Ok(rows.map_err(vostro_schema::faults::internal)?.into_iter().map(|row| (row.id, row)).collect())
 //!         };
-//!         let row = guards::scope(ctx)?.shared(Batch::<Uuid, Row>::default).load(id, ask).await?;
+//!         let row = Batch::<Uuid, Row>::of(guards::scope(ctx)?).load(id, ask).await?;
 //!         Ok(row.map(Account))
 //!     }
 //!

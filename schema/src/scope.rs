@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vostro_kernel::{Ids, RequestContext};
@@ -18,6 +19,7 @@ pub struct RequestScope {
     context: RequestContext,
     ids: Arc<dyn Ids>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    remembers: AtomicBool,
     budget: Option<Arc<dyn Charge>>,
     files: Files,
     /// Its span, which ends with it.
@@ -26,7 +28,15 @@ pub struct RequestScope {
 
 impl RequestScope {
     pub fn new(context: RequestContext, ids: Arc<dyn Ids>) -> Self {
-        Self { context, ids, shared: Mutex::default(), budget: None, files: Files::new(), _step: None }
+        Self {
+            context,
+            ids,
+            shared: Mutex::default(),
+            remembers: AtomicBool::new(false),
+            budget: None,
+            files: Files::new(),
+            _step: None,
+        }
     }
 
     /// Lets the caller pay for the operation out of this budget. Without one it is free, and its cost is not told.
@@ -62,6 +72,17 @@ impl RequestScope {
     /// A context for one command: two mutations in one document are two commands of the same correlation.
     pub fn command(&self) -> RequestContext {
         self.context.next_command(self.ids.as_ref())
+    }
+
+    /// Lets what is read for one step of the operation be shown at the next ones. Say it before anything is read, and
+    /// of nothing but one query: a mutation changes what was read before it.
+    pub(crate) fn remember(&self) {
+        self.remembers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what was read need not be read again ([`Batch`](crate::loader::Batch)).
+    pub fn remembers(&self) -> bool {
+        self.remembers.load(Ordering::Relaxed)
     }
 
     /// What all resolvers of this request share, made on first use. For data loaders: an answer to one caller must not

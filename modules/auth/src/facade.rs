@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 use uuid::Uuid;
 use vostro_kernel::{Refusal, RequestContext};
-use vostro_messaging::{ContactKey, Foundation, NewEvent, StartError};
+use vostro_messaging::{ContactKey, EntityCache, Foundation, NewEvent, StartError};
 
 use crate::domain::{User, UserStatus};
 use crate::manifest::MODULE;
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     turns: Vec<Mutex<()>>,
     /// From when on the next look at the database has to read.
     looked_at: Mutex<Option<DateTime<Utc>>>,
+    /// People for those who look at them, sealed as they are stored.
+    pub(crate) seen: EntityCache<UserRow>,
 }
 
 impl std::fmt::Debug for Auth {
@@ -95,6 +97,7 @@ impl Auth {
             verifier,
             turns: std::iter::repeat_with(Mutex::default).take(Self::TURNS).collect(),
             looked_at: Mutex::new(None),
+            seen: EntityCache::new(&foundation.caching),
             foundation,
             config,
         };

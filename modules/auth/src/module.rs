@@ -42,11 +42,12 @@ impl Module for Auth {
             let auth = watching.clone();
             async move { auth.inner.look().await }
         });
+        let hear = self.inner.seen.clone().hear(self.inner.foundation.pool.clone(), stop.clone());
         let keep = every(HOUSEKEEPING, stop, move || {
             let auth = keeping.clone();
             async move { auth.keep_house().await }
         });
-        vec![Box::pin(watch), Box::pin(keep)]
+        vec![Box::pin(watch), Box::pin(keep), Box::pin(hear)]
     }
 }
 

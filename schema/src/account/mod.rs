@@ -17,6 +17,7 @@ use crate::faults::{forbidden, internal, module_unavailable};
 
 pub use mutation::{AccountErrorCode, AccountUserError, Mutation};
 pub use query::Query;
+pub(crate) use query::{batch, statement_batch};
 pub use statement::{Statement, StatementStatus};
 pub use subscription::Subscription;
 pub use types::{Account, AccountStatus, Balance, Entry, Product};

@@ -16,6 +16,7 @@ use crate::guards::{self, STAFF};
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
 use crate::scalars::{CurrencyCode, Decimal, Money};
+use crate::scope::RequestScope;
 
 /// What a list of accounts is narrowed to.
 #[derive(Debug, Default, InputObject)]
@@ -49,8 +50,7 @@ impl Query {
             let rows = facade(ctx)?.accounts_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
             Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Account>>::default);
-        Ok(batch.load(id, ask).await?.map(Account))
+        Ok(batch(guards::scope(ctx)?).load(id, ask).await?.map(Account))
     }
 
     #[graphql(entity)]
@@ -61,7 +61,7 @@ impl Query {
             let rows = facade(ctx)?.statements_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
             Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Statement>>::default);
+        let batch = statement_batch(guards::scope(ctx)?);
         Ok(batch.load(id, ask).await?.map(|row| Statement(domain::Statement::clone(&row))))
     }
 
@@ -82,7 +82,11 @@ impl Query {
         };
         let read = || async {
             let id = ids::decode(IdKind::Account, &id)?;
-            Ok(facade(ctx)?.account_anew(guards::context(ctx)?, id).await.map_err(failure)?.map(Account))
+            let found = facade(ctx)?.account_anew(guards::context(ctx)?, id).await.map_err(failure)?;
+            if let Some(row) = &found {
+                batch(guards::scope(ctx)?).know(row.id, Arc::clone(row));
+            }
+            Ok(found.map(Account))
         };
         fresh::at_least(known, is_new_enough, read).await
     }
@@ -102,8 +106,10 @@ impl Query {
         let AccountFilter { owner_id, status } = filter.unwrap_or_default();
         let owner_id = owner_id.map(|id| ids::decode(IdKind::User, &id)).transpose()?;
         let filter = Filter { owner_id, status: status.map(Into::into) };
-        let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.rows()).await;
-        Ok(Some(page.connection(rows.map_err(failure)?, |row| row.id, |row| Account(Arc::new(row)))))
+        let rows = facade(ctx)?.accounts(guards::context(ctx)?, filter, page.rows()).await.map_err(failure)?;
+        let rows: Vec<_> = rows.into_iter().map(Arc::new).collect();
+        batch(guards::scope(ctx)?).learn(rows.iter().map(|row| (row.id, Arc::clone(row))));
+        Ok(Some(page.connection(rows, |row| row.id, Account)))
     }
 
     /// The statement, if it is of an account of yours or you work for the bank.
@@ -133,6 +139,16 @@ impl Query {
         };
         lines.into_iter().map(line).collect::<Result<_>>().map(Some)
     }
+}
+
+/// What the request reads of accounts.
+pub(crate) fn batch(scope: &RequestScope) -> Arc<Batch<Uuid, Arc<domain::Account>>> {
+    Batch::of(scope)
+}
+
+/// What the request reads of statements.
+pub(crate) fn statement_batch(scope: &RequestScope) -> Arc<Batch<Uuid, Arc<domain::Statement>>> {
+    Batch::of(scope)
 }
 
 /// A sum over accounts, which may be larger than one account can hold.

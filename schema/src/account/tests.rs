@@ -82,9 +82,7 @@ impl Bank {
     }
 
     pub(super) fn request(&self, person: Option<Person>, document: &str, variables: Json) -> Request {
-        let actor = person.map_or(Actor::ANONYMOUS, |(id, role)| Actor::person(id, Roles::from_iter([role]), None));
-        let scope = RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds));
-        Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope))
+        Request::new(document).variables(Variables::from_json(variables)).data(Arc::new(scope(person)))
     }
 
     pub(super) async fn ask(&self, person: Option<Person>, document: &str, variables: Json) -> Response {
@@ -99,6 +97,44 @@ impl Bank {
 
     fn my_account(&self) -> Json {
         json!({"id": acc(self.account)})
+    }
+}
+
+fn scope(person: Option<Person>) -> RequestScope {
+    let actor = person.map_or(Actor::ANONYMOUS, |(id, role)| Actor::person(id, Roles::from_iter([role]), None));
+    RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds))
+}
+
+/// One request that asks the module at several steps, as the engine does for an operation over several modules.
+struct Steps<'a> {
+    bank: &'a Bank,
+    scope: Arc<RequestScope>,
+}
+
+impl<'a> Steps<'a> {
+    fn of_a_query(bank: &'a Bank) -> Self {
+        let scope = scope(Some(bank.me));
+        scope.remember();
+        Self { bank, scope: Arc::new(scope) }
+    }
+
+    fn of_a_mutation(bank: &'a Bank) -> Self {
+        Self { bank, scope: Arc::new(scope(Some(bank.me))) }
+    }
+
+    async fn ask(&self, document: &str, variables: Json) -> Json {
+        let request = Request::new(document).variables(Variables::from_json(variables));
+        let response = self.bank.schema.execute(request.data(Arc::clone(&self.scope))).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        response.data.into_json().expect("JSON")
+    }
+
+    /// The account's name, as a step shows it that completes what another module named.
+    async fn name(&self) -> Json {
+        const ENTITY: &str =
+            "query ($keys: [_Any!]!) { _entities(representations: $keys) { ... on Account { name } } }";
+        let key = json!({"__typename": "Account", "id": acc(self.bank.account)});
+        self.ask(ENTITY, json!({"keys": [key]})).await["_entities"][0]["name"].take()
     }
 }
 
@@ -409,4 +445,30 @@ async fn an_account_is_not_older_than_what_the_client_knows() {
     );
     let hidden = bank.answer(stranger(), AT_LEAST, json!({"id": id, "version": 9})).await;
     assert_eq!(hidden, json!({"account": null}), "it is not said that there is something to wait for");
+}
+
+#[tokio::test]
+async fn the_steps_of_a_query_show_an_account_as_the_first_of_them_read_it() {
+    let bank = Bank::open().await;
+    for first in ["{ accounts { nodes { name } } }", "query ($id: ID!) { account(id: $id) { name } }"] {
+        bank.database.tamper("update account.account set name = 'before'").await;
+        let (query, mutation) = (Steps::of_a_query(&bank), Steps::of_a_mutation(&bank));
+        for steps in [&query, &mutation] {
+            steps.ask(first, bank.my_account()).await;
+        }
+        bank.database.tamper("update account.account set name = 'after'").await;
+        assert_eq!((query.name().await, mutation.name().await), (json!("before"), json!("after")), "{first}");
+    }
+}
+
+#[tokio::test]
+async fn no_step_of_a_query_shows_what_was_before_a_version_that_it_waited_for() {
+    const AT_LEAST: &str = "query ($id: ID!) { account(id: $id, minVersion: 2) { name } }";
+    let bank = Bank::open().await;
+    let query = Steps::of_a_query(&bank);
+    let before = query.name().await;
+    bank.database.tamper("update account.account set name = 'after', version = 2 where kind = 'CUSTOMER'").await;
+    assert_eq!(query.name().await, before);
+    assert_eq!(query.ask(AT_LEAST, bank.my_account()).await["account"]["name"], json!("after"));
+    assert_eq!(query.name().await, json!("after"));
 }

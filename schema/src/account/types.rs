@@ -189,7 +189,7 @@ impl Account {
             let pages = facade(ctx)?.entries(guards::context(ctx)?, &asked).await.map_err(failure)?;
             Ok(asked.into_iter().zip(pages).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<EntryPage, Vec<vostro_account::Entry>>::default);
+        let batch = Batch::<EntryPage, Vec<vostro_account::Entry>>::of(guards::scope(ctx)?);
         let entries = batch.load(asked, ask).await?.unwrap_or_default();
         Ok(page.connection(entries, |entry| entry.sequence, Entry::from))
     }
@@ -210,7 +210,7 @@ impl Account {
             let pages = facade(ctx)?.statements(guards::context(ctx)?, &asked).await.map_err(failure)?;
             Ok(asked.into_iter().zip(pages).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<StatementPage, Vec<domain::Statement>>::default);
+        let batch = Batch::<StatementPage, Vec<domain::Statement>>::of(guards::scope(ctx)?);
         let statements = batch.load(asked, ask).await?.unwrap_or_default();
         Ok(page.connection(statements, |statement| statement.id, Statement))
     }

@@ -14,6 +14,7 @@ use crate::faults::{internal, module_unavailable};
 
 pub use mutation::{AuthErrorCode, AuthUserError, Mutation};
 pub use query::Query;
+pub(crate) use query::batch;
 pub use types::{Role, Tokens, User, UserStatus};
 
 /// The module's subgraph; whoever wires the bank adds [`Auth`] as data.

@@ -267,3 +267,21 @@ fn the_subgraph_owns_users() {
         assert!(sdl.contains(root), "{root} in {sdl}");
     }
 }
+
+#[tokio::test]
+async fn a_query_that_has_shown_who_its_caller_is_does_not_read_it_again() {
+    const ENTITY: &str = "query ($keys: [_Any!]!) { _entities(representations: $keys) { ... on User { locale } } }";
+    let bank = Bank::open().await;
+    let (ada, tokens) = bank.customer("ada@example.org").await;
+    let actor = bank.caller(access(&tokens)).await.expect("a valid token").actor;
+    let scope = Arc::new(RequestScope::new(RequestContext::of(actor, &SystemIds), Arc::new(SystemIds)));
+    scope.remember();
+    let step = async |document: &str| {
+        let variables = Variables::from_json(json!({"keys": [{"__typename": "User", "id": ada}]}));
+        let request = Request::new(document).variables(variables).data(Arc::clone(&scope));
+        bank.schema.execute(request).await.data.into_json().expect("JSON")
+    };
+    assert_eq!(step("{ me { locale } }").await["me"]["locale"], "en-GB");
+    bank.database.tamper("update auth.user_account set locale = 'cs'").await;
+    assert_eq!(step(ENTITY).await["_entities"][0]["locale"], "en-GB");
+}

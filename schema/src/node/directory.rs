@@ -14,6 +14,7 @@ use vostro_notification::Notifications;
 use vostro_transaction::Transactions;
 
 use crate::faults::{internal, module_unavailable};
+use crate::loader::Batch;
 use crate::scope::RequestScope;
 use crate::stitch::{SubgraphOperation, SubgraphRequest, SubgraphTransport};
 
@@ -47,15 +48,19 @@ impl Directory for Facades {
         let (users, accounts, transactions, notifications, statements) = futures::try_join!(
             ask(!users.is_empty(), async {
                 let found = self.auth.users_by_id(context, &users).await.map_err(crate::auth::failure)?;
-                Ok(found.into_iter().map(|user| user.id).collect())
+                let found = found.into_iter().map(|user| (user.id, user.into()));
+                Ok(learn(&crate::auth::batch(scope), found))
             }),
             ask(!accounts.is_empty(), async {
                 let found = self.account.accounts_by_id(context, &accounts).await.map_err(crate::account::failure)?;
-                Ok(found.into_iter().map(|account| account.id).collect())
+                let found = found.into_iter().map(|account| (account.id, account));
+                Ok(learn(&crate::account::batch(scope), found))
             }),
             ask(!transactions.is_empty(), async {
                 let found = self.transaction.transactions_by_id(context, &transactions).await;
-                Ok(found.map_err(crate::transaction::failure)?.into_iter().map(|found| found.id).collect())
+                let found = found.map_err(crate::transaction::failure)?.into_iter();
+                let found = found.map(|transaction| (transaction.id, transaction));
+                Ok(learn(&crate::transaction::batch(scope), found))
             }),
             ask(!notifications.is_empty(), async {
                 self.notification.visible_ids(context, &notifications).await.map_err(crate::notification::failure)
@@ -63,7 +68,8 @@ impl Directory for Facades {
             ask(!statements.is_empty(), async {
                 let found =
                     self.account.statements_by_id(context, &statements).await.map_err(crate::account::failure)?;
-                Ok(found.into_iter().map(|statement| statement.id).collect())
+                let found = found.into_iter().map(|statement| (statement.id, Arc::new(statement)));
+                Ok(learn(&crate::account::statement_batch(scope), found))
             }),
         )?;
         let found = [
@@ -75,6 +81,14 @@ impl Directory for Facades {
         ];
         Ok(found.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect())
     }
+}
+
+/// The ids of what was found. The rows are for the step of the query that shows more of them than that.
+fn learn<V: Clone>(batch: &Batch<Uuid, V>, found: impl Iterator<Item = (Uuid, V)>) -> Vec<Uuid> {
+    let found: Vec<_> = found.collect();
+    let ids = found.iter().map(|(id, _)| *id).collect();
+    batch.learn(found);
+    ids
 }
 
 /// A module is only asked when there is something to ask it.

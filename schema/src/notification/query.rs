@@ -23,7 +23,7 @@ impl Query {
             let found = facade(ctx)?.notifications_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
             Ok(found.into_iter().map(|notification| (notification.id, notification)).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, domain::Notification>::default);
+        let batch = Batch::<Uuid, domain::Notification>::of(guards::scope(ctx)?);
         Ok(batch.load(id, ask).await?.map(Notification))
     }
 

@@ -11,6 +11,7 @@ use metrics::histogram;
 use vostro_messaging::AdmissionGate;
 
 use super::admission::Admission;
+use super::api_schema::OperationKind;
 use super::cost::{Bucket, Charge, Cost, Shortage};
 use super::documents::{Clients, Documents, Prepared};
 use super::error::{FieldError, RequestError};
@@ -184,6 +185,10 @@ impl Engine {
                     self.pass_through(prepared, fetch, variables, scope).await
                 }
                 Some(root) => {
+                    // Mutations and subscriptions read anew: between two of their steps something is different.
+                    if planned.kind == OperationKind::Query {
+                        scope.remember();
+                    }
                     let execution = Execution::new(&self.modules, &variables, scope, Gathered::default());
                     self.complete(prepared, execution.run(root).await, &variables, scope)
                 }

@@ -17,6 +17,7 @@ use payee_budget::PayeeBudget;
 
 pub use mutation::{Mutation, TransactionErrorCode, TransactionUserError};
 pub use query::Query;
+pub(crate) use query::batch;
 pub use subscription::Subscription;
 pub use types::{
     Account, CashChannel, PayeeMatch, PayeeVerification, Transaction, TransactionFilter, TransactionKind,

@@ -16,6 +16,7 @@ use crate::fresh;
 use crate::guards;
 use crate::ids::{self, IdKind};
 use crate::loader::Batch;
+use crate::scope::RequestScope;
 
 /// Reading payments.
 pub struct Query;
@@ -30,8 +31,7 @@ impl Query {
             let rows = facade(ctx)?.transactions_by_id(guards::context(ctx)?, &ids).await.map_err(failure)?;
             Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
-        let batch = guards::scope(ctx)?.shared(Batch::<Uuid, Arc<domain::Transaction>>::default);
-        Ok(batch.load(id, ask).await?.map(Transaction))
+        Ok(batch(guards::scope(ctx)?).load(id, ask).await?.map(Transaction))
     }
 
     /// The transaction, if you gave the command, own one of its accounts, or work for the bank.
@@ -50,7 +50,11 @@ impl Query {
             let id = ids::decode(IdKind::Transaction, &id)?;
             // What has not ended is not kept, so this is the database.
             let found = facade(ctx)?.transactions_by_id(guards::context(ctx)?, &[id]).await.map_err(failure)?;
-            Ok(found.into_iter().next().map(Transaction))
+            let found = found.into_iter().next();
+            if let Some(row) = &found {
+                batch(guards::scope(ctx)?).know(row.id, Arc::clone(row));
+            }
+            Ok(found.map(Transaction))
         };
         fresh::at_least(known, is_new_enough, read).await
     }
@@ -90,4 +94,9 @@ impl Query {
         let rows = facade(ctx)?.transactions(guards::context(ctx)?, &filter, page.rows()).await.map_err(failure)?;
         Ok(Some(page.connection(rows, |row| row.id, |row| Transaction(Arc::new(row)))))
     }
+}
+
+/// What the request reads of payments.
+pub(crate) fn batch(scope: &RequestScope) -> Arc<Batch<Uuid, Arc<domain::Transaction>>> {
+    Batch::of(scope)
 }

@@ -12,6 +12,7 @@ use vostro_schema::access::{Access, anyone, only, signed_in};
 use vostro_schema::connection::{Page, PageArguments, PageRequest};
 use vostro_schema::faults;
 use vostro_schema::guards::{self, Authenticated};
+use vostro_schema::loader::Batch;
 use vostro_schema::scalars::{IdempotencyKey, Money, MoneyInput};
 use vostro_schema::stitch::subgraph;
 
@@ -20,6 +21,8 @@ use vostro_schema::stitch::subgraph;
 pub struct Calls {
     pub pay: AtomicUsize,
     pub account_entities: AtomicUsize,
+    /// Accounts that were asked of where the module keeps them, absent ones too.
+    pub account_reads: AtomicUsize,
     pub open_streams: AtomicUsize,
     /// Lets a payment with the note `wait` go on.
     pub proceed: tokio::sync::Notify,
@@ -168,6 +171,15 @@ pub mod accounts {
         matches!(id, "acc_1" | "acc_2" | "acc_3").then(|| Account { id: id.into() })
     }
 
+    /// As modules do: together with whatever else is asked for at the moment.
+    async fn read(ctx: &Context<'_>, calls: &Calls, id: String) -> Result<Option<Account>> {
+        let ask = async |ids: Vec<String>| {
+            calls.account_reads.fetch_add(ids.len(), Ordering::SeqCst);
+            Ok(ids.into_iter().filter_map(|id| Some((id.clone(), account(&id)?))).collect())
+        };
+        Batch::<String, Account>::of(guards::scope(ctx)?).load(id, ask).await
+    }
+
     /// Adds a field to an entity of another module from one of its values.
     pub struct Payment {
         id: ID,
@@ -201,9 +213,9 @@ pub mod accounts {
     #[Object(name = "Query")]
     impl Query {
         #[graphql(entity)]
-        async fn account_by_key(&self, id: ID) -> Option<Account> {
+        async fn account_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
             self.calls.account_entities.fetch_add(1, Ordering::SeqCst);
-            account(&id)
+            read(ctx, &self.calls, id.0).await
         }
         #[graphql(entity)]
         async fn payment_by_key(
@@ -218,14 +230,17 @@ pub mod accounts {
             Ok(Payment { id, amount: amount.map(Money::from) })
         }
         #[graphql(directive = Access::apply(anyone()))]
-        async fn account(&self, id: ID) -> Option<Account> {
-            account(&id)
+        async fn account(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Account>> {
+            read(ctx, &self.calls, id.0).await
         }
         #[graphql(directive = Access::apply(anyone().about(10)))]
-        async fn accounts(&self, status: Option<AccountStatus>) -> Vec<Account> {
+        async fn accounts(&self, ctx: &Context<'_>, status: Option<AccountStatus>) -> Result<Vec<Account>> {
             let frozen = status == Some(AccountStatus::Frozen);
             let ids: &[&str] = if frozen { &["acc_2"] } else { &["acc_1", "acc_2"] };
-            ids.iter().filter_map(|id| account(id)).collect()
+            let rows: Vec<Account> = ids.iter().filter_map(|id| account(id)).collect();
+            let batch = Batch::<String, Account>::of(guards::scope(ctx)?);
+            batch.learn(rows.iter().map(|row| (row.id.clone(), row.clone())));
+            Ok(rows)
         }
         #[graphql(directive = Access::apply(anyone()))]
         async fn all_with_broken(&self) -> Vec<Option<Account>> {
@@ -263,7 +278,8 @@ pub mod accounts {
                 self.calls.proceed.notified().await;
             }
             let before = self.calls.pay.fetch_add(1, Ordering::SeqCst);
-            Ok(PayPayload { account: account("acc_1"), number: i32::try_from(before)? + input.copies })
+            let account = read(ctx, &self.calls, "acc_1".to_owned()).await?;
+            Ok(PayPayload { account, number: i32::try_from(before)? + input.copies })
         }
         #[graphql(directive = Access::apply(only(&[Role::Operator])))]
         async fn freeze(&self) -> Option<Account> {

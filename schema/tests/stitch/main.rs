@@ -15,6 +15,7 @@ mod introspection;
 mod metrics;
 mod planning;
 mod pruning;
+mod reading;
 mod sdl;
 mod subscriptions;
 mod transport_defects;

@@ -36,7 +36,8 @@ impl Auth {
     }
 
     /// Those of the users that exist and that the caller may see: staff see everybody, others themselves. In no
-    /// particular order.
+    /// particular order, as they were a moment ago: for looking at, not for deciding
+    /// ([`vostro_messaging::EntityCache`]).
     ///
     /// # Errors
     /// A fault.
@@ -46,7 +47,8 @@ impl Auth {
         if visible.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = store::users(&self.inner.foundation.pool, &visible).await?;
+        let ask = async |ids: Vec<Uuid>| store::users(&self.inner.foundation.pool, &ids).await;
+        let rows = self.inner.seen.read(&visible, ask).await?;
         rows.iter().map(|row| self.inner.open(row)).collect()
     }
 
@@ -83,6 +85,7 @@ impl Inner {
         if changed.is_empty() {
             return Ok(user);
         }
+        let _changing = self.seen.changing(vec![user_id]);
         let sealed = self.vault.seal(Cell::DisplayName, user_id.as_bytes(), user.display_name.as_bytes());
         let sequence = store::update_profile_in_tx(&mut transaction, user_id, &sealed, &user.locale).await?;
         let publish = self.publish(context, COMMAND, self.now());

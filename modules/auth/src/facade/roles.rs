@@ -1,10 +1,11 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 use vostro_kernel::{RequestContext, Role, Roles};
+use vostro_messaging::Changing;
 
 use super::{Auth, Inner};
 use crate::domain::User;
-use crate::store;
+use crate::store::{self, UserRow};
 use crate::{AuthError, AuthErrorCode};
 
 const COMMAND: &str = "roleAssign";
@@ -48,15 +49,16 @@ impl Inner {
         let missing: Roles = wanted.iter().filter(|role| !before.contains(*role)).collect();
         let mut user = self.open(&row)?;
         if missing == Roles::NONE {
-            return Ok(Given { user, missing });
+            return Ok(Given { user, missing, _changing: None });
         }
+        let changing = self.seen.changing(vec![user_id]);
         let now = self.now();
         let by = context.actor.id;
         let sequence = store::assign_roles_in_tx(connection, user_id, missing, by, now).await?;
         user.roles = before.iter().chain(missing.iter()).collect();
         let events = self.publish(context, command, now).roles_assigned(user_id, before, missing, sequence);
         self.foundation.outbox.append_in_tx(connection, events).await?;
-        Ok(Given { user, missing })
+        Ok(Given { user, missing, _changing: Some(changing) })
     }
 
     /// Call after the commit: tokens that are signed already get the new roles from now on.
@@ -68,9 +70,10 @@ impl Inner {
     }
 }
 
-/// A person after roles were given.
+/// A person after roles were given. Keep it until the outcome of the commit is there.
 pub(super) struct Given {
     pub(super) user: User,
     /// The roles that were not there before.
     pub(super) missing: Roles,
+    _changing: Option<Changing<UserRow>>,
 }

@@ -2,10 +2,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 use vostro_kernel::Roles;
+use vostro_messaging::Entity;
 
 use crate::domain::UserStatus;
 
-/// A person as stored: what identifies them is sealed.
+/// A person as stored: what identifies them is sealed. Kept like that for those who look, too, and opened for each of them.
 #[derive(Debug, Clone)]
 pub(crate) struct UserRow {
     pub(crate) id: Uuid,
@@ -14,6 +15,25 @@ pub(crate) struct UserRow {
     pub(crate) locale: String,
     role_names: Vec<String>,
     pub(crate) created_at: DateTime<Utc>,
+    /// Of the events told about the person.
+    sequence: i64,
+}
+
+impl Entity for UserRow {
+    const NAME: &'static str = "users";
+
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Whatever changes a person is told, and so are logins, which change nothing that is shown.
+    fn edition(&self) -> i64 {
+        self.sequence
+    }
+
+    fn is_settled(&self) -> bool {
+        false
+    }
 }
 
 impl UserRow {
@@ -131,7 +151,7 @@ pub(crate) async fn replace_password_in_tx(
 pub(crate) async fn users(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<UserRow>> {
     sqlx::query_as!(
         UserRow,
-        r#"select id, sealed_email, sealed_display_name, locale, created_at,
+        r#"select id, sealed_email, sealed_display_name, locale, created_at, sequence,
                   array(select role from auth.role_assignment where user_id = u.id) as "role_names!"
            from auth.user_account u where id = any($1)"#,
         ids
