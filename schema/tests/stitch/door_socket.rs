@@ -75,12 +75,16 @@ impl Socket {
 
 /// Waits until the modules have no open streams left.
 async fn no_streams(bank: &OpenBank) {
+    no_streams_within(bank, Duration::from_secs(5)).await;
+}
+
+async fn no_streams_within(bank: &OpenBank, time: Duration) {
     let gone = async {
         while bank.bank.calls.open_streams.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    tokio::time::timeout(time, gone).await.unwrap();
 }
 
 #[tokio::test]
@@ -212,6 +216,32 @@ async fn the_connection_ends_when_the_token_expires() {
     let mut socket = Socket::open(&bank, json!({"authorization": "Bearer brief"})).await;
     socket.subscribe("1", ENDLESS).await;
     assert_eq!(socket.close_code().await, 4403);
+    no_streams(&bank).await;
+}
+
+/// Answers to one who reads none of them would otherwise wait for minutes, and go out whenever it reads on.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go_when_its_token_expires() {
+    let config = DoorConfig { operations_per_connection: 2_000, ..DoorConfig::default() };
+    let bank = OpenBank::with(config).await;
+    let mut socket = Socket::open(&bank, json!({"authorization": "Bearer short"})).await;
+    socket.subscribe("1", ENDLESS).await;
+    let aliases: String = (0..10).map(|number| format!("a{number}{}: __typename ", "_".repeat(1_400))).collect();
+    let large = format!("{{ {aliases} }}");
+    let asking = async {
+        for number in 0..1_000 {
+            let payload = json!({"query": large});
+            let asked = json!({"type": "subscribe", "id": format!("q{number}"), "payload": payload});
+            if socket.0.send(Message::text(asked.to_string())).await.is_err() {
+                return;
+            }
+        }
+        futures::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = asking => {}
+        () = no_streams_within(&bank, Duration::from_secs(10)) => {}
+    }
     no_streams(&bank).await;
 }
 
