@@ -226,6 +226,7 @@ async fn a_client_that_does_not_read_is_let_go_when_its_token_expires() {
     let bank = OpenBank::with(config).await;
     let mut socket = Socket::open(&bank, json!({"authorization": "Bearer short"})).await;
     socket.subscribe("1", ENDLESS).await;
+    assert_eq!(socket.next().await["type"], "next");
     let aliases: String = (0..10).map(|number| format!("a{number}{}: __typename ", "_".repeat(1_400))).collect();
     let large = format!("{{ {aliases} }}");
     let asking = async {
