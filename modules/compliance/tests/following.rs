@@ -1,4 +1,5 @@
-//! Who follows violations hears of each, and of each document that is kept with one, once and in order, wherever it happened.
+//! Who follows violations hears of each, and of each document that is kept with one, once and in order, wherever it
+//! happened.
 #![allow(clippy::unwrap_used)]
 
 mod support;
