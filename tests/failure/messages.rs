@@ -49,7 +49,7 @@ struct Captured {
 const CAPTURE: &str = "capture";
 
 /// A queue that keeps a copy of every event.
-async fn capture_everything(channel: &Channel) {
+pub async fn capture_everything(channel: &Channel) {
     channel
         .queue_declare(
             CAPTURE.into(),
@@ -90,6 +90,21 @@ pub async fn publish(channel: &Channel, exchange: &str, routing_key: &str, prope
         .expect("confirmed");
 }
 
+/// Sends what was captured again in its senders' names, the latest first, and then once more as it was; how many these are.
+pub async fn repeat_in_reverse_and_in_order(world: &World, channel: &Channel) -> usize {
+    let messages = captured(channel).await;
+    let mut senders = BTreeMap::new();
+    for manifest in app::manifests() {
+        senders.insert(format!("ev.{}", manifest.module), channel_of(world, manifest.module).await);
+    }
+    for message in messages.iter().rev().chain(&messages) {
+        let properties = message.properties.clone();
+        let (_, channel) = &senders[&message.exchange];
+        publish(channel, &message.exchange, &message.routing_key, properties, &message.body).await;
+    }
+    messages.len()
+}
+
 const EFFECTS_OF_A_DEPOSIT_AND_21_TRANSFERS: [(&str, &str, i64); 4] = [
     ("entries", "select count(*) from account.entry", 44),
     ("ended transactions", "select count(*) from transaction.transaction where status = 'COMPLETED'", 22),
@@ -115,17 +130,8 @@ async fn every_message_again_and_in_reverse_order_changes_nothing() {
         ada.transfer(&format!("payment-{number}"), &bob.account, "1.00").await;
     }
     world.proofs_hold().await;
-    let messages = captured(&channel).await;
-    assert!(messages.len() >= 40, "only {} messages were captured", messages.len());
-    let mut senders = BTreeMap::new();
-    for manifest in app::manifests() {
-        senders.insert(format!("ev.{}", manifest.module), channel_of(&world, manifest.module).await);
-    }
-    for message in messages.iter().rev().chain(&messages) {
-        let properties = message.properties.clone();
-        let (_, channel) = &senders[&message.exchange];
-        publish(channel, &message.exchange, &message.routing_key, properties, &message.body).await;
-    }
+    let repeated = repeat_in_reverse_and_in_order(&world, &channel).await;
+    assert!(repeated >= 40, "only {repeated} messages were captured");
     // Queues are first in, first out: whoever has the news of one more transfer has been through all the repeats.
     ada.transfer("last", &bob.account, "1.00").await;
     for (what, query, expected) in EFFECTS_OF_A_DEPOSIT_AND_21_TRANSFERS {

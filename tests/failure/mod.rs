@@ -13,6 +13,7 @@ pub mod parking;
 pub mod projections;
 mod reconnects;
 mod servers;
+mod slow_clients;
 pub mod statements;
 mod topology;
 mod traces;

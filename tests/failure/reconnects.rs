@@ -1,15 +1,21 @@
 //! A storm of reconnects: many subscribers at two instances of the bank are cut off again and again while money moves,
-//! and the broker's connections break too, so that events come twice and out of order behind the scenes.
+//! and the broker's connections break too, so that events come twice and out of order behind the scenes. In front of the
+//! streams of the bank's own people all of them come again, backwards and then in order. No news of one instance reaches
+//! those who listen at the other.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use vostro_testkit::Proxy;
 
-use crate::support::{Person, Socket, Staff, World, eventually};
+use crate::journeys::upload::Form;
+use crate::support::{BankProcess, Person, Socket, Staff, World, eventually};
+
+use super::messages::{capture_everything, channel, repeat_in_reverse_and_in_order};
 
 const PAYMENTS: usize = 30;
 const PAYEES: usize = 3;
@@ -44,13 +50,35 @@ const ARRIVALS: Kind = Kind {
     field: "notificationArrived",
     aggregate: "/notification/id",
 };
+const FINDINGS: Kind = Kind {
+    document: "subscription($after: String) {
+        violationDetected(after: $after) { violation { id subjectId } sequence kind cursor } }",
+    field: "violationDetected",
+    aggregate: "/violation/id",
+};
+const CASES: Kind = Kind {
+    document: "subscription($after: String) {
+        violationUpdated(after: $after) { violation { id } evidence { fileName } sequence kind cursor } }",
+    field: "violationUpdated",
+    aggregate: "/violation/id",
+};
+/// The state of everything is one aggregate.
+const OPERATIONS: Kind = Kind {
+    document: "subscription($after: String) {
+        operationsChanged(after: $after) { modules { module isPaused outboxWaiting outboxOldestAt keysWaiting
+            keysQuarantined } sequence kind cursor } }",
+    field: "operationsChanged",
+    aggregate: "/modules/0/module",
+};
 
 /// Somebody who listens, and connects anew behind the last cursor whenever the connection is gone.
 struct Subscriber {
     kind: Kind,
-    person: Person,
+    token: String,
+    /// What it is about, where that is to be named.
+    subject: String,
     /// By turns at one instance and at the other.
-    places: [std::net::SocketAddr; 2],
+    places: [SocketAddr; 2],
     begun: Arc<AtomicUsize>,
 }
 
@@ -61,17 +89,19 @@ impl Subscriber {
         loop {
             let place = self.places[connections % 2];
             connections += 1;
-            let Ok(mut socket) = Socket::try_open_at(place, &self.person.token).await else { continue };
-            let variables = match self.kind.field {
-                "notificationArrived" => json!({"after": after}),
-                _ => json!({"id": self.person.account, "after": after}),
-            };
+            let Ok(mut socket) = Socket::try_open_at(place, &self.token).await else { continue };
+            let mut variables = json!({"after": after});
+            if self.kind.document.contains("$id") {
+                variables["id"] = json!(self.subject);
+            }
             if socket.try_subscribe("s", self.kind.document, variables).await.is_err() {
                 continue;
             }
             while let Ok(data) = socket.try_next("s").await {
                 let update = &data[self.kind.field];
-                assert_ne!(update["kind"], "LAGGED", "nobody is that slow: {update}");
+                // Of the modules' states only the latest is told.
+                let passed_over = update["kind"] == "LAGGED" && self.kind.field != OPERATIONS.field;
+                assert!(!passed_over, "nobody is that slow: {update}");
                 let aggregate = update.pointer(self.kind.aggregate).and_then(Value::as_str).expect("an id").to_owned();
                 let sequence = update["sequence"].as_u64().expect("a number");
                 if seen.is_empty() {
@@ -93,43 +123,97 @@ struct Network {
     broker: Proxy,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
-    let world = World::create().await;
-    let broker = Proxy::to(world.broker_address()).await;
-    let through = world.broker_url_through(broker.address());
-    let first = world.spawn_bank(&[("VOSTRO__BROKER__URL", &through)]).await;
-    let (second, elsewhere) = world.spawn_another().await;
-    let network = Network { doors: [Proxy::to(world.config.http.address).await, Proxy::to(elsewhere).await], broker };
-    let places = [network.doors[0].address(), network.doors[1].address()];
-    let staff = Staff::hire(&world).await;
-    let ada = Person::with_money(&world, &staff, "ada", "1000.00").await;
-    let mut payees = Vec::new();
-    for name in ["bob", "cleo", "dora"] {
-        payees.push(Person::with_money(&world, &staff, name, "1.00").await);
+/// Two instances of the bank behind it.
+struct Storm {
+    world: World,
+    banks: [BankProcess; 2],
+    /// Where they are without it.
+    addresses: [SocketAddr; 2],
+    network: Network,
+    staff: Staff,
+    ada: Person,
+    payees: Vec<Person>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Storm {
+    async fn over(world: World, funds: &str) -> Self {
+        let broker = Proxy::to(world.broker_address()).await;
+        let through = world.broker_url_through(broker.address());
+        let first = world.spawn_bank(&[("VOSTRO__BROKER__URL", &through)]).await;
+        let (second, elsewhere) = world.spawn_another().await;
+        let addresses = [world.config.http.address, elsewhere];
+        let network = Network { doors: [Proxy::to(addresses[0]).await, Proxy::to(elsewhere).await], broker };
+        let staff = Staff::hire(&world).await;
+        let ada = Person::with_money(&world, &staff, "ada", funds).await;
+        let mut payees = Vec::new();
+        for name in ["bob", "cleo", "dora"] {
+            payees.push(Person::with_money(&world, &staff, name, "1.00").await);
+        }
+        Self { world, banks: [first, second], addresses, network, staff, ada, payees, begun: Arc::default() }
     }
 
-    let begun = Arc::new(AtomicUsize::new(0));
-    let subscriber = |kind: Kind, person: &Person, turn: usize| {
-        let places = if turn.is_multiple_of(2) { places } else { [places[1], places[0]] };
-        Subscriber { kind, person: person.at(places[0]), places, begun: Arc::clone(&begun) }
-    };
+    fn subscriber(&self, kind: Kind, token: &str, subject: &str, turn: usize) -> Subscriber {
+        let [first, second] = [0, 1].map(|number| self.network.doors[number].address());
+        let places = if turn.is_multiple_of(2) { [first, second] } else { [second, first] };
+        Subscriber {
+            kind,
+            token: token.to_owned(),
+            subject: subject.to_owned(),
+            places,
+            begun: Arc::clone(&self.begun),
+        }
+    }
+
+    async fn everybody_has_begun(&self, everybody: usize) {
+        eventually("everybody has begun", || async { (self.begun.load(Ordering::Relaxed) == everybody).then_some(()) })
+            .await;
+    }
+
+    /// One payment, after which connections are cut.
+    async fn pay(&self, number: usize, amount: &str) {
+        let payer = self.ada.at(self.addresses[number % 2]);
+        let paid = payer.transfer(&format!("storm-{number}"), &self.payees[number % PAYEES].account, amount).await;
+        assert_eq!(paid["transaction"]["status"], "COMPLETED", "{paid}");
+        self.network.doors[number % 2].cut();
+        if number.is_multiple_of(3) {
+            self.network.doors[(number + 1) % 2].cut();
+        }
+        if number % 10 == 5 {
+            self.network.broker.cut();
+        }
+    }
+
+    async fn calms_down(self) {
+        for bank in self.banks {
+            assert!(bank.terminate().await.success());
+        }
+        self.world.proofs_hold().await;
+        self.world.leaves_nothing_behind().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
+    let storm = Storm::over(World::create().await, "1000.00").await;
+    let subscriber = |kind, person: &Person, turn| storm.subscriber(kind, &person.token, &person.account, turn);
     // Ada's first entry is her deposit.
     let last_entry = 1 + u64::try_from(PAYMENTS).expect("few");
     let balances: Vec<JoinHandle<_>> = (0..10)
         .map(|turn| {
-            let listening = subscriber(BALANCE, &ada, turn);
+            let listening = subscriber(BALANCE, &storm.ada, turn);
             tokio::spawn(listening.listen(move |seen, _| seen.last().is_some_and(|(_, at, _)| *at == last_entry)))
         })
         .collect();
     let transactions: Vec<JoinHandle<_>> = (0..10)
         .map(|turn| {
-            let listening = subscriber(TRANSACTIONS, &ada, turn);
+            let listening = subscriber(TRANSACTIONS, &storm.ada, turn);
             let ended = |seen: &Seen| seen.iter().filter(|(_, sequence, news)| *news && *sequence == 2).count();
             tokio::spawn(listening.listen(move |seen, _| ended(seen) == PAYMENTS))
         })
         .collect();
-    let arrivals: Vec<JoinHandle<_>> = payees
+    let arrivals: Vec<JoinHandle<_>> = storm
+        .payees
         .iter()
         .enumerate()
         .map(|(turn, payee)| {
@@ -143,19 +227,9 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
         })
         .collect();
     let everybody = balances.len() + transactions.len() + arrivals.len();
-    eventually("everybody has begun", || async { (begun.load(Ordering::Relaxed) == everybody).then_some(()) }).await;
-
+    storm.everybody_has_begun(everybody).await;
     for number in 0..PAYMENTS {
-        let payer = if number.is_multiple_of(2) { ada.at(world.config.http.address) } else { ada.at(elsewhere) };
-        let paid = payer.transfer(&format!("storm-{number}"), &payees[number % PAYEES].account, "1.00").await;
-        assert_eq!(paid["transaction"]["status"], "COMPLETED", "{paid}");
-        network.doors[number % 2].cut();
-        if number.is_multiple_of(3) {
-            network.doors[(number + 1) % 2].cut();
-        }
-        if number % 10 == 5 {
-            network.broker.cut();
-        }
+        storm.pay(number, "1.00").await;
     }
 
     let mut connections = 0;
@@ -176,10 +250,123 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
         connections += often;
     }
     assert!(connections > everybody * 5, "everybody was cut off often: {connections} connections");
-    assert!(second.terminate().await.success());
-    assert!(first.terminate().await.success());
-    world.proofs_hold().await;
-    world.leaves_nothing_behind().await;
+    storm.calms_down().await;
+}
+
+/// Keeps a note with a violation, at an instance.
+async fn attach(storm: &Storm, place: usize, violation: &str, name: &str) {
+    let form = Form::attaching_to(violation).part("0", Some(name), format!("the note {name}"));
+    let answer = form.send_to(storm.addresses[place], &storm.staff.officer).await;
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["data"]["complianceEvidenceAttach"]["replayed"], false, "{answer}");
+}
+
+/// Stops a module's consumers, or lets them go on.
+async fn switch(storm: &Storm, module: &str, pauses: bool) {
+    let mutation = if pauses { "consumptionPause" } else { "consumptionResume" };
+    let document =
+        format!("mutation {{ {mutation}(input: {{module: \"{module}\", reason: \"a storm\"}}) {{ changed }} }}");
+    let answer = storm.staff.operator_connection().await.data(&document, json!({})).await.expect("an answer");
+    assert_eq!(answer[mutation]["changed"], true, "{answer}");
+}
+
+async fn latest_violation_of(storm: &Storm, account: &str) -> Option<String> {
+    let mut officer = storm.staff.officer_connection().await;
+    let latest = "{ violations(first: 20) { nodes { id subjectId } } }";
+    let latest = officer.data(latest, json!({})).await.expect("an answer");
+    let nodes = latest["violations"]["nodes"].as_array().expect("a list");
+    let of_account = nodes.iter().find(|violation| violation["subjectId"] == account)?;
+    of_account["id"].as_str().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn officers_and_operators_who_are_cut_off_see_each_finding_document_and_state_once_and_in_order() {
+    let world = World::create().await;
+    let (_connection, channel) = channel(&world).await;
+    capture_everything(&channel).await;
+    // Each payment is large enough to be looked into, as is her deposit.
+    let storm = Storm::over(world, "500000.00").await;
+    let ada = storm.ada.account.clone();
+    let first = eventually("her deposit is found", || latest_violation_of(&storm, &ada)).await;
+    let zoe = Person::join(&storm.world, "zoe").await;
+    let findings: Vec<JoinHandle<_>> = (0..4)
+        .map(|turn| {
+            let (listening, last) = (storm.subscriber(FINDINGS, &storm.staff.officer, "", turn), zoe.account.clone());
+            tokio::spawn(listening.listen(move |_, update| update["violation"]["subjectId"] == last))
+        })
+        .collect();
+    let cases: Vec<JoinHandle<_>> = (0..8)
+        .map(|turn| {
+            let listening = storm.subscriber(CASES, &storm.staff.officer, "", turn);
+            tokio::spawn(listening.listen(|_, update| update["evidence"]["fileName"] == "the-end.txt"))
+        })
+        .collect();
+    let states: Vec<_> = (0..4).map(|_| Arc::new(Mutex::new(Vec::new()))).collect();
+    let operations: Vec<JoinHandle<_>> = (0..4)
+        .map(|turn| {
+            let listening = storm.subscriber(OPERATIONS, &storm.staff.operator, "", turn);
+            let states = Arc::clone(&states[turn]);
+            tokio::spawn(listening.listen(move |_, update| {
+                states.lock().expect("nobody panicked with it").push(update["modules"].clone());
+                let modules = update["modules"].as_array().expect("a list");
+                modules.iter().any(|module| module["module"] == "auth" && module["isPaused"] == true)
+            }))
+        })
+        .collect();
+    let everybody = findings.len() + cases.len() + operations.len();
+    storm.everybody_has_begun(everybody).await;
+
+    let mut repeated = 0;
+    for number in 0..PAYMENTS {
+        if number % 10 == 1 {
+            switch(&storm, "notification", true).await;
+        }
+        storm.pay(number, "10000.00").await;
+        attach(&storm, number % 2, &first, &format!("{number}.txt")).await;
+        if number % 10 == 4 {
+            switch(&storm, "notification", false).await;
+        }
+        if number % 10 == 7 {
+            repeated += repeat_in_reverse_and_in_order(&storm.world, &channel).await;
+        }
+    }
+    assert!(repeated > PAYMENTS, "only {repeated} messages came again");
+    let large = "select count(*) from compliance.violation where rule_id = 'LARGE_TRANSFER'";
+    let expected = i64::try_from(1 + PAYMENTS).expect("few");
+    eventually("every payment is found", || async { (storm.world.count(large).await == expected).then_some(()) }).await;
+    storm.staff.deposit(&zoe.account, "20000.00", "the-last").await;
+    let last = eventually("the last is found", || latest_violation_of(&storm, &zoe.account)).await;
+    attach(&storm, 1, &last, "the-end.txt").await;
+    switch(&storm, "auth", true).await;
+
+    let count = async |table: &str| {
+        usize::try_from(storm.world.count(&format!("select count(*) from compliance.{table}")).await).expect("few")
+    };
+    let (violations, documents) = (count("violation").await, count("evidence").await);
+    assert_eq!(documents, 1 + PAYMENTS, "each document is kept once");
+    let mut connections = 0;
+    for subscriber in findings {
+        let (seen, often) = finished(subscriber).await;
+        each_once_and_in_order(&seen);
+        assert_eq!(seen.len(), violations, "each finding is told");
+        connections += often;
+    }
+    for subscriber in cases {
+        let (seen, often) = finished(subscriber).await;
+        each_once_and_in_order(&seen);
+        assert_eq!(seen.len(), violations + documents, "each finding and each document is told");
+        connections += often;
+    }
+    for (subscriber, states) in operations.into_iter().zip(states) {
+        let (seen, often) = finished(subscriber).await;
+        each_once_and_in_order(&seen);
+        let states = states.lock().expect("nobody panicked with it");
+        assert!(states.windows(2).all(|pair| pair[0] != pair[1]), "no state is told twice: {states:?}");
+        connections += often;
+    }
+    assert!(connections > everybody * 5, "everybody was cut off often: {connections} connections");
+    switch(&storm, "auth", false).await;
+    storm.calms_down().await;
 }
 
 async fn finished(subscriber: JoinHandle<(Seen, usize)>) -> (Seen, usize) {

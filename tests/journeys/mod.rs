@@ -10,4 +10,4 @@ mod payee;
 mod refusals;
 mod subscriptions;
 mod traces;
-mod upload;
+pub mod upload;

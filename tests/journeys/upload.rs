@@ -1,5 +1,7 @@
 //! Documents that compliance officers keep with violations: over the door of one process, and over a gateway.
 
+use std::net::SocketAddr;
+
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,7 +13,7 @@ const ATTACH: &str = "mutation($input: ComplianceEvidenceAttachInput!) { complia
 const PDF: &[u8] = b"%PDF-1.7 a letter";
 
 /// A request with files, part by part.
-struct Form {
+pub struct Form {
     body: Vec<u8>,
     csrf: bool,
 }
@@ -21,7 +23,7 @@ impl Form {
         Self { body: Vec::new(), csrf: true }
     }
 
-    fn part(mut self, name: &str, file: Option<&str>, content: impl AsRef<[u8]>) -> Self {
+    pub fn part(mut self, name: &str, file: Option<&str>, content: impl AsRef<[u8]>) -> Self {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
         let head = format!("--vostro\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
         self.body.extend([head.as_bytes(), content.as_ref(), b"\r\n"].concat());
@@ -37,12 +39,16 @@ impl Form {
     }
 
     /// A request as it should be, but for its file.
-    fn attaching_to(violation: &str) -> Self {
+    pub fn attaching_to(violation: &str) -> Self {
         Self::new().operations(&operation(ATTACH, Some(violation))).map(&json!({"0": ["variables.input.file"]}))
     }
 
     async fn send(self, world: &World, token: &str) -> Response {
-        let url = format!("http://{}/graphql", world.config.http.address);
+        self.send_to(world.config.http.address, token).await
+    }
+
+    pub async fn send_to(self, address: SocketAddr, token: &str) -> Response {
+        let url = format!("http://{address}/graphql");
         let mut request = Client::new().post(url).bearer_auth(token);
         if self.csrf {
             request = request.header("x-graphql-csrf", "1");
@@ -78,9 +84,11 @@ async fn is_kept_and_read_back(world: &World, staff: &Staff) {
         assert_eq!(attached["evidence"]["mediaType"], "application/pdf", "{answer}");
     }
     let mut officer = staff.officer_connection().await;
-    let listed = "query($id: ID!) { violationEvidence(violationId: $id) { id fileName size } }";
+    let listed = "query($id: ID!) { violationEvidence(violationId: $id) { nodes { id fileName size } } }";
     let listed = officer.data(listed, json!({"id": violation})).await.expect("an answer");
-    let [kept] = &listed["violationEvidence"].as_array().expect("a list")[..] else { panic!("one document: {listed}") };
+    let [kept] = &listed["violationEvidence"]["nodes"].as_array().expect("a list")[..] else {
+        panic!("one document: {listed}")
+    };
     assert_eq!((&kept["fileName"], &kept["size"]), (&json!("letter.pdf"), &json!(PDF.len())));
     let content = officer.data("query($id: ID!) { evidenceContent(id: $id) }", json!({"id": kept["id"]})).await;
     assert_eq!(content.expect("an answer")["evidenceContent"], "JVBERi0xLjcgYSBsZXR0ZXI=");

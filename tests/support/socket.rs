@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -28,11 +28,25 @@ impl Socket {
 
     /// The same where connections may be cut at any time.
     pub async fn try_open_at(address: SocketAddr, token: &str) -> Result<Self, CutOff> {
+        let stream = TcpStream::connect(address).await.map_err(|_| CutOff)?;
+        Self::over(stream, address, token).await
+    }
+
+    /// A client with as little room as can be, so that what it does not read waits with the bank.
+    pub async fn open_narrow_at(address: SocketAddr, token: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 * 1024).expect("a buffer");
+        let stream = socket.connect(address).await.expect("the bank listens");
+        Self::over(stream, address, token).await.expect("the bank accepts a WebSocket")
+    }
+
+    async fn over(stream: TcpStream, address: SocketAddr, token: &str) -> Result<Self, CutOff> {
         let url = format!("ws://{address}/graphql");
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "graphql-transport-ws".parse().expect("a header value");
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-        let (stream, _) = tokio_tungstenite::connect_async(request).await.map_err(|_| CutOff)?;
+        let stream = MaybeTlsStream::Plain(stream);
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.map_err(|_| CutOff)?;
         let mut socket = Self(stream);
         let payload = json!({"authorization": format!("Bearer {token}")});
         socket.try_send(json!({"type": "connection_init", "payload": payload})).await?;

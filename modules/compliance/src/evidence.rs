@@ -2,12 +2,13 @@
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-use vostro_kernel::{Refusal, RequestContext};
+use vostro_kernel::{Page, Refusal, RequestContext};
 use vostro_messaging::Foundation;
 
 use crate::domain::{Unfit, examine};
 use crate::error::{ComplianceError, ComplianceErrorCode as Code};
 use crate::facade::Compliance;
+use crate::following::News;
 use crate::publish;
 use crate::store::evidence::{self, Evidence};
 
@@ -31,9 +32,6 @@ pub struct Attached {
 const ATTACH: &str = "complianceEvidenceAttach";
 
 impl Compliance {
-    /// Documents of a violation that are listed at most; the first are.
-    const MOST_EVIDENCE: i64 = 1000;
-
     /// Whether the caller may keep documents with violations.
     ///
     /// # Errors
@@ -65,7 +63,7 @@ impl Compliance {
         let attached_by = context.actor.id.ok_or(Code::Forbidden)?;
         let media_type = examine(&file_name, media_type.as_deref(), &content).map_err(refusal)?;
         let Foundation { pool, outbox, clock, ids, .. } = self.foundation();
-        let new = Evidence {
+        let mut new = Evidence {
             evidence_id: ids.next(),
             violation_id,
             file_name,
@@ -74,9 +72,12 @@ impl Compliance {
             size: i32::try_from(content.len()).map_err(|_| Code::EvidenceTooLarge)?,
             attached_by,
             attached_at: clock.now(),
+            // Given when it is stored.
+            position: 0,
+            sequence: 0,
         };
         let mut transaction = vostro_messaging::begin(pool).await?;
-        if !evidence::insert_in_tx(&mut transaction, &new, &content).await? {
+        if !evidence::insert_in_tx(&mut transaction, &mut new, &content).await? {
             let kept = evidence::same_in_tx(&mut transaction, violation_id, &new.sha256).await?;
             let evidence = kept.ok_or_else(|| Refusal::new(Code::ViolationNotFound).at(&["input", "violationId"]))?;
             return Ok(Attached { evidence, replayed: true });
@@ -85,10 +86,12 @@ impl Compliance {
         outbox.append_in_tx(&mut transaction, vec![told]).await?;
         transaction.commit().await?;
         outbox.committed();
+        self.findings().tell(&(), News::Attached(new.position));
         Ok(Attached { evidence: new, replayed: false })
     }
 
-    /// The documents that are kept with a violation, in the order they came; none when there is no such violation.
+    /// The documents that are kept with a violation, in the order they came; none when there is no such violation. The key
+    /// of a page is the document's sequence.
     ///
     /// # Errors
     /// `CMP_FORBIDDEN` for everybody but compliance officers and administrators; database faults.
@@ -96,9 +99,10 @@ impl Compliance {
         &self,
         context: &RequestContext,
         violation_id: Uuid,
+        page: Page<i64>,
     ) -> Result<Vec<Evidence>, ComplianceError> {
         self.authorise(context, "violationEvidence").await?;
-        Ok(evidence::of_violation(&self.foundation().pool, violation_id, Self::MOST_EVIDENCE).await?)
+        Ok(evidence::page(&self.foundation().pool, violation_id, page).await?)
     }
 
     /// The content of a document, as it was attached.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::consume::Archive;
 use crate::domain::{Hash, Outcome, Rules};
 use crate::error::{ComplianceError, ComplianceErrorCode};
-use crate::following::{self, Findings, FoundElsewhere, Position, ViolationUpdate};
+use crate::following::{self, Findings, FoundElsewhere, Position, Start, ViolationUpdate};
 use crate::manifest::{ARCHIVE, MODULE, manifest};
 use crate::proof::{self, AuditProof};
 use crate::publish;
@@ -230,7 +230,30 @@ impl Compliance {
         after: Option<Position>,
     ) -> Result<impl Stream<Item = Result<ViolationUpdate, ComplianceError>> + Send + use<>, ComplianceError> {
         self.authorise(context, "violationDetected").await?;
-        Ok(following::follow(self.inner.foundation.pool.clone(), &self.inner.findings, after).await?)
+        self.follow(after, false).await
+    }
+
+    /// The same with what happens to violations, old and new ones: the documents that are kept with them. A snapshot has the
+    /// latest document of each; whoever is more than 1,000 documents behind gets one, too.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`].
+    pub async fn follow_work(
+        &self,
+        context: &RequestContext,
+        after: Option<Position>,
+    ) -> Result<impl Stream<Item = Result<ViolationUpdate, ComplianceError>> + Send + use<>, ComplianceError> {
+        self.authorise(context, "violationUpdated").await?;
+        self.follow(after, true).await
+    }
+
+    async fn follow(
+        &self,
+        after: Option<Position>,
+        with_documents: bool,
+    ) -> Result<impl Stream<Item = Result<ViolationUpdate, ComplianceError>> + Send + use<>, ComplianceError> {
+        let start = after.map_or(Start::Now { with_documents }, Start::After);
+        Ok(following::follow(self.inner.foundation.pool.clone(), &self.inner.findings, start).await?)
     }
 
     /// Recomputes the whole chain for somebody of the bank.
@@ -307,6 +330,10 @@ impl Compliance {
 
     pub(crate) fn foundation(&self) -> &Foundation {
         &self.inner.foundation
+    }
+
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.inner.findings
     }
 
     /// Lets officers, administrators and the bank itself pass. That somebody else tried is written into the audit log.

@@ -30,6 +30,10 @@ async fn attach(bank: &Bank, violation: Uuid) -> Attached {
     bank.compliance.evidence_attach(&officer(), letter(violation)).await.unwrap()
 }
 
+const fn all() -> Page<i64> {
+    Page::forward(None, 100)
+}
+
 fn code(error: &ComplianceError) -> Option<Code> {
     error.refusal().map(|refusal| refusal.code)
 }
@@ -59,7 +63,7 @@ async fn the_same_document_attached_by_many_at_once_is_kept_and_told_once() {
     assert_eq!(attached.iter().filter(|attached| !attached.replayed).count(), 1);
     assert!(attached.iter().all(|each| each.evidence == attached[0].evidence));
     assert_eq!(bank.database.take_published(ComplianceEvidenceAttachedV1::TYPE).await.len(), 1);
-    assert_eq!(bank.compliance.evidence(&officer(), violation).await.unwrap(), [attached[0].evidence.clone()]);
+    assert_eq!(bank.compliance.evidence(&officer(), violation, all()).await.unwrap(), [attached[0].evidence.clone()]);
 }
 
 #[tokio::test]
@@ -99,7 +103,7 @@ async fn nobody_but_officers_reads_a_document() {
     for roles in [&[Role::Customer][..], &[Role::Operator]] {
         let refused = bank.compliance.evidence_content(&with_roles(roles), id).await.unwrap_err();
         assert_eq!(code(&refused), Some(Code::Forbidden));
-        let refused = bank.compliance.evidence(&with_roles(roles), violation).await.unwrap_err();
+        let refused = bank.compliance.evidence(&with_roles(roles), violation, all()).await.unwrap_err();
         assert_eq!(code(&refused), Some(Code::Forbidden));
     }
 }

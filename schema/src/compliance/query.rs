@@ -70,12 +70,21 @@ impl Query {
         Ok(Some(page.connection(found, |violation| (violation.detected_at, violation.violation_id), Violation)))
     }
 
-    /// The documents that are kept with a violation, in the order they came, a thousand at most.
-    #[graphql(directive = Access::apply(only(OFFICERS).recorded().cost(5).about(10)))]
-    async fn violation_evidence(&self, ctx: &Context<'_>, violation_id: ID) -> Result<Option<Vec<Evidence>>> {
+    /// The documents that are kept with a violation, in the order they came.
+    #[graphql(directive = Access::apply(only(OFFICERS).recorded().page()))]
+    async fn violation_evidence(
+        &self,
+        ctx: &Context<'_>,
+        violation_id: ID,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<Page<Evidence>>> {
         let violation = ids::decode(IdKind::Violation, &violation_id)?;
-        let kept = facade(ctx)?.evidence(&guards::command(ctx)?, violation).await.map_err(failure)?;
-        Ok(Some(kept.into_iter().map(Evidence).collect()))
+        let page = PageRequest::<i64>::new("violationEvidence", PageArguments { first, after, last, before })?;
+        let kept = facade(ctx)?.evidence(&guards::command(ctx)?, violation, page.rows()).await.map_err(failure)?;
+        Ok(Some(page.connection(kept, |evidence| evidence.sequence, Evidence)))
     }
 
     /// The content of a document that is kept with a violation, in base64; `null` when there is none with this id.

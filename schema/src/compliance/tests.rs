@@ -61,6 +61,13 @@ impl Bank {
         self.schema.clone().execute_stream(request).boxed()
     }
 
+    fn updated(&self, role: Option<Role>, after: &Json) -> BoxStream<'static, Response> {
+        const UPDATED: &str = "subscription ($after: String) { violationUpdated(after: $after) {
+            sequence occurredAt kind cursor violation { id } evidence { id fileName } } }";
+        let request = Self::request(role, UPDATED, json!({"after": after}));
+        self.schema.clone().execute_stream(request).boxed()
+    }
+
     async fn answer(&self, document: &str, variables: Json) -> Json {
         let response = self.ask(Some(Role::ComplianceOfficer), document, variables).await;
         assert!(response.errors.is_empty(), "{:?}", response.errors);
@@ -128,7 +135,8 @@ fn code(response: &Response) -> Option<Value> {
 async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
     let response = stream.next().await.expect("a response");
     assert!(response.errors.is_empty(), "{:?}", response.errors);
-    response.data.into_json().expect("JSON")["violationDetected"].clone()
+    let Json::Object(data) = response.data.into_json().expect("JSON") else { panic!("an object") };
+    data.into_values().next().expect("one field")
 }
 
 #[tokio::test]
@@ -161,19 +169,72 @@ async fn officers_hear_of_each_violation_once_wherever_they_were_cut_off() {
 }
 
 #[tokio::test]
+async fn officers_hear_what_becomes_of_a_violation_and_go_on_behind_any_cursor() {
+    let bank = Bank::open().await;
+    let officer = Some(Role::ComplianceOfficer);
+    let violation = bank.violation().await;
+    let mut updates = bank.updated(officer, &Json::Null);
+    let found = next(&mut updates).await;
+    assert_eq!((&found["kind"], &found["sequence"], &found["evidence"]), (&json!("SNAPSHOT"), &json!(1), &Json::Null));
+    for (sequence, name) in [(2, "letter.pdf"), (3, "reply.pdf")] {
+        let content = format!("%PDF-1.7 {name}");
+        let (update, attached) =
+            tokio::join!(next(&mut updates), bank.attach(officer, &violation, name, content.as_bytes()));
+        assert!(attached.errors.is_empty(), "{:?}", attached.errors);
+        assert_eq!((&update["kind"], &update["sequence"]), (&json!("CHANGE"), &json!(sequence)));
+        assert_eq!((&update["violation"]["id"], &update["evidence"]["fileName"]), (&json!(violation), &json!(name)));
+    }
+    let mut again = bank.updated(officer, &found["cursor"]);
+    for sequence in [2, 3] {
+        assert_eq!(next(&mut again).await["sequence"], sequence);
+    }
+    let state = next(&mut bank.updated(officer, &Json::Null)).await;
+    assert_eq!((&state["kind"], &state["sequence"]), (&json!("SNAPSHOT"), &json!(3)));
+    assert_eq!(state["evidence"]["fileName"], "reply.pdf");
+    // The other subscription is about what is found, and takes no cursor of this one.
+    assert_eq!(next(&mut bank.detected(officer, &Json::Null)).await["sequence"], 1);
+    let refused = bank.detected(officer, &found["cursor"]).next().await.expect("an answer");
+    assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
+}
+
+#[tokio::test]
+async fn an_officer_who_reads_too_slowly_is_told_so_with_the_state() {
+    let bank = Bank::open().await;
+    let officer = Some(Role::ComplianceOfficer);
+    bank.violation().await;
+    let mut slow = bank.updated(officer, &Json::Null);
+    assert_eq!(next(&mut slow).await["kind"], "SNAPSHOT");
+    for _ in 0..5 {
+        let payments: Vec<_> = (0..250).map(|_| large_transfer(Uuid::now_v7())).collect();
+        bank.store(&payments).await;
+    }
+    let latest = bank.answer("{ violations(first: 20) { nodes { id } } }", json!({})).await;
+    let latest = latest["violations"]["nodes"].as_array().expect("a list").iter().rev();
+    for (number, known) in latest.enumerate() {
+        let update = next(&mut slow).await;
+        assert_eq!(update["kind"], if number == 0 { "LAGGED" } else { "CHANGE" });
+        assert_eq!(update["violation"]["id"], known["id"]);
+    }
+    bank.store(&[large_transfer(Uuid::now_v7())]).await;
+    assert_eq!(next(&mut slow).await["kind"], "CHANGE", "and it goes on");
+}
+
+#[tokio::test]
 async fn nobody_else_hears_of_violations_and_whoever_tries_is_on_record() {
     let bank = Bank::open().await;
     for (role, code) in
         [(None, "UNAUTHENTICATED"), (Some(Role::Customer), "FORBIDDEN"), (Some(Role::Operator), "FORBIDDEN")]
     {
-        let refused = bank.detected(role, &Json::Null).next().await.expect("an answer");
-        let [error] = refused.errors.as_slice() else { panic!("one error, not {:?}", refused.errors) };
-        let found = error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();
-        assert_eq!(found, Some(Value::from(code)), "{role:?}");
+        for mut stream in [bank.detected(role, &Json::Null), bank.updated(role, &Json::Null)] {
+            let refused = stream.next().await.expect("an answer");
+            let [error] = refused.errors.as_slice() else { panic!("one error, not {:?}", refused.errors) };
+            let found = error.extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();
+            assert_eq!(found, Some(Value::from(code)), "{role:?}");
+        }
     }
     let refused = bank.database.published("compliance.command-refused.v1").await;
     let commands: Vec<_> = refused.iter().map(|event| event["command"].clone()).collect();
-    assert_eq!(commands, ["violationDetected", "violationDetected"]);
+    assert_eq!(commands, ["violationDetected", "violationUpdated", "violationDetected", "violationUpdated"]);
 }
 
 #[tokio::test]
@@ -406,9 +467,9 @@ async fn a_document_is_kept_once_listed_and_read_back() {
         (&kept["fileName"], &kept["mediaType"], &kept["size"]),
         (&json!("letter.pdf"), &json!("application/pdf"), &json!(8))
     );
-    let listed = "query ($id: ID!) { violationEvidence(violationId: $id) { id sha256 } }";
+    let listed = "query ($id: ID!) { violationEvidence(violationId: $id) { nodes { id sha256 } } }";
     let listed = bank.answer(listed, json!({"id": violation})).await;
-    assert_eq!(listed["violationEvidence"], json!([{"id": kept["id"], "sha256": kept["sha256"]}]));
+    assert_eq!(listed["violationEvidence"]["nodes"], json!([{"id": kept["id"], "sha256": kept["sha256"]}]));
     let content = bank.answer("query ($id: ID!) { evidenceContent(id: $id) }", json!({"id": kept["id"]})).await;
     assert_eq!(content["evidenceContent"], "JVBERi0xLjc=");
     let told = bank.database.take_published("compliance.evidence-attached.v1").await;

@@ -16,7 +16,7 @@ use futures::{SinkExt, StreamExt};
 use metrics::gauge;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::auth::{bearer, by_headers};
@@ -152,9 +152,7 @@ impl Connection {
                     }
                 }
                 Some(outgoing) = self.waiting.recv() => self.outgoing(outgoing).await,
-                () = sleep_until(self.deadline) => {
-                    Err(Some(if self.principal.is_some() { Close::Forbidden } else { Close::InitTimeout }))
-                }
+                () = sleep_until(self.deadline) => Err(Some(self.expired())),
                 _ = keep_alive.tick() => {
                     unanswered += 1;
                     if unanswered > UNANSWERED_PINGS {
@@ -173,12 +171,23 @@ impl Connection {
         }
     }
 
-    /// Writes one message. A client that does not take it within the time it would be given up anyway is given up.
+    /// Writes one message.
     async fn send(&mut self, message: Message) -> Step {
-        match timeout(self.door.config.keep_alive * UNANSWERED_PINGS, self.sink.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(None),
-        }
+        let until = self.patience();
+        taken(until, self.sink.send(message)).await.map_err(|Untaken| self.given_up())
+    }
+
+    /// How long a client may take to read: until it would be given up anyway, and no longer than its token counts.
+    fn patience(&self) -> Instant {
+        (Instant::now() + self.door.config.keep_alive * UNANSWERED_PINGS).min(self.deadline)
+    }
+
+    fn given_up(&self) -> Option<Close> {
+        (self.deadline <= Instant::now()).then(|| self.expired())
+    }
+
+    const fn expired(&self) -> Close {
+        if self.principal.is_some() { Close::Forbidden } else { Close::InitTimeout }
     }
 
     async fn text(&mut self, text: impl Into<axum::extract::ws::Utf8Bytes>) -> Step {
@@ -186,26 +195,22 @@ impl Connection {
     }
 
     async fn outgoing(&mut self, first: Outgoing) -> Step {
-        let mut next = Some(first);
-        // What is waiting already goes out with one flush.
+        let (mut next, mut room) = (Some(first), WAITING_MESSAGES);
+        // What is waiting already goes out with one flush. There may always be something, and the token must be looked at.
         while let Some(Outgoing { id, generation, text, last }) = next {
             if self.operations.get(&id).is_some_and(|running| running.generation == generation) {
                 if last {
                     self.operations.remove(&id);
                 }
-                let written =
-                    timeout(self.door.config.keep_alive * UNANSWERED_PINGS, self.sink.feed(Message::Text(text.into())))
-                        .await;
-                if !matches!(written, Ok(Ok(()))) {
-                    return Err(None);
-                }
+                let until = self.patience();
+                let written = taken(until, self.sink.feed(Message::Text(text.into()))).await;
+                written.map_err(|Untaken| self.given_up())?;
             }
-            next = self.waiting.try_recv().ok();
+            room -= 1;
+            next = if room > 0 { self.waiting.try_recv().ok() } else { None };
         }
-        match timeout(self.door.config.keep_alive * UNANSWERED_PINGS, self.sink.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(None),
-        }
+        let until = self.patience();
+        taken(until, self.sink.flush()).await.map_err(|Untaken| self.given_up())
     }
 
     async fn incoming(&mut self, message: Message) -> Step {
@@ -305,6 +310,16 @@ impl Connection {
             }
         };
         let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+/// The client has not read it in time.
+struct Untaken;
+
+async fn taken(until: Instant, writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Untaken> {
+    match timeout_at(until, writing).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Untaken),
     }
 }
 

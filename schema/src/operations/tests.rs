@@ -13,7 +13,7 @@ use uuid::Uuid;
 use vostro_events::auth::UserRegisteredV1;
 use vostro_events::command::CommandRefusedV1;
 use vostro_events::operator::{OperatorActedV1, OperatorAction, OperatorStep};
-use vostro_kernel::{Actor, FixedClock, RequestContext, Role, Roles, SystemIds};
+use vostro_kernel::{Actor, Clock as _, FixedClock, RequestContext, Role, Roles, SystemIds};
 use vostro_messaging::maintenance::MaintenanceDesks;
 use vostro_messaging::parking::{ApprovalPolicy, ParkingDesk, ParkingDesks};
 use vostro_messaging::{ConsumptionDesk, ContactKey, Incoming, Module as _};
@@ -119,11 +119,22 @@ impl Bank {
     }
 
     fn changes(&self, who: &Actor, after: &Json) -> BoxStream<'static, Response> {
-        const CHANGES: &str = "subscription ($after: String) { operationsChanged(after: $after) {
-            sequence occurredAt kind cursor modules { module isPaused outboxWaiting keysWaiting keysQuarantined } } }";
-        let scope = RequestScope::new(RequestContext::of(*who, &SystemIds), Arc::new(SystemIds));
-        let request = Request::new(CHANGES).variables(Variables::from_json(json!({"after": after})));
-        self.schema.clone().execute_stream(request.data(Arc::new(scope))).boxed()
+        changes(&self.schema, who, after)
+    }
+
+    /// Another instance on the same database, whose clock is ahead.
+    fn another_instance(&self, ahead: chrono::TimeDelta) -> Schema<Query, Mutation, Subscription> {
+        let clock = Arc::new(FixedClock::at(self.clock.now() + ahead));
+        let foundation = self.database.foundation_at(clock.clone());
+        let policy = ApprovalPolicy::default();
+        let operations = Operations {
+            parking: ParkingDesks::new(vec![ParkingDesk::new("notification", foundation.clone(), policy)]),
+            consumption: vec![ConsumptionDesk::new("notification", foundation)],
+            maintenance: MaintenanceDesks::new(Vec::new()),
+            broker: Arc::new(Broker { queues: None, asked: Arc::default() }),
+            clock,
+        };
+        subgraph::finish(builder().data(operations))
     }
 
     async fn parked(&self, filter: Json) -> Vec<Json> {
@@ -387,6 +398,14 @@ async fn a_broker_that_is_away_hides_only_what_it_knows() {
     bank.ends_with(1).await;
 }
 
+fn changes(bank: &Schema<Query, Mutation, Subscription>, who: &Actor, after: &Json) -> BoxStream<'static, Response> {
+    const CHANGES: &str = "subscription ($after: String) { operationsChanged(after: $after) {
+        sequence occurredAt kind cursor modules { module isPaused outboxWaiting keysWaiting keysQuarantined } } }";
+    let scope = RequestScope::new(RequestContext::of(*who, &SystemIds), Arc::new(SystemIds));
+    let request = Request::new(CHANGES).variables(Variables::from_json(json!({"after": after})));
+    bank.clone().execute_stream(request.data(Arc::new(scope))).boxed()
+}
+
 async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
     let within = std::time::Duration::from_secs(60);
     let response = tokio::time::timeout(within, stream.next()).await.expect("in time").expect("a response");
@@ -396,8 +415,6 @@ async fn next(stream: &mut BoxStream<'static, Response>) -> Json {
 
 #[tokio::test]
 async fn operators_see_how_the_modules_are_and_what_changes() {
-    const PAUSE: &str =
-        "mutation { consumptionPause(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
     let bank = Bank::alone().await;
     let operator = person(&[Role::Operator]);
     let mut crowd = [bank.changes(&operator, &Json::Null), bank.changes(&operator, &Json::Null)];
@@ -417,12 +434,73 @@ async fn operators_see_how_the_modules_are_and_what_changes() {
         let update = next(changes).await;
         assert_eq!((&update["kind"], &update["modules"][0]["isPaused"]), (&json!("CHANGE"), &json!(true)));
     }
-    let mut late = bank.changes(&operator, &cursor);
-    assert_eq!(next(&mut late).await["kind"], "SNAPSHOT");
+    let late = next(&mut bank.changes(&operator, &cursor)).await;
+    assert_eq!((&late["kind"], &late["modules"][0]["isPaused"]), (&json!("LAGGED"), &json!(true)));
     for (who, expected) in [(Actor::ANONYMOUS, "UNAUTHENTICATED"), (person(&[Role::Customer]), "FORBIDDEN")] {
         let refused = bank.changes(&who, &Json::Null).next().await.expect("an answer");
         let code = refused.errors[0].extensions.as_ref().and_then(|extensions| extensions.get("code")).cloned();
         assert_eq!(code, Some(Value::from(expected)));
     }
+    bank.ends_with(1).await;
+}
+
+const PAUSE: &str = "mutation { consumptionPause(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
+const RESUME: &str =
+    "mutation { consumptionResume(input: {module: \"notification\", reason: \"a test\"}) { changed } }";
+
+#[tokio::test]
+async fn who_reads_slowly_is_told_the_latest_state_and_that_there_were_others() {
+    let bank = Bank::alone().await;
+    let operator = person(&[Role::Operator]);
+    let (mut quick, mut slow) = (bank.changes(&operator, &Json::Null), bank.changes(&operator, &Json::Null));
+    let mut known = next(&mut quick).await;
+    assert_eq!(next(&mut slow).await["modules"], known["modules"]);
+    let before = known["sequence"].as_i64().expect("a number");
+    for document in [PAUSE, RESUME] {
+        bank.answer(&operator, document, json!({})).await;
+        known = next(&mut quick).await;
+        assert_eq!(known["kind"], "CHANGE");
+    }
+    let late = next(&mut slow).await;
+    assert_eq!((&late["kind"], &late["modules"]), (&json!("LAGGED"), &known["modules"]));
+    assert!(late["sequence"].as_i64().expect("a number") > before);
+    bank.answer(&operator, PAUSE, json!({})).await;
+    assert_eq!(next(&mut slow).await["kind"], "CHANGE", "and it goes on");
+    bank.ends_with(1).await;
+}
+
+#[tokio::test]
+async fn sequences_grow_also_behind_the_cursor_of_an_instance_whose_clock_is_ahead() {
+    let bank = Bank::alone().await;
+    let operator = person(&[Role::Operator]);
+    let elsewhere = bank.another_instance(chrono::TimeDelta::seconds(90));
+    let known = next(&mut changes(&elsewhere, &operator, &Json::Null)).await;
+    bank.answer(&operator, PAUSE, json!({})).await;
+    let mut here = bank.changes(&operator, &known["cursor"]);
+    let paused = next(&mut here).await;
+    bank.answer(&operator, RESUME, json!({})).await;
+    let resumed = next(&mut here).await;
+    let sequences = [&known, &paused, &resumed].map(|update| update["sequence"].as_i64().expect("a number"));
+    assert!(sequences.is_sorted_by(|one, next| one < next), "{sequences:?}");
+    bank.ends_with(1).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_looked_earlier_does_not_tell_what_was_before_the_cursor() {
+    let bank = Bank::alone().await;
+    let operator = person(&[Role::Operator]);
+    // This instance has looked, and looks again in two seconds.
+    let mut here = bank.changes(&operator, &Json::Null);
+    assert_eq!(next(&mut here).await["modules"][0]["isPaused"], false);
+    bank.answer(&operator, PAUSE, json!({})).await;
+    let elsewhere = bank.another_instance(chrono::TimeDelta::zero());
+    let known = next(&mut changes(&elsewhere, &operator, &Json::Null)).await;
+    assert_eq!(known["modules"][0]["isPaused"], true);
+    let mut moved = bank.changes(&operator, &known["cursor"]);
+    let (heard, told) = tokio::join!(futures::FutureExt::boxed(next(&mut here)), async {
+        tokio::time::timeout(std::time::Duration::from_millis(200), moved.next()).await
+    });
+    assert!(told.is_err(), "it is as the client knows it: {told:?}");
+    assert_eq!(heard["modules"], known["modules"]);
     bank.ends_with(1).await;
 }

@@ -1,10 +1,11 @@
 //! The state of messaging, looked at once for all who watch it, and not at all while nobody does.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use vostro_messaging::parking::{DeskError, ParkedKeys};
 
 use super::Operations;
@@ -34,59 +35,74 @@ pub struct Look {
 /// Looks while somebody watches. Cheap to clone: clones share what they see.
 #[derive(Debug, Clone, Default)]
 pub struct OperationsWatch {
-    running: Arc<Mutex<Option<watch::Receiver<Arc<Look>>>>>,
+    /// Locked while somebody looks, so that what was seen earlier is never told after what was seen later.
+    sight: Arc<Mutex<Option<Sight>>>,
+}
+
+/// What was seen, and when that look began.
+#[derive(Debug)]
+struct Sight {
+    sender: watch::Sender<Arc<Look>>,
+    began: Instant,
 }
 
 impl OperationsWatch {
-    /// How everything is now, and a receiver of what changes. One task looks for all who hold one, and ends with the last.
+    /// How everything was at the last look, and a receiver of what changes. One task looks for all who hold one, and ends
+    /// with the last.
     ///
     /// # Errors
     /// Database faults.
     pub async fn follow(&self, operations: &Operations) -> Result<watch::Receiver<Arc<Look>>, DeskError> {
-        if let Some(receiver) = self.running() {
-            return Ok(receiver);
+        let mut sight = self.sight.lock().await;
+        if let Some(Sight { sender, .. }) = sight.as_ref() {
+            return Ok(sender.subscribe());
         }
-        let first = look(operations, 0).await?;
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have begun meanwhile.
-        if let Some(receiver) = running.as_ref().filter(|receiver| receiver.has_changed().is_ok()) {
-            return Ok(receiver.clone());
-        }
-        let (sender, receiver) = watch::channel(Arc::new(first));
-        *running = Some(receiver.clone());
-        tokio::spawn(keep_looking(self.clone(), operations.clone(), sender));
+        let began = Instant::now();
+        let (sender, receiver) = watch::channel(Arc::new(look(operations, 0).await?));
+        *sight = Some(Sight { sender, began });
+        drop(sight);
+        tokio::spawn(keep_looking(self.clone(), operations.clone()));
         Ok(receiver)
     }
 
-    fn running(&self) -> Option<watch::Receiver<Arc<Look>>> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // An error is a task that has ended.
-        running.as_ref().filter(|receiver| receiver.has_changed().is_ok()).cloned()
-    }
-
-    /// Whether nobody watches any more; then the next one begins anew.
-    fn is_over(&self, sender: &watch::Sender<Arc<Look>>) -> bool {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // One receiver is kept here.
-        let is_over = sender.receiver_count() <= 1;
-        if is_over {
-            *running = None;
+    /// Looks again, unless somebody has begun to since this was asked for. Receivers hear of what it finds.
+    ///
+    /// # Errors
+    /// Database faults.
+    pub async fn look_again(&self, operations: &Operations) -> Result<(), DeskError> {
+        let asked = Instant::now();
+        let mut sight = self.sight.lock().await;
+        match sight.as_mut() {
+            Some(sight) if sight.began < asked => sight.renew(operations).await,
+            _ => Ok(()),
         }
-        is_over
     }
 }
 
-async fn keep_looking(watch: OperationsWatch, operations: Operations, sender: watch::Sender<Arc<Look>>) {
+impl Sight {
+    async fn renew(&mut self, operations: &Operations) -> Result<(), DeskError> {
+        let began = Instant::now();
+        let before = Arc::clone(&self.sender.borrow());
+        let seen = look(operations, before.number + 1).await?;
+        self.began = began;
+        if seen.modules != before.modules {
+            self.sender.send_replace(Arc::new(seen));
+        }
+        Ok(())
+    }
+}
+
+async fn keep_looking(watch: OperationsWatch, operations: Operations) {
     loop {
         tokio::time::sleep(EVERY).await;
-        if watch.is_over(&sender) {
+        let mut sight = watch.sight.lock().await;
+        // Nobody watches any more; the next one begins anew.
+        let Some(watched) = sight.as_mut().filter(|sight| sight.sender.receiver_count() > 0) else {
+            *sight = None;
             return;
-        }
-        let before = Arc::clone(&sender.borrow());
-        match look(&operations, before.number + 1).await {
-            Ok(seen) if seen.modules != before.modules => drop(sender.send_replace(Arc::new(seen))),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "cannot look at the modules; looking again"),
+        };
+        if let Err(error) = watched.renew(&operations).await {
+            tracing::debug!(%error, "cannot look at the modules; looking again");
         }
     }
 }

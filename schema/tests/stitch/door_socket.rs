@@ -216,6 +216,35 @@ async fn the_connection_ends_when_the_token_expires() {
     no_streams(&bank).await;
 }
 
+/// Answers to one who reads none of them would otherwise wait for minutes, and go out whenever it reads on.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go_when_its_token_expires() {
+    let config = DoorConfig { operations_per_connection: 2_000, ..DoorConfig::default() };
+    let bank = OpenBank::with(config).await;
+    let mut socket = Socket::open(&bank, json!({"authorization": "Bearer short"})).await;
+    socket.subscribe("1", ENDLESS).await;
+    assert_eq!(socket.next().await["type"], "next");
+    let aliases: String = (0..10).map(|number| format!("a{number}{}: __typename ", "_".repeat(1_400))).collect();
+    let large = format!("{{ {aliases} }}");
+    let asking = async {
+        for number in 0..1_000 {
+            let payload = json!({"query": large});
+            let asked = json!({"type": "subscribe", "id": format!("q{number}"), "payload": payload});
+            if socket.0.send(Message::text(asked.to_string())).await.is_err() {
+                return;
+            }
+        }
+        futures::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = asking => {}
+        ended = tokio::time::timeout(Duration::from_secs(45), no_streams(&bank)) => {
+            ended.expect("long before a connection is given up that gives no sign of life");
+        }
+    }
+    no_streams(&bank).await;
+}
+
 #[tokio::test]
 async fn the_connection_ends_when_its_owner_has_logged_out() {
     let config = DoorConfig { keep_alive: Duration::from_millis(30), ..DoorConfig::default() };

@@ -114,6 +114,11 @@ impl Authenticator for Tokens {
                 let expires_at = Some(SystemClock.now() + chrono::TimeDelta::milliseconds(50));
                 Ok(Principal { actor: person(&[Role::Customer]), expires_at })
             }
+            // Long enough for a lot to be sent.
+            Some("short") => {
+                let expires_at = Some(SystemClock.now() + chrono::TimeDelta::seconds(3));
+                Ok(Principal { actor: person(&[Role::Customer]), expires_at })
+            }
             // Somebody who logs out after having been let in.
             Some("leaving") if self.leaving.fetch_add(1, Ordering::SeqCst) > 0 => Err(AuthFault::Revoked),
             Some("leaving") => Ok(Principal { actor: person(&[Role::Customer]), expires_at: None }),

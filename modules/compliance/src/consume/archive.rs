@@ -10,7 +10,7 @@ use vostro_messaging::{AfterCommit, Foundation, Handler, HandlerError, Incoming,
 
 use super::on_transaction_completed;
 use crate::domain::{self, Intake, Key, Numbered, Outcome, Record, Refusal, Rules, refusal_of, seal, storable};
-use crate::following::Findings;
+use crate::following::{Findings, News};
 use crate::store::events::NewRow;
 use crate::store::head::{self, Head};
 use crate::store::names::{self, Names};
@@ -77,7 +77,7 @@ impl Handler for Archive {
             for violation in &violations {
                 counter!("vostro_violations_total", "rule" => violation.rule_id.clone()).increment(1);
             }
-            findings.tell_all(violations.into_iter().map(|violation| ((), Arc::new(violation))));
+            findings.tell_all(violations.iter().map(|violation| ((), News::found(violation))));
         })))
     }
 }

@@ -131,3 +131,34 @@ pub async fn since(pool: &PgPool, at: DateTime<Utc>, limit: i64) -> sqlx::Result
     .fetch_all(pool)
     .await
 }
+
+/// The violations with these ids, in no order.
+///
+/// # Errors
+/// Database faults.
+pub async fn by_ids(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Violation>> {
+    sqlx::query_as!(
+        Violation,
+        "select violation_id, rule_id, rule_version, severity, subject_id, transaction_ids, score, threshold, explanation,
+                detected_at
+         from compliance.violation where violation_id = any($1)",
+        ids
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The time of the latest violations and which they are; `None` when there is none.
+///
+/// # Errors
+/// Database faults.
+pub async fn latest(pool: &PgPool) -> sqlx::Result<Option<(DateTime<Utc>, Vec<Uuid>)>> {
+    let rows = sqlx::query!(
+        "select detected_at, violation_id from compliance.violation
+         where detected_at = (select max(detected_at) from compliance.violation)"
+    )
+    .fetch_all(pool)
+    .await?;
+    let at = rows.first().map(|row| row.detected_at);
+    Ok(at.map(|at| (at, rows.into_iter().map(|row| row.violation_id).collect())))
+}
