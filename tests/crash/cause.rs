@@ -104,16 +104,33 @@ pub async fn send_garbage(world: &World, group: &str) {
 
 /// Waits until the subscription has quarantined the garbage, which it must have done once, and has operators discard it.
 pub async fn discard_garbage(world: &World, group: &str) {
-    let list = ["parked", "list", "--subscription", group, "--json"];
     let parked = eventually(&format!("{group} keeps the garbage"), || async {
-        let (_, parked) = world.json_command(&list).await;
-        let unreadable = |message: &&Value| message["reasonCode"] == "UNDECODABLE";
-        let ids = parked.as_array()?.iter().filter(unreadable).map(|message| message["id"].clone());
-        Some(ids.collect::<Vec<_>>()).filter(|ids| !ids.is_empty())
+        garbage(world, &["--subscription", group]).await.filter(|ids| !ids.is_empty())
     })
     .await;
     assert_eq!(parked.len(), 1, "{group} keeps the garbage once");
-    let id = parked[0].as_str().expect("an id");
+    discard(world, &parked[0]).await;
+}
+
+/// Has operators discard garbage for as long as nobody drops this. What they have discarded comes once more when the crash
+/// kept the dead-letter queue from hearing that it is kept: nothing but its bytes would say that it is the same.
+pub async fn keep_discarding_garbage(world: &World) -> Infallible {
+    loop {
+        for id in garbage(world, &[]).await.into_iter().flatten() {
+            discard(world, &id).await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// The ids of what subscriptions keep and cannot read.
+async fn garbage(world: &World, of: &[&str]) -> Option<Vec<String>> {
+    let (_, parked) = world.json_command(&[&["parked", "list", "--json"], of].concat()).await;
+    let unreadable = parked.as_array()?.iter().filter(|message| message["reasonCode"] == "UNDECODABLE");
+    unreadable.map(|message| message["id"].as_str().map(str::to_owned)).collect()
+}
+
+async fn discard(world: &World, id: &str) {
     let discard = ["parked", "discard", id, "--reason", "garbage of a test"];
     let discarded = as_operator(world, &discard, "operator@bank.example").await.expect("discarded or asked for");
     if let Some(request) = discarded["requestId"].as_str() {

@@ -62,7 +62,10 @@ pub async fn play(seed: u64) -> Played {
     let mut promises = traffic.finish().await;
     cause::redrive(&scene.world).await;
     promises.accepted.append(&mut scene.own.accepted);
-    oracle::everything_adds_up(&scene.world, &promises, &scene.scheduled).await;
+    tokio::select! {
+        never = cause::keep_discarding_garbage(&scene.world) => match never {},
+        () = oracle::everything_adds_up(&scene.world, &promises, &scene.scheduled) => {}
+    }
     assert!(bank.terminate().await.success(), "the bank stops when it is told to");
     Played { blows: places.len(), promises: promises.accepted.len(), took: started.elapsed(), places }
 }

@@ -370,9 +370,9 @@ async fn officers_and_operators_who_are_cut_off_see_each_finding_document_and_st
 }
 
 async fn finished(subscriber: JoinHandle<(Seen, usize)>) -> (Seen, usize) {
-    let within = std::time::Duration::from_secs(60);
+    let within = std::time::Duration::from_secs(120);
     let ended = tokio::time::timeout(within, subscriber).await;
-    ended.expect("everything has come within a minute").expect("the subscriber did not panic")
+    ended.expect("everything has come within two minutes").expect("the subscriber did not panic")
 }
 
 fn each_once_and_in_order(seen: &Seen) {

@@ -97,11 +97,12 @@ async fn ask(needed: bool, question: impl Future<Output = Result<Vec<Uuid>, Erro
 }
 
 /// The types with an id that [`super::Node`] knows, and the subgraph that owns each.
-const OWNERS: [(IdKind, &str, &str); 4] = [
+const OWNERS: [(IdKind, &str, &str); 5] = [
     (IdKind::User, "User", "auth"),
     (IdKind::Account, "Account", "account"),
     (IdKind::Transaction, "Transaction", "transaction"),
     (IdKind::Notification, "Notification", "notification"),
+    (IdKind::Statement, "Statement", "account"),
 ];
 
 /// Modules in other processes, asked as a gateway asks for entities: what they do not show is not there.
@@ -120,9 +121,7 @@ impl Subgraphs {
     ///
     /// # Errors
     /// Never: the operations are our own.
-    pub fn new(
-        mut transports: HashMap<String, Arc<dyn SubgraphTransport>>,
-    ) -> Result<Self, async_graphql::parser::Error> {
+    pub fn new(transports: HashMap<String, Arc<dyn SubgraphTransport>>) -> Result<Self, async_graphql::parser::Error> {
         let mut owners = Vec::new();
         for (kind, type_name, subgraph) in OWNERS {
             let text = format!(
@@ -130,7 +129,7 @@ impl Subgraphs {
             );
             let document = async_graphql::parser::parse_query(&text)?;
             let operation = Arc::new(SubgraphOperation { text, document });
-            owners.push((kind, Owner { type_name, operation, transport: transports.remove(subgraph) }));
+            owners.push((kind, Owner { type_name, operation, transport: transports.get(subgraph).cloned() }));
         }
         Ok(Self { owners })
     }
@@ -175,5 +174,44 @@ impl Owner {
             }
             _ => Err(internal("entities that are none")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::ID;
+    use futures::future::BoxFuture;
+    use futures::stream::BoxStream;
+    use futures::{FutureExt as _, StreamExt as _};
+    use vostro_kernel::{Actor, SystemIds};
+
+    use super::*;
+    use crate::node::Node;
+    use crate::stitch::SubgraphResponse;
+
+    /// Shows whatever it is asked for.
+    struct Open;
+
+    impl SubgraphTransport for Open {
+        fn execute(&self, request: SubgraphRequest) -> BoxFuture<'_, SubgraphResponse> {
+            let wanted = request.variables.get("representations").cloned().unwrap_or_default();
+            let data = Value::Object([(Name::new("_entities"), wanted)].into_iter().collect());
+            futures::future::ready(SubgraphResponse { data, errors: Vec::new() }).boxed()
+        }
+
+        fn execute_stream(&self, _: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+            futures::stream::empty().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_is_a_node_is_asked_of_the_process_that_owns_it() {
+        let processes = OWNERS.map(|(_, _, name)| (name.to_owned(), Arc::new(Open) as Arc<dyn SubgraphTransport>));
+        let subgraphs = Subgraphs::new(HashMap::from(processes)).expect("operations that can be parsed");
+        let nodes = IdKind::ALL.into_iter().filter(|kind| Node::of(*kind, ID::default()).is_some());
+        let wanted: Vec<_> = nodes.map(|kind| (kind, Uuid::nil())).collect();
+        let scope = RequestScope::new(RequestContext::of(Actor::ANONYMOUS, &SystemIds), Arc::new(SystemIds));
+        let found = subgraphs.visible(&Arc::new(scope), &wanted).await.expect("an answer");
+        assert_eq!(found, wanted);
     }
 }

@@ -19,7 +19,7 @@ use vostro_kernel::{Actor, Role};
 use vostro_schema::hostile::{bomb_of_900_bytes, doubling};
 use vostro_schema::loader::Batch;
 
-use crate::harness::{Bank, person};
+use crate::harness::{Bank, person, scope};
 
 #[derive(SimpleObject)]
 struct Paid {
@@ -208,7 +208,7 @@ async fn each_step_from_row_to_row_waits_for_a_timer_in_the_library_and_for_none
     }
     assert!(started.elapsed() >= Duration::from_millis(steps), "the library has been mended: {:?}", started.elapsed());
 
-    let ours = Batch::default();
+    let ours = Batch::of(&scope(Actor::ANONYMOUS));
     let started = Instant::now();
     for key in 0..steps {
         let loaded = ours.load(key, async |keys: Vec<u64>| Ok(squares(&keys))).await;

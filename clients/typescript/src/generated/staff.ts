@@ -436,10 +436,12 @@ export type AttachEvidenceMutation = { readonly complianceEvidenceAttach: { read
 
 export type ViolationEvidenceQueryVariables = Exact<{
   violationId: string | number;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
 }>;
 
 
-export type ViolationEvidenceQuery = { readonly violationEvidence: ReadonlyArray<{ readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedBy: string, readonly attachedAt: string }> | null };
+export type ViolationEvidenceQuery = { readonly violationEvidence: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedBy: string, readonly attachedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
 
 export type EvidenceContentQueryVariables = Exact<{
   id: string | number;
@@ -479,7 +481,7 @@ export const AuditEventsDocument = new Document<AuditEventsQuery, AuditEventsQue
 export const VerifyAuditDocument = new Document<VerifyAuditQuery, VerifyAuditQueryVariables>("query", "VerifyAudit", "query VerifyAudit {\n  auditVerification {\n    ok\n    checked\n    firstBrokenPosition\n    reason\n    headPosition\n    headHash\n  }\n}");
 export const ViolationsDocument = new Document<ViolationsQuery, ViolationsQueryVariables>("query", "Violations", "query Violations($first: Int, $after: String) {\n  violations(first: $first, after: $after) {\n    nodes {\n      id\n      ruleId\n      severity\n      subjectId\n      transactionIds\n      score\n      threshold\n      explanation\n      detectedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
 export const AttachEvidenceDocument = new Document<AttachEvidenceMutation, AttachEvidenceMutationVariables>("mutation", "AttachEvidence", "mutation AttachEvidence($input: ComplianceEvidenceAttachInput!) {\n  complianceEvidenceAttach(input: $input) {\n    evidence {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedAt\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
-export const ViolationEvidenceDocument = new Document<ViolationEvidenceQuery, ViolationEvidenceQueryVariables>("query", "ViolationEvidence", "query ViolationEvidence($violationId: ID!) {\n  violationEvidence(violationId: $violationId) {\n    id\n    fileName\n    mediaType\n    size\n    sha256\n    attachedBy\n    attachedAt\n  }\n}");
+export const ViolationEvidenceDocument = new Document<ViolationEvidenceQuery, ViolationEvidenceQueryVariables>("query", "ViolationEvidence", "query ViolationEvidence($violationId: ID!, $first: Int, $after: String) {\n  violationEvidence(violationId: $violationId, first: $first, after: $after) {\n    nodes {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedBy\n      attachedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}");
 export const EvidenceContentDocument = new Document<EvidenceContentQuery, EvidenceContentQueryVariables>("query", "EvidenceContent", "query EvidenceContent($id: ID!) {\n  evidenceContent(id: $id)\n}");
 export const RecordDepositDocument = new Document<RecordDepositMutation, RecordDepositMutationVariables>("mutation", "RecordDeposit", "mutation RecordDeposit($input: DepositRecordInput!) {\n  depositRecord(input: $input) {\n    transaction {\n      id\n      status\n      amount {\n        amount\n        currency\n      }\n      failureCode\n      sequence\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
 export const FreezeAccountDocument = new Document<FreezeAccountMutation, FreezeAccountMutationVariables>("mutation", "FreezeAccount", "mutation FreezeAccount($input: AccountFreezeInput!) {\n  accountFreeze(input: $input) {\n    account {\n      id\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}");
