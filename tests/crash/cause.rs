@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use lapin::BasicProperties;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 use vostro::app;
 use vostro_events::Cause;
