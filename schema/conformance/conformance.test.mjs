@@ -43,6 +43,40 @@ describe("GraphQL-ESLint", () => {
   });
 });
 
+describe("graphql-schema-linter", () => {
+  // What it has beyond taste: not the alphabet, and no description of what says by its name what it is.
+  const RULES = [
+    "defined-types-are-used",
+    "deprecations-have-a-reason",
+    "descriptions-are-capitalized",
+    "enum-values-all-caps",
+    "fields-are-camel-cased",
+    "input-object-values-are-camel-cased",
+    "relay-connection-arguments-spec",
+    "relay-connection-types-spec",
+    "relay-page-info-spec",
+    "types-are-capitalized",
+  ];
+  const linter = join(here, "node_modules/graphql-schema-linter/lib/cli.js");
+
+  function findings(text) {
+    const options = ["--stdin", "--format", "json", "--rules", RULES.join(",")];
+    const { stdout, stderr } = spawnSync(process.execPath, [linter, ...options], { input: text, encoding: "utf8" });
+    assert.notEqual(stdout, "", stderr);
+    return JSON.parse(stdout).errors.map(({ rule, message }) => `${rule}: ${message}`);
+  }
+
+  for (const audience of AUDIENCES) {
+    test(`finds nothing in the API for ${audience}`, () => assert.deepEqual(findings(api(audience)), []));
+  }
+
+  test("would find a page that is none of Relay's, and a type that nothing leads to", () => {
+    const found = findings(api("internal").replace("type PageInfo", "type Unused { id: ID! }\n\ntype PageInfo").replace("hasNextPage: Boolean!", "hasNextPage: Int")).join("\n");
+    assert.match(found, /relay-page-info-spec/);
+    assert.match(found, /defined-types-are-used/);
+  });
+});
+
 describe("GraphQL Inspector", () => {
   const internal = buildASTSchema(parse(api("internal")));
 

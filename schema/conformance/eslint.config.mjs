@@ -27,8 +27,6 @@ export default [
           ignoredSelectors: ["[type=ObjectTypeDefinition][name.value=/Connection$|^Mutation$|^Subscription$/]"],
         },
       ],
-      // Lists go forward only: a page is one index scan behind a key, in one order.
-      "@graphql-eslint/relay-arguments": ["error", { includeBoth: false }],
       // `nodes` stands beside `edges`, and rows of the audit trail or of a queue are no objects one asks for again.
       "@graphql-eslint/relay-edge-types": [
         "error",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks Relay, GraphQL-ESLint, GraphQL Inspector and the client graphql-ws what they make of the API. Needs npm and the network.
+# Asks Relay, GraphQL-ESLint, graphql-schema-linter, GraphQL Inspector and the client graphql-ws what they make of the API. Needs npm and the network.
 set -euo pipefail
 cd "$(dirname "$0")"
 npm ci --silent --no-audit --no-fund
