@@ -160,7 +160,7 @@ async fn events_leave_while_one_node_of_three_is_lost_and_wait_while_two_are() {
     scene.drains().await;
     scene.servers.kill_node(2);
     scene.holds_events(&load).await;
-    scene.servers.start_node_again(1);
+    scene.servers.start_nodes_again(&[1, 2]);
     scene.drains().await;
     scene.proves_itself(load).await;
 }

@@ -217,9 +217,14 @@ impl PrivateServers {
         self.node(number).script(&["kill9", "rabbitmq"]);
     }
 
-    /// Starts a killed node of the broker and waits until it answers.
-    pub fn start_node_again(&self, number: usize) {
-        self.node(number).script(&["up", "rabbitmq"]);
+    /// Starts killed nodes of the broker together and waits until they answer. Of nodes that were lost at about the same time
+    /// none may know that it was the last, and each then waits for the others before it answers.
+    pub fn start_nodes_again(&self, numbers: &[usize]) {
+        std::thread::scope(|scope| {
+            for number in numbers {
+                scope.spawn(|| self.node(*number).script(&["up", "rabbitmq"]));
+            }
+        });
     }
 
     fn node(&self, number: usize) -> &Stack {
