@@ -41,7 +41,7 @@ describe("the client graphql-ws", () => {
     const refused = await results(client, "{ nothing }").catch((errors) => errors);
     assert.equal(refused[0].extensions.code, "GRAPHQL_VALIDATION_FAILED");
     const closed = await results(client, "subscription { notificationArrived { cursor } }").catch((errors) => errors);
-    assert.equal(closed[0].extensions.code, "MODULE_UNAVAILABLE");
+    assert.equal(closed[0].extensions.code, "UNAUTHENTICATED");
     assert.equal((await results(client, "{ __typename }")).length, 1);
     await client.dispose();
   });
