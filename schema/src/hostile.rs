@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+#[cfg(test)]
+use graphql_tools::static_graphql::query::Document;
+
 use crate::faults::FaultCode;
 
 /// What the promise is about: the worst that an attacker gets into this much.
@@ -124,6 +127,25 @@ fn web(bytes: usize) -> String {
 fn discord(bytes: usize) -> String {
     let fields = "id ".repeat(75);
     filled(bytes, &format!("{{accounts{{nodes{{id:number {fields}}}}}}}"), |_| "#".to_owned(), "")
+}
+
+/// Twice the document is twice the work, and not more: `looked_at` tells how many selections a walk without limits looks at.
+///
+/// # Panics
+/// With the class for which it is more.
+#[cfg(test)]
+pub(crate) fn work_grows_with_the_text(looked_at: impl Fn(&Document) -> Option<usize>) {
+    let work = |hostile: &Hostile| {
+        let document = graphql_tools::parser::parse_query::<String>(&hostile.document).ok()?.into_static();
+        looked_at(&document)
+    };
+    let mut counted = 0;
+    for (one, two) in corpus(KILOBYTE).iter().zip(&corpus(2 * KILOBYTE)) {
+        let (Some(once), Some(twice)) = (work(one), work(two)) else { continue };
+        assert!(twice <= 3 * once, "{}: {once} selections looked at, {twice} for twice the text", one.class);
+        counted += 1;
+    }
+    assert!(counted >= 10, "only {counted} classes are GraphQL");
 }
 
 #[cfg(test)]
