@@ -57,10 +57,9 @@ pub fn corpus(bytes: usize) -> Vec<Hostile> {
         hostile("fields that do not exist", Invalid, filled("{accounts{nodes{", &|n| format!("numbr{n} "), "}}}")),
         hostile(
             "fields that cannot be one",
-            Complex,
+            Invalid,
             filled("{accounts{nodes{id:number ", &|_| "id ".to_owned(), "}}}"),
         ),
-        hostile("the same, just within the limits", Invalid, discord(bytes)),
         hostile("variables nobody uses", Invalid, filled("query(", &|n| format!("$v{n}:Int "), "){me{id}}")),
         hostile("a text without an end", NotGraphql, filled("{account(id:\"", &|_| "x".to_owned(), "")),
     ]
@@ -121,12 +120,6 @@ fn web(bytes: usize) -> String {
     }
     document.truncate(document.len() - 1);
     filled(bytes, &document, |_| "#".to_owned(), "\nnothing}")
-}
-
-/// As many comparisons of fields as the limits allow, each with the most to compare, and one that fails.
-fn discord(bytes: usize) -> String {
-    let fields = "id ".repeat(75);
-    filled(bytes, &format!("{{accounts{{nodes{{id:number {fields}}}}}}}"), |_| "#".to_owned(), "")
 }
 
 /// Twice the document is twice the work, and not more: `looked_at` tells how many selections a walk without limits looks at.

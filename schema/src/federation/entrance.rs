@@ -61,7 +61,6 @@ impl Default for EntranceConfig {
             root_fields: 200,
             directives: 2_000,
             expanded_selections: 20_000,
-            comparisons: 1_000_000,
             ..Limits::default()
         };
         let (call, keep_alive) = (Duration::from_secs(10), Duration::from_secs(15));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use graphql_tools::static_graphql::query::OperationDefinition;
 use graphql_tools::static_graphql::schema::{Definition, Document, Field, InputValue, Type, TypeDefinition};
 
 use super::catalog::{Catalog, FieldFacts};
@@ -17,6 +18,14 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
+    pub const fn of(operation: &OperationDefinition) -> Self {
+        match operation {
+            OperationDefinition::SelectionSet(_) | OperationDefinition::Query(_) => Self::Query,
+            OperationDefinition::Mutation(_) => Self::Mutation,
+            OperationDefinition::Subscription(_) => Self::Subscription,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",

@@ -11,6 +11,7 @@ use metrics::Counter;
 use super::api_schema::OperationKind;
 use super::error::RequestError;
 use super::limits::{self, Limits};
+use super::merging;
 use super::monitoring;
 use super::plan::{PlannedOperation, QueryPlanner};
 use super::projection::Selection as Selected;
@@ -65,7 +66,7 @@ const REPORTED: usize = 20;
 impl Documents {
     pub fn new(planner: Box<dyn QueryPlanner>, limits: Limits, clients: Clients) -> Self {
         let cache = moka::sync::Cache::new(limits.cached_documents);
-        Self { planner, limits, rules: default_rules_validation_plan(), clients, cache }
+        Self { planner, limits, rules: rules(), clients, cache }
     }
 
     pub fn planner(&self) -> &dyn QueryPlanner {
@@ -115,16 +116,22 @@ impl Documents {
             let message = "Introspection is switched off.";
             return Err(vec![RequestError::new(FaultCode::IntrospectionDisabled, message)]);
         }
-        let errors = validate(self.planner.api_schema().document(), &document, &self.rules);
-        if !errors.is_empty() {
-            return Err(errors.into_iter().take(REPORTED).map(invalid).collect());
-        }
+        self.validate(&document)?;
         let operations = document.definitions.iter().filter_map(|definition| match definition {
             Definition::Operation(operation) => Some(Operation { name: name(operation), prepared: OnceLock::new() }),
             Definition::Fragment(_) => None,
         });
         let operations = operations.collect();
         Ok(Known { id: crate::door::sha256(text).into(), document, operations })
+    }
+
+    fn validate(&self, document: &Document) -> Result<(), Vec<RequestError>> {
+        let schema = self.planner.api_schema();
+        let mut errors: Vec<_> =
+            validate(schema.document(), document, &self.rules).into_iter().take(REPORTED).map(invalid).collect();
+        errors.extend(merging::check(schema, document, &self.limits).err().into_iter().flatten());
+        errors.truncate(REPORTED);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// The fields of a selection as the schema names them. Introspection is not counted.
@@ -175,6 +182,14 @@ impl Documents {
             None => by_root_field.into(),
         }
     }
+}
+
+/// All rules of the specification but one, whose place [`merging`] takes: the library's misses conflicts (it takes a list for
+/// the longer one that it begins) and compares each field with each other.
+fn rules() -> ValidationPlan {
+    let mut plan = default_rules_validation_plan();
+    plan.rules.retain(|rule| rule.error_code() != "OverlappingFieldsCanBeMerged");
+    plan
 }
 
 /// Planning merges a command that is written twice under one key into one. What is left with the same key stands in

@@ -10,7 +10,6 @@ use std::time::Duration;
 use graphql_tools::static_graphql::query::{Definition, Document, Selection, SelectionSet};
 
 use super::error::RequestError;
-use super::merging;
 use crate::faults::FaultCode;
 
 /// How large, deep and wide an operation may be.
@@ -36,8 +35,6 @@ pub struct Limits {
     pub directives_per_selection: usize,
     /// Selections after expanding all fragments.
     pub expanded_selections: usize,
-    /// Comparisons it takes to tell whether repeated fields can be merged: half of n² for n fields of one key.
-    pub comparisons: usize,
     /// Points one operation may be expected to cost; see [`super::cost`].
     pub cost: u32,
     /// Time for planning an operation that was not seen before.
@@ -65,7 +62,6 @@ impl Default for Limits {
             directives: 50,
             directives_per_selection: 5,
             expanded_selections: 5_000,
-            comparisons: 3_000,
             cost: 1_000,
             planning: Duration::from_millis(500),
             request: Duration::from_secs(10),
@@ -90,7 +86,6 @@ impl Limits {
             directives: most,
             directives_per_selection: most,
             expanded_selections: most,
-            comparisons: most,
             ..Self::default()
         }
     }
@@ -151,9 +146,7 @@ impl<'a> Walk<'a> {
 /// # Errors
 /// One error with the code of the limit that was exceeded first.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
-    let mut walk = Walk::over(document, limits);
-    walk.document(document)?;
-    merging::check(document, limits)
+    Walk::over(document, limits).document(document)
 }
 
 /// # Errors

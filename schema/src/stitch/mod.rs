@@ -29,6 +29,8 @@ mod hive_projection;
 mod introspection;
 mod limits;
 mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod monitoring;
 pub mod plan;
 mod projection;
