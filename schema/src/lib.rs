@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use async_graphql::{Context, ID, InputObject, Object, Result, Schema, SchemaBuilder, SimpleObject, Subscription};
+//! use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, Subscription};
 //! use futures::Stream;
 //! use vostro_schema::connection::{Page, PageArguments, PageRequest};
 //! use vostro_schema::access::{Access, only, signed_in};
@@ -22,7 +22,8 @@
 //! use vostro_schema::ids::{self, IdKind};
 //! use vostro_schema::loader::Batch;
 //! use vostro_schema::scalars::{DateTime, IdempotencyKey, Money, MoneyInput};
-//! use vostro_schema::stitch::{InProcess, subgraph};
+//! use vostro_schema::stitch::InProcess;
+//! use vostro_schema::stitch::subgraph::{self, Builder};
 //! # use vostro_kernel::{Refusal, RefusalCode, RequestContext, Role};
 //! # use uuid::Uuid;
 //! # #[derive(Debug, Clone, Copy)] enum Code { NotFound }
@@ -152,8 +153,8 @@
 //! }
 //!
 //! // 5. One function builds it; whoever wires the bank adds the facade.
-//! fn builder() -> SchemaBuilder<Query, Mutation, Changes> {
-//!     Schema::build(Query, Mutation, Changes)
+//! fn builder() -> Builder<Query, Mutation, Changes> {
+//!     subgraph::begin(Query, Mutation, Changes)
 //! }
 //!
 //! let schema = subgraph::finish(builder().data(Arc::new(Facade)));

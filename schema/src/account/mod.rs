@@ -10,10 +10,11 @@ mod subscription;
 mod tests;
 mod types;
 
-use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result};
 use vostro_account::{AccountError, AccountErrorCode as Code, Accounts};
 
 use crate::faults::{forbidden, internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 pub use mutation::{AccountErrorCode, AccountUserError, Mutation};
 pub use query::Query;
@@ -23,8 +24,8 @@ pub use subscription::Subscription;
 pub use types::{Account, AccountStatus, Balance, Entry, Product};
 
 /// The module's subgraph; whoever wires the bank adds [`Accounts`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription)
+pub fn builder() -> Builder<Query, Mutation, Subscription> {
+    subgraph::begin(Query, Mutation, Subscription)
 }
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Accounts> {

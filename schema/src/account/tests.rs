@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Value, Variables};
 use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use vostro_testkit::{Database, deliver, incoming};
 
 use super::{Mutation, Query, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 pub(super) type Person = (Uuid, Role);
 
@@ -25,7 +25,7 @@ pub(super) type Person = (Uuid, Role);
 pub(super) struct Bank {
     pub(super) database: Database,
     pub(super) accounts: Accounts,
-    pub(super) schema: Schema<Query, Mutation, Subscription>,
+    pub(super) schema: Subgraph<Query, Mutation, Subscription>,
     pub(super) me: Person,
     pub(super) account: Uuid,
 }

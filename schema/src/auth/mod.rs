@@ -7,10 +7,11 @@ mod query;
 mod tests;
 mod types;
 
-use async_graphql::{Context, EmptySubscription, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, EmptySubscription, Error, Result};
 use vostro_auth::{Auth, AuthError};
 
 use crate::faults::{internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 pub use mutation::{AuthErrorCode, AuthUserError, Mutation};
 pub use query::Query;
@@ -18,8 +19,8 @@ pub(crate) use query::batch;
 pub use types::{Role, Tokens, User, UserStatus};
 
 /// The module's subgraph; whoever wires the bank adds [`Auth`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription)
+pub fn builder() -> Builder<Query, Mutation, EmptySubscription> {
+    subgraph::begin(Query, Mutation, EmptySubscription)
 }
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Auth> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Request, Response, Schema, Variables};
+use async_graphql::{EmptySubscription, Request, Response, Variables};
 use serde_json::{Value as Json, json};
 use vostro_auth::{Auth, Config, NewStaff};
 use vostro_kernel::{Actor, RefusalCode as _, RequestContext, Role, SystemIds};
@@ -12,7 +12,7 @@ use vostro_testkit::Database;
 use super::{AuthErrorCode, Mutation, Query, builder};
 use crate::door::{AuthFault, Authenticator as _, Principal};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 const PASSWORD: &str = "umber gantry folio tern";
 const REGISTER: &str = "mutation ($input: UserRegisterInput!) {
@@ -32,7 +32,7 @@ const ASSIGN: &str = "mutation ($input: RoleAssignInput!) {
 
 struct Bank {
     auth: Auth,
-    schema: Schema<Query, Mutation, EmptySubscription>,
+    schema: Subgraph<Query, Mutation, EmptySubscription>,
     database: Database,
 }
 

@@ -8,11 +8,12 @@ mod subscription;
 mod tests;
 mod types;
 
-use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result};
 use vostro_compliance::{Compliance, ComplianceError};
 use vostro_kernel::Role;
 
 use crate::faults::{forbidden, internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 pub use mutation::{ComplianceErrorCode, ComplianceUserError, Mutation};
 pub use query::Query;
@@ -23,8 +24,8 @@ pub use types::{
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Compliance`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription)
+pub fn builder() -> Builder<Query, Mutation, Subscription> {
+    subgraph::begin(Query, Mutation, Subscription)
 }
 
 /// Who may look into the audit log.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Value, Variables};
 use futures::stream::{BoxStream, StreamExt as _};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use vostro_testkit::Database;
 
 use super::{Mutation, Query, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 use crate::upload::{Files, UploadedFile};
 
 const EVERYTHING: &str =
@@ -28,7 +28,7 @@ const EVERYTHING: &str =
 struct Bank {
     database: Database,
     compliance: Compliance,
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Subgraph<Query, Mutation, Subscription>,
 }
 
 impl Bank {

@@ -8,8 +8,7 @@ mod directory;
 
 use std::sync::Arc;
 
-use async_graphql::SchemaBuilder;
-use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Interface, Object, Result, Schema, SimpleObject};
+use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Interface, Object, Result, SimpleObject};
 use uuid::Uuid;
 use vostro_kernel::ids::IdKind;
 
@@ -17,6 +16,7 @@ pub use directory::{Directory, Facades, Subgraphs};
 
 use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
+use crate::stitch::subgraph::{self, Builder};
 use crate::{guards, ids};
 
 /// The most ids `nodes` takes at once.
@@ -99,8 +99,8 @@ fn kind_of(id: &str) -> Option<(IdKind, Uuid)> {
 }
 
 /// The subgraph; whoever wires the bank adds an `Arc<dyn Directory>` as data.
-pub fn builder() -> SchemaBuilder<Query, EmptyMutation, EmptySubscription> {
-    Schema::build(Query, EmptyMutation, EmptySubscription)
+pub fn builder() -> Builder<Query, EmptyMutation, EmptySubscription> {
+    subgraph::begin(Query, EmptyMutation, EmptySubscription)
 }
 
 #[cfg(test)]
@@ -109,7 +109,6 @@ mod tests {
 
     use super::*;
     use crate::scope::RequestScope;
-    use crate::stitch::subgraph;
 
     #[tokio::test]
     async fn more_ids_than_are_priced_are_refused() {

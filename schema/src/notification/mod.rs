@@ -7,10 +7,11 @@ mod subscription;
 mod tests;
 mod types;
 
-use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result};
 use vostro_notification::{NotificationError, Notifications};
 
 use crate::faults::{internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 pub use mutation::{Mutation, NotificationErrorCode, NotificationUserError};
 pub use query::Query;
@@ -21,8 +22,8 @@ pub use types::{
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Notifications`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription)
+pub fn builder() -> Builder<Query, Mutation, Subscription> {
+    subgraph::begin(Query, Mutation, Subscription)
 }
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Notifications> {

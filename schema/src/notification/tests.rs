@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Value, Variables};
 use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use vostro_testkit::{Database, deliver, incoming};
 
 use super::{Mutation, NotificationErrorCode, Query, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 const LIST: &str = "query ($filter: NotificationFilter, $first: Int, $after: String, $last: Int, $before: String) {
     notifications(filter: $filter, first: $first, after: $after, last: $last, before: $before) {
@@ -33,7 +33,7 @@ const PREFER: &str = "mutation ($input: PreferencesUpdateInput!) {
 struct Bank {
     database: Database,
     module: Notifications,
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Subgraph<Query, Mutation, Subscription>,
     user: Uuid,
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_graphql::{Request, Response, Schema, Variables};
+use async_graphql::{Request, Response, Variables};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
@@ -24,7 +24,7 @@ use vostro_testkit::{Database, deliver, incoming, walked_both_ways};
 
 use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, QueueTotals, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 const JOB: &str = "id subject kind state dryRun events expectedEvents position target eventCounts { eventType count }
     comparison { isEqual different changed } failureCode isYoursToDecide requestedBy { id } decidedBy { id }";
@@ -144,7 +144,7 @@ struct Bank {
     database: Database,
     shelf: Arc<Shelf>,
     desk: MaintenanceDesk,
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Subgraph<Query, Mutation, Subscription>,
 }
 
 impl Bank {

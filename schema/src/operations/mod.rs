@@ -16,7 +16,7 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result};
 use async_trait::async_trait;
 use vostro_kernel::{Clock, Role};
 use vostro_messaging::ConsumptionDesk;
@@ -24,6 +24,7 @@ use vostro_messaging::maintenance::MaintenanceDesks;
 use vostro_messaging::parking::{DeskError, ParkingDesks};
 
 use crate::faults::{bad_user_input, forbidden, internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 pub use maintenance::{
     MaintenanceErrorCode, MaintenanceJob, MaintenanceJobErrorCode, MaintenanceKind, MaintenanceState,
@@ -88,8 +89,8 @@ pub struct Difference {
 pub struct BrokerAway(pub String);
 
 /// The subgraph; whoever wires the bank adds [`Operations`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription).data(watch::OperationsWatch::default())
+pub fn builder() -> Builder<Query, Mutation, Subscription> {
+    subgraph::begin(Query, Mutation, Subscription).data(watch::OperationsWatch::default())
 }
 
 fn desks<'a>(ctx: &Context<'a>) -> Result<&'a Operations> {

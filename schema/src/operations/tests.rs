@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_graphql::{Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Value, Variables};
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -22,7 +22,7 @@ use vostro_testkit::{Consuming, Database, incoming};
 
 use super::{BrokerAway, BrokerView, Difference, Mutation, Operations, Query, QueueTotals, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 const LIST: &str = "query ($filter: ParkedMessageFilter, $first: Int, $after: String, $last: Int, $before: String) {
     parkedMessages(filter: $filter, first: $first, after: $after, last: $last, before: $before) {
@@ -71,7 +71,7 @@ struct Bank {
     clock: Arc<FixedClock>,
     consuming: Consuming,
     asked: Arc<AtomicU32>,
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Subgraph<Query, Mutation, Subscription>,
     /// Three events of one key, the first of which cannot be handled.
     key: Vec<Incoming>,
 }
@@ -123,7 +123,7 @@ impl Bank {
     }
 
     /// Another instance on the same database, whose clock is ahead.
-    fn another_instance(&self, ahead: chrono::TimeDelta) -> Schema<Query, Mutation, Subscription> {
+    fn another_instance(&self, ahead: chrono::TimeDelta) -> Subgraph<Query, Mutation, Subscription> {
         let clock = Arc::new(FixedClock::at(self.clock.now() + ahead));
         let foundation = self.database.foundation_at(clock.clone());
         let policy = ApprovalPolicy::default();
@@ -398,7 +398,7 @@ async fn a_broker_that_is_away_hides_only_what_it_knows() {
     bank.ends_with(1).await;
 }
 
-fn changes(bank: &Schema<Query, Mutation, Subscription>, who: &Actor, after: &Json) -> BoxStream<'static, Response> {
+fn changes(bank: &Subgraph<Query, Mutation, Subscription>, who: &Actor, after: &Json) -> BoxStream<'static, Response> {
     const CHANGES: &str = "subscription ($after: String) { operationsChanged(after: $after) {
         sequence occurredAt kind cursor modules { module isPaused outboxWaiting keysWaiting keysQuarantined } } }";
     let scope = RequestScope::new(RequestContext::of(*who, &SystemIds), Arc::new(SystemIds));

@@ -11,6 +11,7 @@ use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, N
 use async_graphql::{PathSegment, QueryPathNode, QueryPathSegment, Response, ServerError, ServerResult, Value};
 use graphql_tools::static_graphql::schema::{Definition, TypeDefinition};
 
+use super::numbering::of_entities;
 use crate::access::{Access, Audience, Rule};
 use crate::scope::RequestScope;
 
@@ -125,6 +126,11 @@ impl Extension for Around {
     ) -> ServerResult<Option<Value>> {
         let nullable = !info.return_type.ends_with('!');
         let outcome = match self.check(ctx, &info) {
+            Ok(()) if info.name == "_entities" => {
+                let (outcome, failed) = of_entities(next.run(ctx, info)).await;
+                self.caught.lock().unwrap_or_else(PoisonError::into_inner).extend(failed);
+                outcome
+            }
             Ok(()) => next.run(ctx, info).await,
             refused => refused.map(|()| None),
         };

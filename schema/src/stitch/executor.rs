@@ -207,9 +207,9 @@ fn concerns(error: &ServerError, key: &Name, aliases: usize) -> bool {
 
 /// Finds the client's paths for the errors of an `_entities` field.
 ///
-/// async-graphql reports the path of an error inside an entity without the entity's index. The index is then the
-/// entity that has a `null` at that path; when more entities have one than there are errors, the errors are placed at
-/// what the locations have in common.
+/// The bank's modules tell the entity's index ([`super::numbering`]). Of an error without one it is that of the entity that
+/// has a `null` at that path; when more entities have one than there are errors, the errors are placed at what the locations
+/// have in common.
 fn place_errors(
     errors: impl Iterator<Item = impl std::borrow::Borrow<ServerError>>,
     entities: &[Value],

@@ -32,6 +32,7 @@ mod merging;
 #[cfg(test)]
 mod merging_tests;
 mod monitoring;
+mod numbering;
 pub mod plan;
 mod projection;
 mod pruning;

@@ -4,7 +4,24 @@ use async_graphql::registry::SDLExportOptions;
 use async_graphql::{ObjectType, Schema, SchemaBuilder, SubscriptionType, ValidationMode};
 
 use super::boundary::{Boundary, Rules};
+use super::numbering::Numbered;
 use crate::access::Access;
+
+/// A module's schema, to which whoever wires the bank adds the module itself.
+pub type Builder<Q, M, S> = SchemaBuilder<Numbered<Q>, M, S>;
+
+/// A module's schema, ready to answer.
+pub type Subgraph<Q, M, S> = Schema<Numbered<Q>, M, S>;
+
+/// Begins a module's schema.
+pub fn begin<Q, M, S>(query: Q, mutation: M, subscription: S) -> Builder<Q, M, S>
+where
+    Q: ObjectType + 'static,
+    M: ObjectType + 'static,
+    S: SubscriptionType + 'static,
+{
+    Schema::build(Numbered(query), mutation, subscription)
+}
 
 /// Finishes a module's schema with everything a subgraph of the bank has: federation (subscriptions included) and the
 /// [`Boundary`], which enforces what its fields declare.
@@ -12,7 +29,7 @@ use crate::access::Access;
 /// The stitch engine has validated every operation against the composed schema and coerced its variables before a
 /// module sees it, so the module's own validation is reduced to what execution itself checks. It costs more than a
 /// small mutation's resolvers otherwise.
-pub fn finish<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> Schema<Q, M, S>
+pub fn finish<Q, M, S>(builder: Builder<Q, M, S>) -> Subgraph<Q, M, S>
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,
@@ -37,7 +54,7 @@ const HEADER: [(&str, &str); 2] = [
 
 /// The module's schema as a federation subgraph, in the order its code declares, for `schema/sdl/<module>.graphql` and
 /// the composer.
-pub fn sdl<Q, M, S>(schema: &Schema<Q, M, S>) -> String
+pub fn sdl<Q, M, S>(schema: &Subgraph<Q, M, S>) -> String
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,

@@ -8,10 +8,11 @@ mod subscription;
 mod tests;
 mod types;
 
-use async_graphql::{Context, Error, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, Error, Result};
 use vostro_transaction::{TransactionError, Transactions};
 
 use crate::faults::{internal, module_unavailable};
+use crate::stitch::subgraph::{self, Builder};
 
 use payee_budget::PayeeBudget;
 
@@ -25,8 +26,8 @@ pub use types::{
 };
 
 /// The module's subgraph; whoever wires the bank adds [`Transactions`] as data.
-pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation, Subscription).data(PayeeBudget::new())
+pub fn builder() -> Builder<Query, Mutation, Subscription> {
+    subgraph::begin(Query, Mutation, Subscription).data(PayeeBudget::new())
 }
 
 fn facade<'a>(ctx: &Context<'a>) -> Result<&'a Transactions> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, Schema, Value, Variables};
+use async_graphql::{Request, Response, Value, Variables};
 use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use vostro_transaction::{Config, MIGRATIONS, Transactions};
 
 use super::{Mutation, Query, Subscription, builder};
 use crate::scope::RequestScope;
-use crate::stitch::subgraph;
+use crate::stitch::subgraph::{self, Subgraph};
 
 const TRANSFER: &str = "mutation ($input: TransferCreateInput!) {
     transferCreate(input: $input) {
@@ -25,7 +25,7 @@ const TRANSFER: &str = "mutation ($input: TransferCreateInput!) {
 
 struct Bank {
     database: Database,
-    schema: Schema<Query, Mutation, Subscription>,
+    schema: Subgraph<Query, Mutation, Subscription>,
     payer: Uuid,
     source: Uuid,
     destination: Uuid,

@@ -56,6 +56,26 @@ async fn an_error_inside_an_entity_is_reported_at_the_clients_path() {
 }
 
 #[tokio::test]
+async fn an_error_in_some_entities_is_reported_at_these_and_not_at_others_that_are_null() {
+    let bank = Bank::open();
+    let body = bank.ask("{ payments(first: 3) { destination { limit { amount } } } }").await;
+    // Of the third account nothing but a field that may be null is asked, so it does not show that it is hidden.
+    let failed = json!({"destination": {"limit": null}});
+    assert_eq!(body["data"]["payments"], json!([failed, failed, failed]));
+    let at = |payment| seen(&format!(r#"["payments",{payment},"destination","limit"]"#), "MODULE_UNAVAILABLE");
+    assert_eq!(errors(&body), [at(0), at(1)]);
+}
+
+#[tokio::test]
+async fn an_entity_whose_field_cannot_be_null_fails_alone() {
+    let bank = Bank::open();
+    let body = bank.ask("{ payments(first: 7) { destination { iban } } }").await;
+    let (fine, hidden) = (json!({"destination": {"iban": "XX"}}), json!({"destination": null}));
+    assert_eq!(body["data"]["payments"], json!([fine, fine, hidden, fine, fine, hidden, {"destination": null}]));
+    assert_eq!(errors(&body), [seen(r#"["payments",6,"destination","iban"]"#, "MODULE_UNAVAILABLE")]);
+}
+
+#[tokio::test]
 async fn a_hidden_entity_is_null_like_an_absent_one() {
     let bank = Bank::open();
     let body = bank.ask("{ payments(first: 3) { id destination { id number } } }").await;

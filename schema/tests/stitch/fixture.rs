@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_graphql::{
-    Context, Enum, ID, InputObject, Interface, Object, Result, Schema, SimpleObject, Subscription, Union,
-};
+use async_graphql::{Context, Enum, ID, InputObject, Interface, Object, Result, SimpleObject, Subscription, Union};
 use futures::{Stream, StreamExt};
 use vostro_kernel::Role;
 use vostro_schema::access::{Access, anyone, only, signed_in};
@@ -92,8 +90,8 @@ pub mod people {
         }
     }
 
-    pub fn schema() -> Schema<Query, async_graphql::EmptyMutation, async_graphql::EmptySubscription> {
-        subgraph::finish(Schema::build(Query, async_graphql::EmptyMutation, async_graphql::EmptySubscription))
+    pub fn schema() -> subgraph::Subgraph<Query, async_graphql::EmptyMutation, async_graphql::EmptySubscription> {
+        subgraph::finish(subgraph::begin(Query, async_graphql::EmptyMutation, async_graphql::EmptySubscription))
     }
 }
 
@@ -338,8 +336,8 @@ pub mod accounts {
         }
     }
 
-    pub fn schema(calls: Arc<Calls>) -> Schema<Query, Mutation, Changes> {
-        subgraph::finish(Schema::build(
+    pub fn schema(calls: Arc<Calls>) -> subgraph::Subgraph<Query, Mutation, Changes> {
+        subgraph::finish(subgraph::begin(
             Query { calls: calls.clone() },
             Mutation { calls: calls.clone() },
             Changes { calls },
@@ -397,7 +395,11 @@ pub mod payments {
 
     pub fn payment(n: i32) -> Payment {
         // The destination of every third payment is an account the accounts module does not show.
-        let destination = if n % 3 == 0 { "acc_hidden" } else { "acc_2" };
+        let destination = match n {
+            7 => "acc_3",
+            n if n % 3 == 0 => "acc_hidden",
+            _ => "acc_2",
+        };
         Payment {
             id: format!("txn_{n}").into(),
             amount: euro(i64::from(n)),
@@ -450,7 +452,7 @@ pub mod payments {
         }
     }
 
-    pub fn schema() -> Schema<Query, async_graphql::EmptyMutation, Updates> {
-        subgraph::finish(Schema::build(Query, async_graphql::EmptyMutation, Updates))
+    pub fn schema() -> subgraph::Subgraph<Query, async_graphql::EmptyMutation, Updates> {
+        subgraph::finish(subgraph::begin(Query, async_graphql::EmptyMutation, Updates))
     }
 }
