@@ -99,7 +99,7 @@ impl Default for DoorConfig {
             budget: Some(Budget { maximum: 50_000, restore_per_second: 20_000 }),
             client_budget: None,
             behind_proxy: false,
-            graphiql: true,
+            graphiql: false,
         }
     }
 }
