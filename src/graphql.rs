@@ -59,7 +59,7 @@ pub struct GraphqlConfig {
     /// Operations that take longer are logged, without their variables, in milliseconds.
     pub slow_millis: u64,
     /// Operations that take longer are ended with `TIMEOUT`, and what the database does for them with them, in
-    /// milliseconds. A subscription may last; this is for each of its events.
+    /// milliseconds. Those of a batch have it together. A subscription may last; this is for each of its events.
     pub timeout_millis: u64,
 }
 

@@ -182,39 +182,51 @@ impl<'a> Visit<'a> {
         Ok(self.answer(engine.execute(prepared, envelope.variables, Arc::new(scope)).await))
     }
 
-    /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
+    /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did. Together
+    /// they have the time of one.
     async fn batch(self, envelopes: Vec<Envelope<'_>>) -> Response {
         let principal = match by_headers(self.door.authenticator.as_ref(), self.headers).await {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
         };
+        let deadline = Instant::now() + self.door.engine.limits().request;
         let mut body = Vec::with_capacity(1024);
         for envelope in envelopes {
             body.push(if body.is_empty() { b'[' } else { b',' });
-            let reply = match self.prepare(&envelope) {
-                Ok(asked) if asked.prepared.kind() == OperationKind::Subscription => {
-                    let message = "A batch has queries and mutations only.";
-                    let error = RequestError::new(FaultCode::OperationNotAllowed, message);
-                    Reply::refused(&[error], self.correlation.0)
-                }
-                Ok(asked) => {
-                    let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &asked));
-                    self.door.engine.execute(&asked.prepared, envelope.variables, scope).await
-                }
-                Err(refused) => refused,
-            };
+            let reply = self.one_of_a_batch(&principal, envelope, deadline).await;
             body.extend_from_slice(&reply.body);
         }
         body.push(b']');
         Media::Json.body(StatusCode::OK, body)
     }
 
+    async fn one_of_a_batch(&self, principal: &Principal, envelope: Envelope<'_>, deadline: Instant) -> Reply {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if left().is_zero() {
+            let message = "The operations before it in the batch took all its time; this one was not begun.";
+            return self.refused(&[RequestError::new(FaultCode::Timeout, message)]);
+        }
+        let asked = match self.prepare(&envelope) {
+            Ok(asked) => asked,
+            Err(refused) => return refused,
+        };
+        if asked.prepared.kind() == OperationKind::Subscription {
+            let message = "A batch has queries and mutations only.";
+            let error = RequestError::new(FaultCode::OperationNotAllowed, message);
+            return Reply::refused(&[error], self.correlation.0);
+        }
+        let scope = Arc::new(self.door.scope(principal, &self.caller, self.correlation.0, &asked));
+        self.door.engine.execute_within(left(), &asked.prepared, envelope.variables, scope).await
+    }
+
     /// Finds the document and its plan.
     fn prepare(&self, envelope: &Envelope<'_>) -> Result<Asked, Reply> {
-        self.door.prepare(envelope, &self.caller).map_err(|errors| {
-            self.door.engine.record_refusal(self.started, &errors);
-            Reply::refused(&errors, self.correlation.0)
-        })
+        self.door.prepare(envelope, &self.caller).map_err(|errors| self.refused(&errors))
+    }
+
+    fn refused(&self, errors: &[RequestError]) -> Reply {
+        self.door.engine.record_refusal(self.started, errors);
+        Reply::refused(errors, self.correlation.0)
     }
 
     /// What a client sends, of so many bytes at most, while it is not too slow: it holds a connection and memory meanwhile.
@@ -240,9 +252,7 @@ impl<'a> Visit<'a> {
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {
-        let errors = [error];
-        self.door.engine.record_refusal(self.started, &errors);
-        self.media.with_status(status, Reply::refused(&errors, self.correlation.0))
+        self.media.with_status(status, self.refused(&[error]))
     }
 
     fn unauthenticated(&self, error: RequestError) -> Response {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_graphql::{Value, Variables};
 use futures::stream::BoxStream;
@@ -152,14 +152,31 @@ impl Engine {
 
     /// Carries out a query or mutation.
     pub async fn execute(&self, prepared: &Prepared, variables: Variables, scope: Arc<RequestScope>) -> Reply {
+        self.execute_within(self.limits().request, prepared, variables, scope).await
+    }
+
+    /// The same for an operation that has only this much time, because others of its request have had the rest.
+    pub async fn execute_within(
+        &self,
+        time: Duration,
+        prepared: &Prepared,
+        variables: Variables,
+        scope: Arc<RequestScope>,
+    ) -> Reply {
         let started = Instant::now();
         let traceparent = scope.context().traceparent.clone();
-        let reply = trace::within(traceparent, self.answer(prepared, variables, &scope)).await;
+        let reply = trace::within(traceparent, self.answer(time, prepared, variables, &scope)).await;
         monitoring::operation(prepared, started, &reply, &scope, self.limits().slow);
         reply
     }
 
-    async fn answer(&self, prepared: &Prepared, variables: Variables, scope: &Arc<RequestScope>) -> Reply {
+    async fn answer(
+        &self,
+        time: Duration,
+        prepared: &Prepared,
+        variables: Variables,
+        scope: &Arc<RequestScope>,
+    ) -> Reply {
         let correlation_id = scope.context().correlation_id;
         let refused = |error: RequestError| Reply::refused(&[error], correlation_id);
         let variables = match coerce(self.planner().api_schema(), &prepared.variables, variables) {
@@ -195,22 +212,12 @@ impl Engine {
                 None => self.complete(prepared, Gathered::default(), &variables, scope),
             }
         };
-        let Some(budget) = scope.budget() else { return self.in_time(work, scope).await };
-        let reply = self.in_time(work, scope).await;
+        let reply = in_time(time, work, scope).await;
+        let Some(budget) = scope.budget() else { return reply };
         // Work that was cut off or led to nothing has been done all the same.
         let actual = if reply.has_data { reply.spent.min(requested) } else { requested };
         let throttle = budget.settle(requested - actual);
         reply.with_cost(Cost { requested, actual }, throttle)
-    }
-
-    async fn in_time(&self, work: impl Future<Output = Reply>, scope: &RequestScope) -> Reply {
-        match tokio::time::timeout(self.limits().request, work).await {
-            Ok(reply) => reply,
-            Err(_) => {
-                let error = RequestError::new(FaultCode::Timeout, "The operation took too long.");
-                Reply::refused(&[error], scope.context().correlation_id)
-            }
-        }
     }
 
     /// The expected cost of an operation.
@@ -349,6 +356,16 @@ impl Engine {
         };
         monitoring::operation(prepared, started, &reply, scope, self.limits().slow);
         reply
+    }
+}
+
+async fn in_time(time: Duration, work: impl Future<Output = Reply>, scope: &RequestScope) -> Reply {
+    match tokio::time::timeout(time, work).await {
+        Ok(reply) => reply,
+        Err(_) => {
+            let error = RequestError::new(FaultCode::Timeout, "The operation took too long.");
+            Reply::refused(&[error], scope.context().correlation_id)
+        }
     }
 }
 

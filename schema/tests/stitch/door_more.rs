@@ -7,9 +7,10 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use vostro_schema::door::{Budget, DocumentPolicy, DoorConfig, TrustedDocuments};
+use vostro_schema::stitch::Limits;
 use vostro_testkit::eventually;
 
-use crate::harness::{OpenBank, code};
+use crate::harness::{Bank, OpenBank, code};
 
 const PAY: &str =
     "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
@@ -35,6 +36,20 @@ async fn the_operations_of_a_batch_run_in_their_order_and_are_answered_one_by_on
     assert_eq!(answers[2]["data"]["pay"]["number"], 2);
     assert_eq!(code(&answers[3]), "OPERATION_NOT_ALLOWED");
     assert_eq!(bank.bank.paid(), 2);
+}
+
+#[tokio::test]
+async fn the_operations_of_a_batch_have_the_time_of_one_and_what_it_is_too_late_for_is_not_begun() {
+    let limits = Limits { request: Duration::from_millis(200), ..Limits::default() };
+    let bank = OpenBank::over(Bank::with(limits), DoorConfig::default()).await;
+    let batch = json!([{"query": "{ hello }"}, {"query": "{ hangs }"}, {"query": "{ hangs }"}, {"query": PAY}]);
+    let answers: Value = post(&bank, "application/json", batch).await.json().await.unwrap();
+    assert_eq!(answers[0]["data"]["hello"], "hello you");
+    for late in 1..=3 {
+        assert_eq!(code(&answers[late]), "TIMEOUT", "{answers}");
+    }
+    assert_eq!(bank.bank.paid(), 0);
+    assert!(answers[3].get("data").is_none() && answers[3].to_string().contains("not begun"), "{answers}");
 }
 
 /// The events of a stream up to its end.
