@@ -242,7 +242,7 @@ impl Connection {
         if let Some(name) = hello.client {
             self.caller.client = self.door.config.registered.known().named(&name);
         }
-        let principal = self.authenticate().await.map_err(|_| Some(Close::Forbidden))?;
+        let principal = self.authenticate().await.map_err(|fault| Some(turned_away(fault)))?;
         let left = principal.expires_at.map_or(NEVER, |at| (at - self.door.clock.now()).to_std().unwrap_or_default());
         self.deadline = Instant::now() + left.min(NEVER);
         self.principal = Some(principal);
@@ -311,6 +311,11 @@ impl Connection {
         };
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// How a client is turned away whose token could not be taken. One that could not be looked at may be good.
+fn turned_away(fault: AuthFault) -> Close {
+    if fault.is_final() { Close::Forbidden } else { Close::TryAgainLater }
 }
 
 /// The client has not read it in time.

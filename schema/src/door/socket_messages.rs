@@ -16,6 +16,8 @@ pub const PROTOCOL: &str = "graphql-transport-ws";
 pub enum Close {
     /// The server stops.
     GoingAway,
+    /// The client may be let in a little later; nothing is known against it.
+    TryAgainLater,
     /// A message the protocol does not know, or at the wrong time.
     BadMessage,
     /// An operation before `connection_init` was acknowledged.
@@ -36,6 +38,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
+            Self::TryAgainLater => 1013,
             Self::BadMessage => 4400,
             Self::Unauthorized => 4401,
             Self::Forbidden => 4403,
@@ -49,6 +52,7 @@ impl Close {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::GoingAway => "The server is stopping",
+            Self::TryAgainLater => "Try again later",
             Self::BadMessage => "Invalid message",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",

@@ -193,6 +193,14 @@ async fn the_protocol_is_kept_by_closing_with_its_codes() {
 }
 
 #[tokio::test]
+async fn a_client_whose_token_cannot_be_looked_at_is_told_to_come_back_and_not_that_it_is_refused() {
+    let bank = OpenBank::open().await;
+    let mut socket = Socket::to(&bank).await;
+    socket.send(json!({"type": "connection_init", "payload": {"authorization": "Bearer unread"}})).await;
+    assert_eq!(socket.close_code().await, 1013);
+}
+
+#[tokio::test]
 async fn another_sub_protocol_is_turned_away() {
     let bank = OpenBank::open().await;
     let mut socket = Socket::with_protocol(&bank, None).await;
