@@ -18,7 +18,7 @@ use super::envelope::{Batch, Envelope};
 use super::multipart::{Form, Head};
 use super::negotiation::{Media, status_of};
 use super::tracing_headers::Correlation;
-use super::{Asked, Door, Principal, event_stream, socket};
+use super::{Asked, Door, Principal, TooMany, event_stream, socket};
 use crate::faults::FaultCode;
 use crate::stitch::{OperationKind, Reply, RequestError, type_at};
 use crate::upload::UploadLimit;
@@ -133,6 +133,15 @@ impl<'a> Visit<'a> {
         if !self.streams {
             return self.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
+        let connected = match self.door.connect(&principal, &self.caller) {
+            Ok(connected) => connected,
+            Err(TooMany(most)) => {
+                let message =
+                    format!("You have {most} connections already, which is as many as are allowed: close one.");
+                let error = RequestError::new(FaultCode::RateLimited, message);
+                return self.refuse(status_of(error.code), error);
+            }
+        };
         let kind = prepared.kind();
         let replies = if kind == OperationKind::Subscription {
             engine.subscribe(prepared, envelope.variables, scope)
@@ -141,7 +150,11 @@ impl<'a> Visit<'a> {
             let answer = async move { engine.execute(&prepared, variables, scope).await };
             futures::stream::once(answer).boxed()
         };
-        event_stream::respond(self.door, self.headers, &principal, kind, replies, self.correlation.0)
+        let counted = replies.map(move |reply| {
+            let _ = &connected;
+            reply
+        });
+        event_stream::respond(self.door, self.headers, &principal, kind, counted.boxed(), self.correlation.0)
     }
 
     /// Who asks, and for what.

@@ -18,6 +18,8 @@ pub enum Close {
     GoingAway,
     /// The client may be let in a little later; nothing is known against it.
     TryAgainLater,
+    /// The caller has as many connections as it may.
+    TooManyConnections,
     /// A message the protocol does not know, or at the wrong time.
     BadMessage,
     /// An operation before `connection_init` was acknowledged.
@@ -38,7 +40,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
-            Self::TryAgainLater => 1013,
+            Self::TryAgainLater | Self::TooManyConnections => 1013,
             Self::BadMessage => 4400,
             Self::Unauthorized => 4401,
             Self::Forbidden => 4403,
@@ -53,6 +55,7 @@ impl Close {
         match self {
             Self::GoingAway => "The server is stopping",
             Self::TryAgainLater => "Try again later",
+            Self::TooManyConnections => "Too many connections of this caller",
             Self::BadMessage => "Invalid message",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
