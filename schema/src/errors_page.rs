@@ -57,7 +57,7 @@ impl FaultCode {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::GraphqlParseFailed | Self::GraphqlValidationFailed => {
-                "Correct the document; `locations` says where. Generating clients from the schema avoids it."
+                "Correct what the message names; `locations`, where it is there, says where. Generating clients from the schema avoids it."
             }
             Self::BadUserInput => "Correct the value the message names.",
             Self::OperationNotAllowed => {

@@ -292,7 +292,7 @@ impl<'a> Visit<'a> {
 
     /// A browser sends a form or plain text to any site without asking; `application/json` it asks about first. Taking
     /// JSON, and forms with a header of ours, is what keeps other sites from posting operations in a visitor's name. (A
-    /// GET carries no credentials a browser would add by itself, as the bank uses no cookies, and changes nothing.)
+    /// GET carries no credentials a browser would add by itself, as the bank uses no cookies, and changes nothing: ADR 33.)
     fn unsupported_media_type(&self) -> Response {
         let message = "Send the operation with `Content-Type: application/json`, with files as `multipart/form-data`.";
         self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, RequestError::new(FaultCode::BadUserInput, message))
