@@ -342,6 +342,18 @@ async fn an_operation_is_paid_for_and_whoever_has_spent_all_waits() {
 }
 
 #[tokio::test]
+async fn what_a_caller_is_told_takes_nothing_of_what_commands_are_paid_from() {
+    let budget = Budget { maximum: 14, restore_per_second: 1 };
+    let bank = OpenBank::with(DoorConfig { budget: Some(budget), ..DoorConfig::default() }).await;
+    // Three points to begin with, and as many for each of two more events.
+    let query = "subscription { balanceChanged(accountId: \"acc_1\") { account { owner { id } } } }";
+    let told = events(post(&bank, "text/event-stream", json!({"query": query})).await).await;
+    assert_eq!(told.len(), 4, "{told:?}");
+    let body: Value = post(&bank, "application/json", json!({"query": PAY})).await.json().await.unwrap();
+    assert_eq!((body.get("errors"), bank.bank.paid()), (None, 1), "{body}");
+}
+
+#[tokio::test]
 async fn an_operation_that_may_cost_more_than_allowed_is_refused_before_any_module_is_asked() {
     let bank = OpenBank::open().await;
     for size in ["first", "last"] {
