@@ -108,6 +108,7 @@ status() {
   return $missing
 }
 
+# The stack is for development, on this machine only: a bank on it shows GraphiQL, which it does not by itself.
 print_env() {
   local database=postgres://vostro_owner:$OWNER_PASSWORD@127.0.0.1:$PG_PORT/vostro
   local amqp=amqp://vostro:$BROKER_PASSWORD@127.0.0.1:$AMQP_PORT
@@ -126,6 +127,7 @@ export VOSTRO__AUTH__SECRET=$AUTH_SECRET
 export VOSTRO__AUTH__CONTACT_SECRET=$CONTACT_SECRET
 export VOSTRO__NOTIFICATION__EMAIL__FOLDER=$VOSTRO_LOCAL/mail
 export VOSTRO__HTTP__ADDRESS=127.0.0.1:$HTTP_PORT
+export VOSTRO__HTTP__GRAPHIQL=true
 export VOSTRO_TEST_DATABASE_URL=$database
 export VOSTRO_TEST_AMQP_URL=$amqp
 export VOSTRO_TEST_MANAGEMENT_URL=$management

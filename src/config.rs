@@ -133,19 +133,28 @@ pub struct HttpConfig {
     pub address: SocketAddr,
     /// How long a stop waits for requests, batches and the outbox, in seconds.
     pub drain_seconds: u64,
-    /// Serve GraphiQL and answer introspection. Off in production.
+    /// Serve GraphiQL and answer introspection, for development: it shows everybody who can reach the bank all it can be
+    /// asked.
     pub graphiql: bool,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 21080)), drain_seconds: 25, graphiql: true }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 21080)), drain_seconds: 25, graphiql: false }
     }
 }
 
 impl HttpConfig {
     pub const fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
+    }
+
+    /// What is meant for development only, with what it shows and how it is switched off.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.graphiql.then_some(
+            "http.graphiql is on: everybody who can reach the bank is told its whole schema and is served GraphiQL. \
+             That is for development; leave it out, or set VOSTRO__HTTP__GRAPHIQL=false, in production.",
+        )
     }
 }
 
@@ -472,6 +481,15 @@ mod tests {
         assert_eq!(config.database.connections_per_module, 8);
         let file = MINIMAL.replace("module_secret", "connections_per_module = 5\nmodule_secret");
         assert_eq!(load(&file, &[]).expect("valid").database.connections_per_module, 5);
+    }
+
+    #[test]
+    fn what_is_for_development_is_off_unless_switched_on_and_then_warned_of() {
+        let warning = |environment: &[(&str, &str)]| load(MINIMAL, environment).expect("valid").http.warning();
+        assert_eq!(warning(&[]), None);
+        assert_eq!(warning(&[("VOSTRO__HTTP__GRAPHIQL", "false")]), None);
+        let told = warning(&[("VOSTRO__HTTP__GRAPHIQL", "true")]).expect("told");
+        assert!(told.contains("http.graphiql") && told.contains("production"), "{told}");
     }
 
     #[test]

@@ -42,10 +42,13 @@ pub struct GraphqlConfig {
     pub known_clients: Vec<String>,
     /// The most points one operation may be expected to cost.
     pub max_cost: u32,
-    /// Points a caller can spend at once; 0 for no budgets.
+    /// Points a caller can spend at once, and as many once more that the events of its subscriptions may come to; 0 for no
+    /// budgets.
     pub budget_points: u32,
     /// Points that come back to a caller per second.
     pub budget_per_second: u32,
+    /// WebSocket connections and event streams of one caller at the same time; 0 for as many as they like.
+    pub connections_per_caller: usize,
     /// How much of its caller's points each client may spend, in percent, so that one that spends all it can leaves something
     /// for the others. All clients the bank does not know by name are one; where it knows none, that one has all.
     pub budget_client_percent: u32,
@@ -59,7 +62,7 @@ pub struct GraphqlConfig {
     /// Operations that take longer are logged, without their variables, in milliseconds.
     pub slow_millis: u64,
     /// Operations that take longer are ended with `TIMEOUT`, and what the database does for them with them, in
-    /// milliseconds. A subscription may last; this is for each of its events.
+    /// milliseconds. Those of a batch have it together. A subscription may last; this is for each of its events.
     pub timeout_millis: u64,
 }
 
@@ -85,6 +88,7 @@ impl Default for GraphqlConfig {
             max_cost: Limits::default().cost,
             budget_points: budget.maximum,
             budget_per_second: budget.restore_per_second,
+            connections_per_caller: door.connections_per_caller,
             budget_client_percent: 80,
             behind_proxy: door.behind_proxy,
             batch_limit: door.batch_limit,
@@ -162,6 +166,7 @@ impl GraphqlConfig {
             budget: (self.budget_points > 0).then_some(budget),
             client_budget: (self.budget_client_percent < 100).then(|| self.client_budget()),
             behind_proxy: self.behind_proxy,
+            connections_per_caller: self.connections_per_caller,
             batch_limit: self.batch_limit,
             statuses: if self.draft_statuses { Statuses::Draft } else { Statuses::Established },
             ..DoorConfig::default()

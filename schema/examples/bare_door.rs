@@ -10,7 +10,7 @@ use std::time::Duration;
 use vostro_kernel::{SystemClock, SystemIds};
 use vostro_schema::door::{AuthFault, Authenticator, Door, DoorConfig, Principal};
 use vostro_schema::modules::SUPERGRAPH;
-use vostro_schema::stitch::Engine;
+use vostro_schema::stitch::{Engine, Limits};
 
 /// Knows nobody.
 struct Nobody;
@@ -25,9 +25,9 @@ impl Authenticator for Nobody {
 #[tokio::main(flavor = "current_thread")]
 #[allow(clippy::print_stdout, reason = "whoever started it reads the address there")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let engine = Engine::over(SUPERGRAPH)?.build()?;
+    let engine = Engine::over(SUPERGRAPH)?.limits(Limits { introspection: true, ..Limits::default() }).build()?;
     // A tool that says nothing is there to see what happens then.
-    let config = DoorConfig { init_timeout: Duration::from_secs(1), ..DoorConfig::default() };
+    let config = DoorConfig { init_timeout: Duration::from_secs(1), graphiql: true, ..DoorConfig::default() };
     let door = Door::new(engine, Arc::new(Nobody), Arc::new(SystemIds), Arc::new(SystemClock), config);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}/graphql", listener.local_addr()?);

@@ -34,7 +34,9 @@ impl FaultCode {
             Self::ComplexityLimitExceeded => "There are too many tokens, fields, root fields, aliases or directives.",
             Self::CostLimitExceeded => "The operation may cost more points than one operation is allowed to.",
             Self::BatchLimitExceeded => "There are more operations in the request than allowed.",
-            Self::RateLimited => "Your budget of points is spent, or a connection carries too many operations.",
+            Self::RateLimited => {
+                "Your budget of points is spent, a connection carries too many operations, or you have too many connections."
+            }
             Self::StaleRead => "The read model has not reached the version you asked for.",
             Self::Timeout => {
                 "The answer was not ready in time, and nothing is known about the outcome of a mutation; with the status 408, \
@@ -55,7 +57,7 @@ impl FaultCode {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::GraphqlParseFailed | Self::GraphqlValidationFailed => {
-                "Correct the document; `locations` says where. Generating clients from the schema avoids it."
+                "Correct what the message names; `locations`, where it is there, says where. Generating clients from the schema avoids it."
             }
             Self::BadUserInput => "Correct the value the message names.",
             Self::OperationNotAllowed => {

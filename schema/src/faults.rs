@@ -37,7 +37,7 @@ pub enum FaultCode {
     CostLimitExceeded,
     /// More operations in one request than allowed.
     BatchLimitExceeded,
-    /// The caller's budget of points is spent, or a connection carries too many operations.
+    /// The caller's budget of points is spent, or there are too many connections, or operations on one.
     RateLimited,
     /// The read model has not caught up with the version asked for.
     StaleRead,

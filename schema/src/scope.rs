@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vostro_kernel::{Ids, RequestContext};
 use vostro_messaging::trace::Step;
 
-use crate::stitch::Charge;
+use crate::stitch::{Charge, Meter};
 use crate::upload::Files;
 
 /// One request of one client: who is acting, under which correlation id, and what its resolvers share.
@@ -21,6 +21,7 @@ pub struct RequestScope {
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     remembers: AtomicBool,
     budget: Option<Arc<dyn Charge>>,
+    meter: Option<Arc<dyn Meter>>,
     files: Files,
     /// Its span, which ends with it.
     _step: Option<Step>,
@@ -34,6 +35,7 @@ impl RequestScope {
             shared: Mutex::default(),
             remembers: AtomicBool::new(false),
             budget: None,
+            meter: None,
             files: Files::new(),
             _step: None,
         }
@@ -42,6 +44,11 @@ impl RequestScope {
     /// Lets the caller pay for the operation out of this budget. Without one it is free, and its cost is not told.
     pub fn with_budget(self, budget: Option<Arc<dyn Charge>>) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Lets the events of a subscription be on this meter. Without one they are free.
+    pub fn with_meter(self, meter: Option<Arc<dyn Meter>>) -> Self {
+        Self { meter, ..self }
     }
 
     /// Lets files come with the operation.
@@ -62,6 +69,11 @@ impl RequestScope {
     /// What the operation is paid from.
     pub fn budget(&self) -> Option<&dyn Charge> {
         self.budget.as_deref()
+    }
+
+    /// What the events of the subscription are on.
+    pub fn meter(&self) -> Option<&dyn Meter> {
+        self.meter.as_deref()
     }
 
     /// The context facades take as their first argument, for queries.

@@ -15,5 +15,8 @@ pub fn run(config: &Config, command: &ConfigCommand) -> anyhow::Result<bool> {
     let ConfigCommand::Check = command;
     broker::passwords(&config.broker, &app::topology(config)?)?;
     output::text(&format!("{config:#?}\nThe configuration is good."));
+    if let Some(warning) = config.http.warning() {
+        output::text(&format!("Warning: {warning}"));
+    }
     Ok(true)
 }

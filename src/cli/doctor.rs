@@ -46,7 +46,8 @@ pub async fn run(config: &Config, options: &DoctorOptions) -> anyhow::Result<boo
             let detail = finding.result.as_ref().unwrap_or_else(|problem| problem);
             json!({"check": finding.what, "ok": finding.result.is_ok(), "detail": detail, "remedy": finding.remedy})
         });
-        output::json(&json!({"ok": ok, "checks": values.collect::<Vec<_>>()}));
+        let warnings: Vec<_> = config.http.warning().into_iter().collect();
+        output::json(&json!({"ok": ok, "checks": values.collect::<Vec<_>>(), "warnings": warnings}));
     } else {
         let row = |finding: &Finding| match &finding.result {
             Ok(detail) => [finding.what.to_owned(), "ok".to_owned(), detail.clone()],
@@ -54,6 +55,10 @@ pub async fn run(config: &Config, options: &DoctorOptions) -> anyhow::Result<boo
         };
         let rows: Vec<[String; 3]> = findings.iter().map(row).collect();
         output::text(&output::table(["check", "result", "detail"], &rows));
+        // What may be meant to be so: it does not fail the examination.
+        if let Some(warning) = config.http.warning() {
+            output::text(&format!("Warning: {warning}"));
+        }
     }
     Ok(ok)
 }

@@ -76,6 +76,22 @@ async fn the_doctor_finds_nothing_wrong_and_names_what_is() {
     assert_eq!(wrong[0]["check"], "bank is ready");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_and_the_check_of_the_configuration_warn_of_what_is_meant_for_development() {
+    let world = World::create().await;
+    let told = async |words: &[&str], graphiql: &str| {
+        let mut command = world.command(words);
+        command.env("VOSTRO__HTTP__GRAPHIQL", graphiql);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("started");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    for words in [&["config", "check"][..], &["doctor"], &["doctor", "--json"]] {
+        let (on, off) = (told(words, "true").await, told(words, "false").await);
+        assert!(on.contains("http.graphiql is on"), "{words:?}: {on}");
+        assert!(!off.contains("http.graphiql is on"), "{words:?}: {off}");
+    }
+}
+
 /// The bank says that it is not ready and why, in these words.
 async fn is_unready_because(world: &World, words: &str) -> String {
     crate::support::eventually("the bank says why it is not ready", || async {

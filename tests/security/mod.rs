@@ -3,5 +3,6 @@ mod arguments;
 mod everybody;
 mod field_access;
 mod field_matrix;
+mod looking_around;
 mod tokens;
 mod ways;

@@ -18,7 +18,7 @@ use super::envelope::{Batch, Envelope};
 use super::multipart::{Form, Head};
 use super::negotiation::{Media, status_of};
 use super::tracing_headers::Correlation;
-use super::{Asked, Door, Principal, event_stream, socket};
+use super::{Asked, Door, Principal, TooMany, event_stream, socket};
 use crate::faults::FaultCode;
 use crate::stitch::{OperationKind, Reply, RequestError, type_at};
 use crate::upload::UploadLimit;
@@ -133,6 +133,15 @@ impl<'a> Visit<'a> {
         if !self.streams {
             return self.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
+        let connected = match self.door.connect(&principal, &self.caller) {
+            Ok(connected) => connected,
+            Err(TooMany(most)) => {
+                let message =
+                    format!("You have {most} connections already, which is as many as are allowed: close one.");
+                let error = RequestError::new(FaultCode::RateLimited, message);
+                return self.refuse(status_of(error.code), error);
+            }
+        };
         let kind = prepared.kind();
         let replies = if kind == OperationKind::Subscription {
             engine.subscribe(prepared, envelope.variables, scope)
@@ -141,7 +150,11 @@ impl<'a> Visit<'a> {
             let answer = async move { engine.execute(&prepared, variables, scope).await };
             futures::stream::once(answer).boxed()
         };
-        event_stream::respond(self.door, self.headers, &principal, kind, replies, self.correlation.0)
+        let counted = replies.map(move |reply| {
+            let _ = &connected;
+            reply
+        });
+        event_stream::respond(self.door, self.headers, &principal, kind, counted.boxed(), self.correlation.0)
     }
 
     /// Who asks, and for what.
@@ -182,39 +195,51 @@ impl<'a> Visit<'a> {
         Ok(self.answer(engine.execute(prepared, envelope.variables, Arc::new(scope)).await))
     }
 
-    /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did.
+    /// Several operations, one after the other: the later ones of a batch may count on what the earlier ones did. Together
+    /// they have the time of one.
     async fn batch(self, envelopes: Vec<Envelope<'_>>) -> Response {
         let principal = match by_headers(self.door.authenticator.as_ref(), self.headers).await {
             Ok(principal) => principal,
             Err(fault) => return self.unauthenticated(fault.into()),
         };
+        let deadline = Instant::now() + self.door.engine.limits().request;
         let mut body = Vec::with_capacity(1024);
         for envelope in envelopes {
             body.push(if body.is_empty() { b'[' } else { b',' });
-            let reply = match self.prepare(&envelope) {
-                Ok(asked) if asked.prepared.kind() == OperationKind::Subscription => {
-                    let message = "A batch has queries and mutations only.";
-                    let error = RequestError::new(FaultCode::OperationNotAllowed, message);
-                    Reply::refused(&[error], self.correlation.0)
-                }
-                Ok(asked) => {
-                    let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &asked));
-                    self.door.engine.execute(&asked.prepared, envelope.variables, scope).await
-                }
-                Err(refused) => refused,
-            };
+            let reply = self.one_of_a_batch(&principal, envelope, deadline).await;
             body.extend_from_slice(&reply.body);
         }
         body.push(b']');
         Media::Json.body(StatusCode::OK, body)
     }
 
+    async fn one_of_a_batch(&self, principal: &Principal, envelope: Envelope<'_>, deadline: Instant) -> Reply {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if left().is_zero() {
+            let message = "The operations before it in the batch took all its time; this one was not begun.";
+            return self.refused(&[RequestError::new(FaultCode::Timeout, message)]);
+        }
+        let asked = match self.prepare(&envelope) {
+            Ok(asked) => asked,
+            Err(refused) => return refused,
+        };
+        if asked.prepared.kind() == OperationKind::Subscription {
+            let message = "A batch has queries and mutations only.";
+            let error = RequestError::new(FaultCode::OperationNotAllowed, message);
+            return Reply::refused(&[error], self.correlation.0);
+        }
+        let scope = Arc::new(self.door.scope(principal, &self.caller, self.correlation.0, &asked));
+        self.door.engine.execute_within(left(), &asked.prepared, envelope.variables, scope).await
+    }
+
     /// Finds the document and its plan.
     fn prepare(&self, envelope: &Envelope<'_>) -> Result<Asked, Reply> {
-        self.door.prepare(envelope, &self.caller).map_err(|errors| {
-            self.door.engine.record_refusal(self.started, &errors);
-            Reply::refused(&errors, self.correlation.0)
-        })
+        self.door.prepare(envelope, &self.caller).map_err(|errors| self.refused(&errors))
+    }
+
+    fn refused(&self, errors: &[RequestError]) -> Reply {
+        self.door.engine.record_refusal(self.started, errors);
+        Reply::refused(errors, self.correlation.0)
     }
 
     /// What a client sends, of so many bytes at most, while it is not too slow: it holds a connection and memory meanwhile.
@@ -240,9 +265,7 @@ impl<'a> Visit<'a> {
     }
 
     fn refuse(&self, status: StatusCode, error: RequestError) -> Response {
-        let errors = [error];
-        self.door.engine.record_refusal(self.started, &errors);
-        self.media.with_status(status, Reply::refused(&errors, self.correlation.0))
+        self.media.with_status(status, self.refused(&[error]))
     }
 
     fn unauthenticated(&self, error: RequestError) -> Response {
@@ -269,7 +292,7 @@ impl<'a> Visit<'a> {
 
     /// A browser sends a form or plain text to any site without asking; `application/json` it asks about first. Taking
     /// JSON, and forms with a header of ours, is what keeps other sites from posting operations in a visitor's name. (A
-    /// GET carries no credentials a browser would add by itself, as the bank uses no cookies, and changes nothing.)
+    /// GET carries no credentials a browser would add by itself, as the bank uses no cookies, and changes nothing: ADR 33.)
     fn unsupported_media_type(&self) -> Response {
         let message = "Send the operation with `Content-Type: application/json`, with files as `multipart/form-data`.";
         self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, RequestError::new(FaultCode::BadUserInput, message))

@@ -19,6 +19,7 @@ mod envelope;
 mod event_stream;
 mod graphiql;
 mod http;
+mod listening;
 mod multipart;
 mod negotiation;
 mod socket;
@@ -49,6 +50,7 @@ pub use tracing_headers::CORRELATION_HEADER;
 use caller::Caller;
 use clients::Client;
 use envelope::Envelope;
+use listening::{Connected, Listeners, TooMany};
 
 use crate::scope::RequestScope;
 use crate::stitch::{Engine, OperationKind, Prepared, RequestError};
@@ -67,13 +69,16 @@ pub struct DoorConfig {
     pub keep_alive: Duration,
     /// Operations at the same time on one WebSocket connection.
     pub operations_per_connection: usize,
+    /// WebSocket connections and event streams of one caller at the same time; 0 for as many as they like.
+    pub connections_per_caller: usize,
     /// Operations in one request; 1 for no batches. Those of one batch run one after the other.
     pub batch_limit: usize,
     pub statuses: Statuses,
     /// Whether documents that nobody registered are taken.
     pub documents: DocumentPolicy,
     pub registered: Arc<TrustedDocuments>,
-    /// What callers may spend; no budget is no limit, and costs are not told.
+    /// What callers may spend, and once more for the events of their subscriptions; no budget is no limit, and costs are not
+    /// told.
     pub budget: Option<Budget>,
     /// What each client may spend of its caller's budget; all of it without. Where no client is known all are the same one,
     /// and none is kept from anything.
@@ -92,6 +97,7 @@ impl Default for DoorConfig {
             init_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(25),
             operations_per_connection: 50,
+            connections_per_caller: 200,
             batch_limit: 10,
             statuses: Statuses::default(),
             documents: DocumentPolicy::Any,
@@ -99,7 +105,7 @@ impl Default for DoorConfig {
             budget: Some(Budget { maximum: 50_000, restore_per_second: 20_000 }),
             client_budget: None,
             behind_proxy: false,
-            graphiql: true,
+            graphiql: false,
         }
     }
 }
@@ -112,6 +118,7 @@ pub struct Door {
     clock: Arc<dyn Clock>,
     config: DoorConfig,
     budgets: Option<Budgets>,
+    listeners: Listeners,
     closing: watch::Sender<bool>,
 }
 
@@ -125,7 +132,9 @@ impl Door {
     ) -> Arc<Self> {
         let share = config.client_budget.filter(|_| !config.registered.known().is_empty());
         let budgets = config.budget.map(|budget| Budgets::new(budget).of_which_each_client(share));
-        Arc::new(Self { engine, authenticator, ids, clock, config, budgets, closing: watch::Sender::new(false) })
+        let listeners = Listeners::new(config.budget, config.connections_per_caller);
+        let closing = watch::Sender::new(false);
+        Arc::new(Self { engine, authenticator, ids, clock, config, budgets, listeners, closing })
     }
 
     /// The routes `/graphql` and, if configured, `/graphiql`.
@@ -156,6 +165,11 @@ impl Door {
         Ok(Asked { prepared, client })
     }
 
+    /// Lets a caller have one more WebSocket connection or event stream; one that cannot be told from others has any number.
+    fn connect(&self, principal: &Principal, caller: &Caller) -> Result<Option<Connected>, TooMany> {
+        Spender::of(principal.actor.id, caller.address).map(|spender| self.listeners.connect(spender)).transpose()
+    }
+
     /// The scope of one operation. When it is traced it is a span, until nobody needs the scope any more.
     fn scope(&self, principal: &Principal, caller: &Caller, correlation_id: Uuid, asked: &Asked) -> RequestScope {
         let (step, traceparent) = begin(&asked.prepared, caller);
@@ -164,7 +178,10 @@ impl Door {
         let spender = Spender::of(principal.actor.id, caller.address);
         let budget =
             self.budgets.as_ref().zip(spender).map(|(budgets, spender)| budgets.of_client(spender, asked.client));
-        RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_step(step)
+        let is_stream = asked.prepared.kind() == OperationKind::Subscription;
+        let listener = spender.filter(|_| is_stream);
+        let meter = listener.and_then(|spender| self.listeners.meter(spender));
+        RequestScope::new(context, Arc::clone(&self.ids)).with_budget(budget).with_meter(meter).with_step(step)
     }
 }
 

@@ -23,7 +23,7 @@ use super::auth::{bearer, by_headers};
 use super::caller::Caller;
 use super::envelope::Envelope;
 use super::socket_messages::{ACKNOWLEDGE, ClientMessage, Close, Hello, PONG, PROTOCOL, complete, with_payload};
-use super::{AuthFault, Door, Principal};
+use super::{AuthFault, Connected, Door, Principal, TooMany};
 use crate::faults::FaultCode;
 use crate::scope::RequestScope;
 use crate::stitch::{Engine, OperationKind, Prepared, Reply, RequestError};
@@ -100,6 +100,8 @@ struct Connection {
     headers: HeaderMap,
     caller: Caller,
     principal: Option<Principal>,
+    /// Counts it among its caller's.
+    connected: Option<Connected>,
     /// The `Authorization` of the first message; without one that of the headers counts.
     authorization: Option<String>,
     /// By when the client must have introduced itself, and afterwards when its token expires.
@@ -125,6 +127,7 @@ impl Connection {
             headers,
             caller,
             principal,
+            connected: None,
             authorization,
             deadline,
             operations,
@@ -242,7 +245,9 @@ impl Connection {
         if let Some(name) = hello.client {
             self.caller.client = self.door.config.registered.known().named(&name);
         }
-        let principal = self.authenticate().await.map_err(|_| Some(Close::Forbidden))?;
+        let principal = self.authenticate().await.map_err(|fault| Some(turned_away(fault)))?;
+        let connected = self.door.connect(&principal, &self.caller);
+        self.connected = connected.map_err(|TooMany(_)| Some(Close::TooManyConnections))?;
         let left = principal.expires_at.map_or(NEVER, |at| (at - self.door.clock.now()).to_std().unwrap_or_default());
         self.deadline = Instant::now() + left.min(NEVER);
         self.principal = Some(principal);
@@ -311,6 +316,11 @@ impl Connection {
         };
         let _ = timeout(FAREWELL, farewell).await;
     }
+}
+
+/// How a client is turned away whose token could not be taken. One that could not be looked at may be good.
+fn turned_away(fault: AuthFault) -> Close {
+    if fault.is_final() { Close::Forbidden } else { Close::TryAgainLater }
 }
 
 /// The client has not read it in time.

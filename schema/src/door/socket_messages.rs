@@ -16,6 +16,10 @@ pub const PROTOCOL: &str = "graphql-transport-ws";
 pub enum Close {
     /// The server stops.
     GoingAway,
+    /// The client may be let in a little later; nothing is known against it.
+    TryAgainLater,
+    /// The caller has as many connections as it may.
+    TooManyConnections,
     /// A message the protocol does not know, or at the wrong time.
     BadMessage,
     /// An operation before `connection_init` was acknowledged.
@@ -36,6 +40,7 @@ impl Close {
     pub const fn code(self) -> u16 {
         match self {
             Self::GoingAway => 1001,
+            Self::TryAgainLater | Self::TooManyConnections => 1013,
             Self::BadMessage => 4400,
             Self::Unauthorized => 4401,
             Self::Forbidden => 4403,
@@ -49,6 +54,8 @@ impl Close {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::GoingAway => "The server is stopping",
+            Self::TryAgainLater => "Try again later",
+            Self::TooManyConnections => "Too many connections of this caller",
             Self::BadMessage => "Invalid message",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",

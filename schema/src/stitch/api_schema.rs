@@ -98,10 +98,11 @@ impl ApiSchema {
         let inner = field.field_type.inner_type();
         let leaf = self.named(inner).is_some_and(TypeDefinition::is_leaf_type);
         let list = is_list(&field.field_type);
-        let has_id = self.field(inner, "id").is_some();
+        // The node of an edge is an object of its own whatever it is called by.
+        let is_object = self.field(inner, "id").is_some() || type_name.ends_with("Edge");
         let declared = self.facts(type_name, &field.name).cost;
         Points {
-            own: declared.unwrap_or(u32::from(!leaf && !list && has_id)),
+            own: declared.unwrap_or(u32::from(!leaf && !list && is_object)),
             item: u32::from(list && !leaf && !inner.ends_with("Edge")),
         }
     }

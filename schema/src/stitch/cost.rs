@@ -32,6 +32,13 @@ pub trait Charge: Send + Sync {
     fn settle(&self, refund: u32) -> Throttle;
 }
 
+/// What the events of a caller's subscriptions come to.
+pub trait Meter: Send + Sync {
+    /// Notes an event that was told, and says for how long its stream has to pause then. Called once an event, of which there
+    /// may be ten thousand at a time.
+    fn note(&self, points: u32) -> Duration;
+}
+
 /// Whose points they are that limit an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_graphql::{Value, Variables};
 use futures::stream::BoxStream;
@@ -152,14 +152,31 @@ impl Engine {
 
     /// Carries out a query or mutation.
     pub async fn execute(&self, prepared: &Prepared, variables: Variables, scope: Arc<RequestScope>) -> Reply {
+        self.execute_within(self.limits().request, prepared, variables, scope).await
+    }
+
+    /// The same for an operation that has only this much time, because others of its request have had the rest.
+    pub async fn execute_within(
+        &self,
+        time: Duration,
+        prepared: &Prepared,
+        variables: Variables,
+        scope: Arc<RequestScope>,
+    ) -> Reply {
         let started = Instant::now();
         let traceparent = scope.context().traceparent.clone();
-        let reply = trace::within(traceparent, self.answer(prepared, variables, &scope)).await;
+        let reply = trace::within(traceparent, self.answer(time, prepared, variables, &scope)).await;
         monitoring::operation(prepared, started, &reply, &scope, self.limits().slow);
         reply
     }
 
-    async fn answer(&self, prepared: &Prepared, variables: Variables, scope: &Arc<RequestScope>) -> Reply {
+    async fn answer(
+        &self,
+        time: Duration,
+        prepared: &Prepared,
+        variables: Variables,
+        scope: &Arc<RequestScope>,
+    ) -> Reply {
         let correlation_id = scope.context().correlation_id;
         let refused = |error: RequestError| Reply::refused(&[error], correlation_id);
         let variables = match coerce(self.planner().api_schema(), &prepared.variables, variables) {
@@ -195,22 +212,12 @@ impl Engine {
                 None => self.complete(prepared, Gathered::default(), &variables, scope),
             }
         };
-        let Some(budget) = scope.budget() else { return self.in_time(work, scope).await };
-        let reply = self.in_time(work, scope).await;
+        let reply = in_time(time, work, scope).await;
+        let Some(budget) = scope.budget() else { return reply };
         // Work that was cut off or led to nothing has been done all the same.
         let actual = if reply.has_data { reply.spent.min(requested) } else { requested };
         let throttle = budget.settle(requested - actual);
         reply.with_cost(Cost { requested, actual }, throttle)
-    }
-
-    async fn in_time(&self, work: impl Future<Output = Reply>, scope: &RequestScope) -> Reply {
-        match tokio::time::timeout(self.limits().request, work).await {
-            Ok(reply) => reply,
-            Err(_) => {
-                let error = RequestError::new(FaultCode::Timeout, "The operation took too long.");
-                Reply::refused(&[error], scope.context().correlation_id)
-            }
-        }
     }
 
     /// The expected cost of an operation.
@@ -269,13 +276,17 @@ impl Engine {
         let projection = &prepared.planned.projection;
         introspection::answer(self.planner().api_schema(), &projection.selection, variables, &mut gathered.data);
         let correlation_id = scope.context().correlation_id;
-        let spent = if scope.budget().is_some() { projection.actual(&gathered.data, variables) } else { 0 };
+        let is_counted = scope.budget().is_some() || scope.meter().is_some();
+        let spent = if is_counted { projection.actual(&gathered.data, variables) } else { 0 };
         let write = |out: &mut Vec<u8>| projection.write(&gathered.data, variables, out);
         Reply { spent, ..Reply::executed(&gathered.errors, correlation_id, write) }
     }
 
     /// Carries out a subscription: one reply per event. The first reply has no data when the subscription could not be
     /// started, and then it is the last. Dropping the stream ends the subscription.
+    ///
+    /// The first reply is paid for as an operation is, and each later one is on the caller's meter. While more is on it than
+    /// it holds, the module is not asked for the next event.
     pub fn subscribe(
         &self,
         prepared: Arc<Prepared>,
@@ -289,10 +300,11 @@ impl Engine {
             Ok(variables) => Arc::new(variables),
             Err(error) => return refused(error),
         };
-        let expected = self.expect(&prepared, &variables);
-        if let Err(error) =
-            expected.and_then(|expected| scope.budget().map_or(Ok(()), |budget| charge(budget, expected)))
-        {
+        let expected = match self.expect(&prepared, &variables) {
+            Ok(expected) => expected,
+            Err(error) => return refused(error),
+        };
+        if let Some(Err(error)) = scope.budget().map(|budget| charge(budget, expected)) {
             return refused(error);
         }
         let Some(source) = prepared.planned.root.as_ref().and_then(event_source) else {
@@ -311,13 +323,12 @@ impl Engine {
             }),
         };
         let engine = self.clone();
-        events
-            .then(move |event| {
-                let (engine, prepared) = (engine.clone(), Arc::clone(&prepared));
-                let (variables, scope) = (Arc::clone(&variables), Arc::clone(&scope));
-                async move { engine.event(&prepared, event, &variables, &scope).await }
-            })
-            .boxed()
+        let telling = Telling { engine, prepared, variables, scope, events, expected, has_begun: false, pause: None };
+        let replies = futures::stream::unfold(telling, |mut telling| async move {
+            let reply = telling.next().await?;
+            Some((reply, telling))
+        });
+        replies.boxed()
     }
 
     async fn event(
@@ -331,7 +342,11 @@ impl Engine {
         let planned = &prepared.planned;
         let reply = match planned.root.as_ref().and_then(|root| Some((root, event_source(root)?))) {
             Some((_, source)) if planned.passes_through => {
-                passed_through(&self.modules[source.subgraph], source, event, scope)
+                let spent = match &event.data {
+                    Value::Object(data) if scope.meter().is_some() => planned.projection.actual(data, variables),
+                    _ => 0,
+                };
+                Reply { spent, ..passed_through(&self.modules[source.subgraph], source, event, scope) }
             }
             Some((root, source)) => {
                 let mut gathered = Gathered::default();
@@ -349,6 +364,53 @@ impl Engine {
         };
         monitoring::operation(prepared, started, &reply, scope, self.limits().slow);
         reply
+    }
+}
+
+/// A subscription that has begun.
+struct Telling {
+    engine: Engine,
+    prepared: Arc<Prepared>,
+    variables: Arc<Variables>,
+    scope: Arc<RequestScope>,
+    events: BoxStream<'static, SubgraphResponse>,
+    /// What an event may come to at most.
+    expected: u32,
+    has_begun: bool,
+    /// Until when nothing is told, because too much was.
+    pause: Option<tokio::time::Instant>,
+}
+
+impl Telling {
+    async fn next(&mut self) -> Option<Reply> {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep_until(pause).await;
+        }
+        let event = self.events.next().await?;
+        let reply = self.engine.event(&self.prepared, event, &self.variables, &self.scope).await;
+        // The operation was charged for what it begins with.
+        if std::mem::replace(&mut self.has_begun, true)
+            && let Some(meter) = self.scope.meter()
+        {
+            // What was cut off or led to nothing has been done all the same.
+            let spent = if reply.has_data { reply.spent.min(self.expected) } else { self.expected };
+            let wait = meter.note(spent);
+            if !wait.is_zero() {
+                monitoring::pause();
+                self.pause = Some(tokio::time::Instant::now() + wait);
+            }
+        }
+        Some(reply)
+    }
+}
+
+async fn in_time(time: Duration, work: impl Future<Output = Reply>, scope: &RequestScope) -> Reply {
+    match tokio::time::timeout(time, work).await {
+        Ok(reply) => reply,
+        Err(_) => {
+            let error = RequestError::new(FaultCode::Timeout, "The operation took too long.");
+            Reply::refused(&[error], scope.context().correlation_id)
+        }
     }
 }
 

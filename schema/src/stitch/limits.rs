@@ -67,7 +67,7 @@ impl Default for Limits {
             request: Duration::from_secs(10),
             slow: Duration::from_secs(1),
             cached_documents: 2_000,
-            introspection: true,
+            introspection: false,
         }
     }
 }

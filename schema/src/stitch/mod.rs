@@ -46,7 +46,7 @@ mod variables;
 pub(crate) use admission::overloaded;
 pub use api_schema::{ApiSchema, OperationKind};
 pub use catalog::{Catalog, FieldFacts};
-pub use cost::{Bucket, Charge, Cost, Shortage, Throttle};
+pub use cost::{Bucket, Charge, Cost, Meter, Shortage, Throttle};
 pub(crate) use documents::keeps_within;
 pub use documents::{Clients, Prepared};
 pub use engine::{Engine, EngineBuilder, EngineError};

@@ -24,6 +24,9 @@ pub const SUBGRAPH_SECONDS: &str = "vostro_graphql_subgraph_seconds";
 /// How often a field was asked for, by type and field. A deprecated field may go when its counter stands still.
 pub const FIELD_USES: &str = "vostro_graphql_field_uses_total";
 
+/// How often a stream of events was held up because its caller's streams were told more than they may.
+pub const STREAM_PAUSES: &str = "vostro_graphql_stream_pauses_total";
+
 /// Plans asked for, by result: `hit` when the document was known.
 pub const PLANS: &str = "vostro_graphql_plans_total";
 
@@ -52,6 +55,11 @@ pub fn operation(prepared: &Prepared, started: Instant, reply: &Reply, scope: &R
 pub fn subgraph(module: &str, started: Instant, response: &SubgraphResponse) {
     let outcome = if response.errors.is_empty() { "ok" } else { "error" };
     histogram!(SUBGRAPH_SECONDS, "module" => module.to_owned(), "outcome" => outcome).record(started.elapsed());
+}
+
+/// A stream of events is held up for a while.
+pub fn pause() {
+    counter!(STREAM_PAUSES).increment(1);
 }
 
 /// A plan was asked for.

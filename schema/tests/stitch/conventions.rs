@@ -1,8 +1,11 @@
 //! What the API promises about its own form: whoever knows one module's part knows every module's.
 
 use graphql_tools::static_graphql::schema::{Directive, Field, Type, TypeDefinition, Value};
+use vostro_kernel::Role;
 use vostro_schema::reference::root_fields;
 use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
+
+use crate::harness::{code, person, scope};
 
 fn with_schema(check: impl Fn(&ApiSchema) -> Vec<String>) {
     let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
@@ -80,6 +83,82 @@ fn a_mutation_takes_one_input_and_answers_with_a_payload_that_can_refuse() {
             .map(|field| field.name.clone())
             .collect()
     });
+}
+
+/// What the mutations of each module are about.
+const OBJECTS: [(&str, &[&str]); 6] = [
+    ("account", &["account", "overdraft", "statement"]),
+    ("auth", &["user", "token", "profile", "role"]),
+    ("compliance", &["compliance"]),
+    ("notification", &["notification", "preferences"]),
+    ("operations", &["parked", "parkingRequest", "consumption", "maintenanceJob"]),
+    ("transaction", &["transfer", "deposit", "withdrawal"]),
+];
+
+/// Those that are called otherwise, for the reasons in ADR 33. A new one does not belong here.
+const NAMED_OTHERWISE: [&str; 4] = ["login", "logout", "rebuildProjection", "republishOutbox"];
+
+/// Whether a mutation's name is one of these objects and what is done with it.
+fn is_about_one_of(objects: &[&str], name: &str) -> bool {
+    let deeds = objects.iter().filter_map(|object| name.strip_prefix(object));
+    deeds.into_iter().any(|deed| deed.starts_with(|first: char| first.is_ascii_uppercase()))
+}
+
+#[test]
+fn a_mutation_is_named_after_an_object_of_its_module() {
+    assert!(is_about_one_of(&["account", "statement"], "statementCancel"));
+    for name in ["account", "accountant", "openAccount", "transferCreate"] {
+        assert!(!is_about_one_of(&["account", "statement"], name), "{name}");
+    }
+    with_schema(|schema| {
+        let root = schema.root(OperationKind::Mutation).expect("the API has mutations");
+        let names = fields(schema.named(root).expect("its type")).iter().map(|field| field.name.as_str());
+        let names: Vec<_> = names.filter(|name| !name.starts_with("__")).collect();
+        let stale =
+            NAMED_OTHERWISE.iter().filter(|name| !names.contains(name)).map(|name| format!("{name} is no more"));
+        let is_wrong = |name: &&str| {
+            let [owner] = schema.facts(root, name).owners else { return true };
+            let objects = OBJECTS.iter().find(|(module, _)| module == owner).map(|(_, objects)| *objects);
+            !NAMED_OTHERWISE.contains(name) && !is_about_one_of(objects.unwrap_or_default(), name)
+        };
+        names.iter().copied().filter(is_wrong).map(str::to_owned).chain(stale).collect()
+    });
+}
+
+#[test]
+fn no_node_of_a_connection_is_free() {
+    with_schema(|schema| {
+        let priced = |of: &str, name: &str| {
+            let field = schema.field(of, name).unwrap_or_else(|| panic!("{of} has no {name}"));
+            let points = schema.points(of, field);
+            points.own + points.item
+        };
+        let of_kind = |suffix| own(schema).map(TypeDefinition::name).filter(move |name| name.ends_with(suffix));
+        assert!(of_kind("Connection").count() > 5);
+        let nodes = of_kind("Connection").filter(|name| priced(name, "nodes") == 0);
+        let edges = of_kind("Edge").filter(|name| priced(name, "node") == 0);
+        nodes.chain(edges).map(str::to_owned).collect()
+    });
+}
+
+#[tokio::test]
+async fn an_operation_that_could_return_more_than_ten_thousand_nodes_is_refused() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    for (pages, nodes) in [
+        ("accounts(first: 100) { nodes { entries(last: 100) { nodes { amount { amount } } } } }", 10_100),
+        (
+            "accounts(first: 100) { edges { node { entries(first: 100) { edges { cursor node { amount { amount } } } } } } }",
+            10_100,
+        ),
+        ("transactions(first: 100) { nodes { source { statements(first: 100) { nodes { status } } } } }", 10_200),
+    ] {
+        let prepared = engine.prepare(&format!("{{ {pages} }}"), None).unwrap();
+        let points = prepared.planned.projection.estimate(&Default::default());
+        assert!(points >= nodes, "{pages}: {points}");
+        let reply = engine.execute(&prepared, Default::default(), scope(person(&[Role::Operator]))).await;
+        let answer = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(code(&answer), "COST_LIMIT_EXCEEDED", "{pages}");
+    }
 }
 
 #[test]

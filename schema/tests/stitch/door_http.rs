@@ -235,8 +235,8 @@ async fn a_subscription_over_http_is_sent_to_the_socket() {
 }
 
 #[tokio::test]
-async fn graphiql_comes_from_inside_the_binary() {
-    let bank = OpenBank::open().await;
+async fn graphiql_comes_from_inside_the_binary_where_it_is_switched_on() {
+    let bank = OpenBank::with(DoorConfig { graphiql: true, ..DoorConfig::default() }).await;
     let page = client().get(bank.url("/graphiql")).send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'"));
@@ -255,6 +255,6 @@ async fn graphiql_comes_from_inside_the_binary() {
     let browser = client().get(bank.url("/graphql")).header(ACCEPT, "text/html,*/*;q=0.8").send().await.unwrap();
     assert_eq!((browser.status(), &browser.headers()[LOCATION]), (StatusCode::SEE_OTHER, &"graphiql".parse().unwrap()));
 
-    let bank = OpenBank::with(DoorConfig { graphiql: false, ..DoorConfig::default() }).await;
+    let bank = OpenBank::open().await;
     assert_eq!(client().get(bank.url("/graphiql")).send().await.unwrap().status(), StatusCode::NOT_FOUND);
 }

@@ -7,9 +7,10 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use vostro_schema::door::{Budget, DocumentPolicy, DoorConfig, TrustedDocuments};
+use vostro_schema::stitch::Limits;
 use vostro_testkit::eventually;
 
-use crate::harness::{OpenBank, code};
+use crate::harness::{Bank, OpenBank, code};
 
 const PAY: &str =
     "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
@@ -35,6 +36,20 @@ async fn the_operations_of_a_batch_run_in_their_order_and_are_answered_one_by_on
     assert_eq!(answers[2]["data"]["pay"]["number"], 2);
     assert_eq!(code(&answers[3]), "OPERATION_NOT_ALLOWED");
     assert_eq!(bank.bank.paid(), 2);
+}
+
+#[tokio::test]
+async fn the_operations_of_a_batch_have_the_time_of_one_and_what_it_is_too_late_for_is_not_begun() {
+    let limits = Limits { request: Duration::from_millis(200), ..Limits::default() };
+    let bank = OpenBank::over(Bank::with(limits), DoorConfig::default()).await;
+    let batch = json!([{"query": "{ hello }"}, {"query": "{ hangs }"}, {"query": "{ hangs }"}, {"query": PAY}]);
+    let answers: Value = post(&bank, "application/json", batch).await.json().await.unwrap();
+    assert_eq!(answers[0]["data"]["hello"], "hello you");
+    for late in 1..=3 {
+        assert_eq!(code(&answers[late]), "TIMEOUT", "{answers}");
+    }
+    assert_eq!(bank.bank.paid(), 0);
+    assert!(answers[3].get("data").is_none() && answers[3].to_string().contains("not begun"), "{answers}");
 }
 
 /// The events of a stream up to its end.
@@ -324,6 +339,18 @@ async fn an_operation_is_paid_for_and_whoever_has_spent_all_waits() {
     let millis = body["errors"][0]["extensions"]["retryAfterMs"].as_u64().unwrap();
     assert!(millis > 0 && millis <= wait * 1000, "{body}");
     assert_eq!(body["errors"][0]["extensions"]["retryable"], true);
+}
+
+#[tokio::test]
+async fn what_a_caller_is_told_takes_nothing_of_what_commands_are_paid_from() {
+    let budget = Budget { maximum: 14, restore_per_second: 1 };
+    let bank = OpenBank::with(DoorConfig { budget: Some(budget), ..DoorConfig::default() }).await;
+    // Three points to begin with, and as many for each of two more events.
+    let query = "subscription { balanceChanged(accountId: \"acc_1\") { account { owner { id } } } }";
+    let told = events(post(&bank, "text/event-stream", json!({"query": query})).await).await;
+    assert_eq!(told.len(), 4, "{told:?}");
+    let body: Value = post(&bank, "application/json", json!({"query": PAY})).await.json().await.unwrap();
+    assert_eq!((body.get("errors"), bank.bank.paid()), (None, 1), "{body}");
 }
 
 #[tokio::test]

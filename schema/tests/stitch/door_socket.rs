@@ -193,6 +193,14 @@ async fn the_protocol_is_kept_by_closing_with_its_codes() {
 }
 
 #[tokio::test]
+async fn a_client_whose_token_cannot_be_looked_at_is_told_to_come_back_and_not_that_it_is_refused() {
+    let bank = OpenBank::open().await;
+    let mut socket = Socket::to(&bank).await;
+    socket.send(json!({"type": "connection_init", "payload": {"authorization": "Bearer unread"}})).await;
+    assert_eq!(socket.close_code().await, 1013);
+}
+
+#[tokio::test]
 async fn another_sub_protocol_is_turned_away() {
     let bank = OpenBank::open().await;
     let mut socket = Socket::with_protocol(&bank, None).await;
@@ -282,6 +290,37 @@ async fn operations_on_one_connection_are_limited() {
     };
     assert_eq!(refused["id"], "3");
     assert_eq!(refused["payload"][0]["extensions"]["code"], "RATE_LIMITED");
+}
+
+/// The code a connection of this caller is closed with.
+async fn turned_away(bank: &OpenBank, payload: Value) -> u16 {
+    let mut socket = Socket::to(bank).await;
+    socket.send(json!({"type": "connection_init", "payload": payload})).await;
+    socket.close_code().await
+}
+
+#[tokio::test]
+async fn the_connections_of_one_caller_are_limited_whichever_way_they_come() {
+    let bank = OpenBank::with(DoorConfig { connections_per_caller: 2, ..DoorConfig::default() }).await;
+    let (customer, nobody) = (json!({"authorization": "Bearer customer"}), Value::Null);
+    let first = Socket::open(&bank, customer.clone()).await;
+    let request = reqwest::Client::new().post(bank.url("/graphql")).header("content-type", "application/json");
+    let request = request.header("accept", "text/event-stream").header("authorization", "Bearer customer");
+    let request = request.body(json!({"query": ENDLESS}).to_string());
+    let stream = request.try_clone().unwrap().send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert_eq!(turned_away(&bank, customer.clone()).await, 1013);
+    let refused = request.send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(crate::harness::code(&refused.json().await.unwrap()), "RATE_LIMITED");
+    Socket::open(&bank, nobody).await;
+    drop((first, stream));
+    eventually("both have ended and others may come", || async {
+        let mut socket = Socket::to(&bank).await;
+        socket.send(json!({"type": "connection_init", "payload": customer})).await;
+        matches!(socket.0.next().await, Some(Ok(Message::Text(_)))).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ async fn introspection_switched_off_is_silent_in_the_library_and_an_error_at_the
     let response = bare.execute("{ __schema { queryType { name } } }").await;
     assert!(response.errors.is_empty(), "the library has been mended");
 
-    let bank = Bank::with(vostro_schema::stitch::Limits { introspection: false, ..Default::default() });
+    let bank = Bank::open();
     assert_eq!(bank.code("{ __schema { queryType { name } } }").await, "INTROSPECTION_DISABLED");
 }
 

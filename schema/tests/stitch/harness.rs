@@ -122,6 +122,8 @@ impl Authenticator for Tokens {
             // Somebody who logs out after having been let in.
             Some("leaving") if self.leaving.fetch_add(1, Ordering::SeqCst) > 0 => Err(AuthFault::Revoked),
             Some("leaving") => Ok(Principal { actor: person(&[Role::Customer]), expires_at: None }),
+            // Whoever reads tokens is not there.
+            Some("unread") => Err(AuthFault::Unavailable),
             Some("expired") => Err(AuthFault::Expired),
             Some("refresh") => Err(AuthFault::WrongPurpose),
             Some(_) => Err(AuthFault::Forged),
@@ -143,7 +145,10 @@ impl OpenBank {
     }
 
     pub async fn with(config: DoorConfig) -> Self {
-        let bank = Bank::open();
+        Self::over(Bank::open(), config).await
+    }
+
+    pub async fn over(bank: Bank, config: DoorConfig) -> Self {
         let door = Door::new(
             bank.engine.clone(),
             Arc::new(Tokens::default()),

@@ -5,12 +5,17 @@ use vostro_schema::stitch::Limits;
 
 use crate::harness::Bank;
 
+/// A bank that tells its schema.
+fn open() -> Bank {
+    Bank::with(Limits { introspection: true, ..Limits::default() })
+}
+
 /// What GraphiQL and most code generators send.
 const USUAL: &str = include_str!("../fixtures/introspection.query");
 
 #[tokio::test]
 async fn the_usual_introspection_query_is_answered_with_the_whole_api() {
-    let bank = Bank::open();
+    let bank = open();
     let body = bank.ask(USUAL).await;
     assert_eq!(body.get("errors"), None, "{body}");
     let schema = &body["data"]["__schema"];
@@ -36,7 +41,7 @@ async fn the_usual_introspection_query_is_answered_with_the_whole_api() {
 
 #[tokio::test]
 async fn one_type_can_be_asked_for_beside_data() {
-    let bank = Bank::open();
+    let bank = open();
     let query = "{ hello t: __type(name: \"Money\") { __typename kind fields { name type { kind ofType { name } } } }
                    no: __type(name: \"Nothing\") { name } }";
     let body = bank.ask(query).await;
@@ -51,8 +56,8 @@ async fn one_type_can_be_asked_for_beside_data() {
 }
 
 #[tokio::test]
-async fn introspection_can_be_switched_off() {
-    let bank = Bank::with(Limits { introspection: false, ..Limits::default() });
+async fn introspection_is_off_unless_it_is_switched_on() {
+    let bank = Bank::open();
     assert_eq!(bank.code("{ __schema { queryType { name } } }").await, "INTROSPECTION_DISABLED");
     assert_eq!(
         bank.code("{ ...a } fragment a on Query { t: __type(name: \"Money\") { name } }").await,
@@ -63,7 +68,7 @@ async fn introspection_can_be_switched_off() {
 
 #[test]
 fn a_whole_schema_costs_more_than_a_type_and_what_is_selected_of_it_nothing() {
-    let bank = Bank::open();
+    let bank = open();
     let cost = |document: &str| {
         let prepared = bank.engine.prepare(document, None).unwrap();
         prepared.planned.projection.estimate(&Default::default())

@@ -35,6 +35,7 @@ use report::Report;
 #[derive(Debug, Clone, clap::Args)]
 pub struct GraphqlBenchOptions {
     /// WebSocket connections that subscribe to one account. Each is an open file here and one in the bank: see `ulimit -n`.
+    /// All are one caller's: a bank that runs already has to allow them (`graphql.connections_per_caller`, `graphql.budget_points`).
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
     pub subscribers: u32,
     /// Payments that all of them are told.
@@ -61,6 +62,13 @@ impl GraphqlBenchOptions {
     }
 }
 
+/// Ten thousand tills of one merchant are one caller, who may not have so many and not be told so much unless the bank says so.
+const ONE_LARGE_CALLER: [(&str, &str); 3] = [
+    ("VOSTRO__GRAPHQL__CONNECTIONS_PER_CALLER", "0"),
+    ("VOSTRO__GRAPHQL__BUDGET_POINTS", "1000000000"),
+    ("VOSTRO__GRAPHQL__BUDGET_PER_SECOND", "1000000000"),
+];
+
 /// Accounts of the town: ten for each customer, so that each has ten deposits to look at.
 const ACCOUNTS: u32 = 80;
 
@@ -74,7 +82,7 @@ pub async fn graphql(config: &Config, file: Option<&Path>, options: &GraphqlBenc
         Ok(_) => None,
         Err(_) => {
             eprintln!("no bank is running at {}; starting one for the benchmark", config.http.address);
-            Some(BankProcess::start(config, file, &[]).await?)
+            Some(BankProcess::start(config, file, &ONE_LARGE_CALLER).await?)
         }
     };
     let processes = Processes::find(config).await?;
