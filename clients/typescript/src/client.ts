@@ -1,8 +1,9 @@
-import { bodyOf } from "./body.js";
+import { bodyOf, type Operation } from "./body.js";
 import { Document } from "./document.js";
 import { ConnectionError, FaultError, accepted, type Fault } from "./errors.js";
 import { serverSentEvents } from "./event-stream.js";
 import { LogInDocument, LogOutDocument, RefreshTokenDocument, type LoginInput } from "./generated/customer.js";
+import { idOf } from "./manifest.js";
 import { growing, pause } from "./pause.js";
 import { Session, type Tokens } from "./session.js";
 
@@ -17,8 +18,22 @@ export interface ClientOptions {
   retries?: number;
   /** How long one attempt may take, in milliseconds. 15,000 when absent; the bank itself gives up after 10,000. */
   timeoutMs?: number;
+  /**
+   * Whether operations are sent as texts, or as ids of documents that are registered at the bank. `text` when absent. With
+   * `id` no text is sent whatever the bank answers: `PERSISTED_DOCUMENT_NOT_FOUND` means that a manifest was not imported.
+   */
+  documents?: "text" | "id";
   /** Instead of the global `fetch`. */
   fetch?: typeof globalThis.fetch;
+}
+
+/** What an operation is in messages of `graphql-transport-ws`: the payload of `subscribe`. */
+export interface SocketOperation {
+  /** Empty where there is an id: clients of that protocol insist on a text. */
+  query: string;
+  documentId?: string;
+  operationName: string;
+  variables: Record<string, unknown>;
 }
 
 export interface RequestOptions {
@@ -53,12 +68,14 @@ export class Client {
   readonly #session: Session;
   readonly #retries: number;
   readonly #timeout: number;
+  readonly #documents: "text" | "id";
 
   constructor(options: ClientOptions) {
     this.#url = new URL(options.url).href;
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#retries = options.retries ?? 4;
     this.#timeout = options.timeoutMs ?? 15_000;
+    this.#documents = options.documents ?? "text";
     const exchange = (refreshToken: string) => this.#exchange(refreshToken);
     this.#session = new Session(options.tokens, exchange, (tokens) => options.onTokens?.(tokens));
   }
@@ -150,6 +167,19 @@ export class Client {
     }
   }
 
+  /** An operation for a WebSocket client such as `graphql-ws`, in the form that `documents` asks for. */
+  async socketOperation<Result, Variables>(
+    document: Document<Result, Variables>,
+    ...[variables]: Arguments<Variables, undefined>
+  ): Promise<SocketOperation> {
+    return { query: "", ...(await this.#operation(document, variables)) } as SocketOperation;
+  }
+
+  async #operation<V>(document: Document<unknown, V>, variables: V | undefined): Promise<Operation> {
+    const rest = { operationName: document.name, variables: variables ?? {} };
+    return this.#documents === "id" ? { documentId: await idOf(document), ...rest } : { query: document.text, ...rest };
+  }
+
   /** Exchanges an access token that the bank does not take any more. */
   async #isMadeGood(error: unknown): Promise<boolean> {
     const used = this.#session.tokens?.accessToken;
@@ -211,7 +241,7 @@ export class Client {
     within: AbortSignal | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { body, headers: ofBody } = bodyOf({ query: document.text, operationName: document.name, variables: variables ?? {} });
+    const { body, headers: ofBody } = bodyOf(await this.#operation(document, variables));
     const headers: Record<string, string> = { ...ofBody, accept };
     if (token) headers["authorization"] = `Bearer ${token}`;
     const init: RequestInit = { method: "POST", headers, body, credentials: "omit", redirect: "error" };

@@ -40,14 +40,14 @@ async function account(client: Client): Promise<string> {
   }
 }
 
-async function staff(email: string): Promise<Client> {
-  const client = new Client({ url });
+async function staff(email: string, options: Partial<ClientOptions> = {}): Promise<Client> {
+  const client = new Client({ url, ...options });
   await client.logIn({ email, password: VOSTRO_STAFF_PASSWORD! });
   return client;
 }
 
 export const operator = (): Promise<Client> => staff(VOSTRO_OPERATOR!);
-export const officer = (): Promise<Client> => staff(VOSTRO_OFFICER!);
+export const officer = (options?: Partial<ClientOptions>): Promise<Client> => staff(VOSTRO_OFFICER!, options);
 
 export const euros = (amount: string) => ({ amount, currency: "EUR" });
 
