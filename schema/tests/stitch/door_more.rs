@@ -37,6 +37,30 @@ async fn the_operations_of_a_batch_run_in_their_order_and_are_answered_one_by_on
     assert_eq!(bank.bank.paid(), 2);
 }
 
+#[tokio::test]
+async fn a_batch_is_answered_in_the_media_type_that_the_client_likes_best() {
+    let bank = OpenBank::open().await;
+    for (accept, expected) in [
+        ("application/graphql-response+json", "application/graphql-response+json; charset=utf-8"),
+        ("application/graphql-response+json;q=0.5, application/json", "application/json; charset=utf-8"),
+    ] {
+        let answer = post(&bank, accept, json!([{"query": "{ hello }"}])).await;
+        assert_eq!((answer.status(), &answer.headers()[CONTENT_TYPE]), (StatusCode::OK, &expected.parse().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn an_operation_is_a_stream_only_for_a_client_that_accepts_one_and_likes_no_other_answer_better() {
+    let bank = OpenBank::open().await;
+    let subscription = json!({"query": "subscription { balanceChanged(accountId: \"acc_1\") { sequence } }"});
+    let both = "application/json, text/event-stream;q=0.5";
+    assert_eq!(events(post(&bank, both, subscription.clone()).await).await.len(), 4, "there is no other answer to it");
+    let answer = post(&bank, both, json!({"query": "{ hello }"})).await;
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/json; charset=utf-8");
+    let refused = post(&bank, "application/json, text/event-stream;q=0", subscription).await;
+    assert_eq!(code(&refused.json().await.unwrap()), "OPERATION_NOT_ALLOWED");
+}
+
 /// The events of a stream up to its end.
 async fn events(response: Response) -> Vec<(String, Value)> {
     assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream; charset=utf-8");
