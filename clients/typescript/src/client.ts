@@ -18,13 +18,20 @@ export interface ClientOptions {
   retries?: number;
   /** How long one attempt may take, in milliseconds. 15,000 when absent; the bank itself gives up after 10,000. */
   timeoutMs?: number;
+  /** Instead of the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
+  /**
+   * What your program is called. A bank that knows it by this name (`graphql.known_clients`, or the documents it registered)
+   * gives it a share of its caller's points. It proves nothing, and gives no rights.
+   */
+  clientName?: string;
+  /** Which version of your program this is. Not without a name. */
+  clientVersion?: string;
   /**
    * Whether operations are sent as texts, or as ids of documents that are registered at the bank. `text` when absent. With
    * `id` no text is sent whatever the bank answers: `PERSISTED_DOCUMENT_NOT_FOUND` means that a manifest was not imported.
    */
   documents?: "text" | "id";
-  /** Instead of the global `fetch`. */
-  fetch?: typeof globalThis.fetch;
 }
 
 /** What an operation is in messages of `graphql-transport-ws`: the payload of `subscribe`. */
@@ -69,13 +76,16 @@ export class Client {
   readonly #retries: number;
   readonly #timeout: number;
   readonly #documents: "text" | "id";
+  readonly #program: Readonly<Record<string, string>>;
 
+  /** @throws {TypeError} when the program's name or version cannot be sent. */
   constructor(options: ClientOptions) {
     this.#url = new URL(options.url).href;
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#retries = options.retries ?? 4;
     this.#timeout = options.timeoutMs ?? 15_000;
     this.#documents = options.documents ?? "text";
+    this.#program = namesOf(options);
     const exchange = (refreshToken: string) => this.#exchange(refreshToken);
     this.#session = new Session(options.tokens, exchange, (tokens) => options.onTokens?.(tokens));
   }
@@ -83,6 +93,19 @@ export class Client {
   /** The tokens of who is logged in. */
   get tokens(): Tokens | undefined {
     return this.#session.tokens;
+  }
+
+  /**
+   * What a client over WebSocket says first, as the payload of `connection_init`: the token of who is logged in, renewed
+   * before it expires, and what your program is called. Meant for graphql-ws, which asks for it with each connection:
+   * `createClient({ url, connectionParams: () => client.connectionParams() })`.
+   *
+   * @throws {RefusedError} when the session is over.
+   * @throws {ConnectionError} when a token has to be renewed and nobody answers.
+   */
+  async connectionParams(): Promise<Record<string, string>> {
+    const token = await this.#session.accessToken();
+    return { ...this.#program, ...(token ? { authorization: `Bearer ${token}` } : {}) };
   }
 
   /**
@@ -242,7 +265,7 @@ export class Client {
     signal: AbortSignal | undefined,
   ): Promise<Response> {
     const { body, headers: ofBody } = bodyOf(await this.#operation(document, variables));
-    const headers: Record<string, string> = { ...ofBody, accept };
+    const headers: Record<string, string> = { ...this.#program, ...ofBody, accept };
     if (token) headers["authorization"] = `Bearer ${token}`;
     const init: RequestInit = { method: "POST", headers, body, credentials: "omit", redirect: "error" };
     if (within) init.signal = within;
@@ -275,6 +298,17 @@ export class Client {
     if (!tokens) throw new ConnectionError("The bank exchanged the token and sent none.");
     return tokens;
   }
+}
+
+/** The headers by which a bank knows its clients; browsers send none with a WebSocket, where they are members of a message. */
+function namesOf({ clientName, clientVersion }: ClientOptions): Record<string, string> {
+  if (clientName === undefined && clientVersion !== undefined) throw new TypeError("clientVersion needs a clientName.");
+  const given = { "graphql-client-name": clientName, "graphql-client-version": clientVersion };
+  const names = Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  // Found here, because it would look like a bank that does not answer.
+  const wrong = names.find(([, value]) => !/^[!-~]([ -~]*[!-~])?$/.test(value));
+  if (wrong) throw new TypeError(`${wrong[0]} is visible ASCII, without spaces around it: not ${JSON.stringify(wrong[1])}.`);
+  return Object.fromEntries(names);
 }
 
 /** Goes on behind the last event's cursor, where the operation can. */

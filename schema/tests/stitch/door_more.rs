@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use vostro_schema::door::{Budget, DocumentPolicy, DoorConfig, TrustedDocuments};
+use vostro_schema::stitch::{Engine, SubgraphRequest, SubgraphResponse, SubgraphTransport};
 use vostro_testkit::eventually;
 
-use crate::harness::{OpenBank, code};
+use crate::harness::{Bank, OpenBank, code};
 
 const PAY: &str =
     "mutation { pay(input: {idempotencyKey: \"k\", amount: {amount: \"1\", currency: \"EUR\"}}) { number } }";
@@ -303,6 +307,70 @@ async fn a_registered_document_is_paid_for_by_the_client_that_registered_it() {
     let (bucket, _, available) = throttle(&body);
     assert_eq!(bucket, "CALLER", "the share of the one that registered it is untouched");
     assert!(available < 60, "{available}");
+}
+
+/// Says of any file that it is kept.
+struct Keeps;
+
+impl SubgraphTransport for Keeps {
+    fn execute(&self, _: SubgraphRequest) -> BoxFuture<'_, SubgraphResponse> {
+        let data = json!({"complianceEvidenceAttach": {"replayed": false}});
+        let data = async_graphql::Value::from_json(data).unwrap();
+        futures::future::ready(SubgraphResponse { data, errors: Vec::new() }).boxed()
+    }
+
+    fn execute_stream(&self, _: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+        futures::stream::empty().boxed()
+    }
+}
+
+/// Fifty points, with its file.
+const KEEP: &str = "mutation Keep($file: Upload!) {
+    complianceEvidenceAttach(input: {violationId: \"vio_1\", file: $file}) { replayed } }";
+
+/// The one API that takes files, before a module that keeps them all.
+async fn taking_files(config: DoorConfig) -> OpenBank {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().module("compliance", Keeps).build().unwrap();
+    OpenBank::over(Bank { engine, calls: Arc::default() }, config).await
+}
+
+/// Sends a file with an operation, as a client of this name.
+async fn send_file(bank: &OpenBank, name: &str, mut operation: Value) -> Value {
+    operation["variables"] = json!({"file": null});
+    let parts = [("operations", operation.to_string()), ("map", r#"{"0": ["variables.file"]}"#.to_owned())];
+    let parts = parts.into_iter().chain([("0", "%PDF-1.7".to_owned())]);
+    let head = |name| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+    let body = parts.map(|(name, content)| format!("{}{content}\r\n", head(name))).collect::<String>() + "--x--\r\n";
+    let request = Client::new().post(bank.url("/graphql")).bearer_auth("staff").header(NAME, name);
+    let request = request.header(CONTENT_TYPE, "multipart/form-data; boundary=x").header("x-graphql-csrf", "1");
+    request.body(body).send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn with_files_too_a_client_sends_ids_only_where_it_has_to() {
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("keep".to_owned(), KEEP.to_owned())]).unwrap();
+    documents.know("partner");
+    assert!(documents.require_ids("app"));
+    let bank = taking_files(DoorConfig { registered: Arc::new(documents), ..DoorConfig::default() }).await;
+    let text = json!({"query": KEEP});
+    assert_eq!(code(&send_file(&bank, "app", text.clone()).await), "OPERATION_NOT_ALLOWED");
+    for (name, operation) in [("app", json!({"documentId": "keep"})), ("partner", text.clone()), ("nobody", text)] {
+        let answer = send_file(&bank, name, operation).await;
+        assert_eq!(answer["data"]["complianceEvidenceAttach"]["replayed"], false, "{name}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_files_is_paid_for_by_the_client_that_sends_it() {
+    let bank = taking_files(with_shares()).await;
+    let keep = || json!({"query": KEEP});
+    let kept = send_file(&bank, "partner", keep()).await;
+    assert_eq!((throttle(&kept).0, throttle(&kept).1), ("CLIENT", 60), "{kept}");
+    let refused = send_file(&bank, "partner", keep()).await;
+    assert_eq!((code(&refused).as_str(), throttle(&refused).0), ("RATE_LIMITED", "CLIENT"), "{refused}");
+    let kept = send_file(&bank, "web", keep()).await;
+    assert_eq!(kept.get("errors"), None, "{kept}");
 }
 
 #[tokio::test]

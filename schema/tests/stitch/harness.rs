@@ -143,7 +143,10 @@ impl OpenBank {
     }
 
     pub async fn with(config: DoorConfig) -> Self {
-        let bank = Bank::open();
+        Self::over(Bank::open(), config).await
+    }
+
+    pub async fn over(bank: Bank, config: DoorConfig) -> Self {
         let door = Door::new(
             bank.engine.clone(),
             Arc::new(Tokens::default()),

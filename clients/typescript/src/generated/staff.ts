@@ -409,10 +409,12 @@ export type AuditEventsQueryVariables = Exact<{
   filter?: AuditEventFilter | null | undefined;
   first?: number | null | undefined;
   after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
 }>;
 
 
-export type AuditEventsQuery = { readonly auditEvents: { readonly nodes: ReadonlyArray<{ readonly position: number, readonly type: string, readonly module: string, readonly aggregateId: string, readonly actorId: string | null, readonly command: string | null, readonly outcome: AuditOutcome, readonly code: string | null, readonly correlationId: string, readonly occurredAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
+export type AuditEventsQuery = { readonly auditEvents: { readonly nodes: ReadonlyArray<{ readonly position: number, readonly type: string, readonly module: string, readonly aggregateId: string, readonly actorId: string | null, readonly command: string | null, readonly outcome: AuditOutcome, readonly code: string | null, readonly correlationId: string, readonly occurredAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null, readonly hasPreviousPage: boolean, readonly startCursor: string | null } } | null };
 
 export type VerifyAuditQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -422,10 +424,12 @@ export type VerifyAuditQuery = { readonly auditVerification: { readonly ok: bool
 export type ViolationsQueryVariables = Exact<{
   first?: number | null | undefined;
   after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
 }>;
 
 
-export type ViolationsQuery = { readonly violations: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly ruleId: string, readonly severity: ViolationSeverity, readonly subjectId: string, readonly transactionIds: ReadonlyArray<string>, readonly score: string, readonly threshold: string, readonly explanation: string, readonly detectedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
+export type ViolationsQuery = { readonly violations: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly ruleId: string, readonly severity: ViolationSeverity, readonly subjectId: string, readonly transactionIds: ReadonlyArray<string>, readonly score: string, readonly threshold: string, readonly explanation: string, readonly detectedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null, readonly hasPreviousPage: boolean, readonly startCursor: string | null } } | null };
 
 export type AttachEvidenceMutationVariables = Exact<{
   input: ComplianceEvidenceAttachInput;
@@ -438,10 +442,12 @@ export type ViolationEvidenceQueryVariables = Exact<{
   violationId: string | number;
   first?: number | null | undefined;
   after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
 }>;
 
 
-export type ViolationEvidenceQuery = { readonly violationEvidence: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedBy: string, readonly attachedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } | null };
+export type ViolationEvidenceQuery = { readonly violationEvidence: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly fileName: string, readonly mediaType: string, readonly size: number, readonly sha256: string, readonly attachedBy: string, readonly attachedAt: string }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null, readonly hasPreviousPage: boolean, readonly startCursor: string | null } } | null };
 
 export type EvidenceContentQueryVariables = Exact<{
   id: string | number;
@@ -477,11 +483,11 @@ export type TrialBalanceQueryVariables = Exact<{ [key: string]: never; }>;
 export type TrialBalanceQuery = { readonly trialBalance: ReadonlyArray<{ readonly currency: string, readonly balanced: boolean, readonly debit: { readonly amount: string }, readonly credit: { readonly amount: string } }> | null };
 
 export const AuditTrailDocument = new Document<AuditTrailQuery, AuditTrailQueryVariables>("query", "AuditTrail", "query AuditTrail($aggregateId: ID!) {\n  auditTrail(aggregateId: $aggregateId) {\n    position\n    type\n    module\n    sequence\n    actorKind\n    actorId\n    command\n    outcome\n    code\n    correlationId\n    occurredAt\n    hash\n    payload\n  }\n}", "sha256:7517ac6f76f7f16e5d459278cfc2c3eed1411f0ebe9725a55f56096170d05620");
-export const AuditEventsDocument = new Document<AuditEventsQuery, AuditEventsQueryVariables>("query", "AuditEvents", "query AuditEvents($filter: AuditEventFilter, $first: Int, $after: String) {\n  auditEvents(filter: $filter, first: $first, after: $after) {\n    nodes {\n      position\n      type\n      module\n      aggregateId\n      actorId\n      command\n      outcome\n      code\n      correlationId\n      occurredAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}", "sha256:297356a56aaf8dcd83783e9d2f3be407015a7e8845ef190b09101caba20b746b");
+export const AuditEventsDocument = new Document<AuditEventsQuery, AuditEventsQueryVariables>("query", "AuditEvents", "query AuditEvents($filter: AuditEventFilter, $first: Int, $after: String, $last: Int, $before: String) {\n  auditEvents(\n    filter: $filter\n    first: $first\n    after: $after\n    last: $last\n    before: $before\n  ) {\n    nodes {\n      position\n      type\n      module\n      aggregateId\n      actorId\n      command\n      outcome\n      code\n      correlationId\n      occurredAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n      hasPreviousPage\n      startCursor\n    }\n  }\n}", "sha256:f355093fe54bf77fbd8a78d05320ad9bb1612d47f68d2d547289fa900316d5ef");
 export const VerifyAuditDocument = new Document<VerifyAuditQuery, VerifyAuditQueryVariables>("query", "VerifyAudit", "query VerifyAudit {\n  auditVerification {\n    ok\n    checked\n    firstBrokenPosition\n    reason\n    headPosition\n    headHash\n  }\n}", "sha256:5d6500a982c394130a479537953bc8709cae38a8b1ffbc16f7d546869c10de81");
-export const ViolationsDocument = new Document<ViolationsQuery, ViolationsQueryVariables>("query", "Violations", "query Violations($first: Int, $after: String) {\n  violations(first: $first, after: $after) {\n    nodes {\n      id\n      ruleId\n      severity\n      subjectId\n      transactionIds\n      score\n      threshold\n      explanation\n      detectedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}", "sha256:fecc5d41025efd9b269715448d7580ab7579b0c2138eddea2593e7b8f855968a");
+export const ViolationsDocument = new Document<ViolationsQuery, ViolationsQueryVariables>("query", "Violations", "query Violations($first: Int, $after: String, $last: Int, $before: String) {\n  violations(first: $first, after: $after, last: $last, before: $before) {\n    nodes {\n      id\n      ruleId\n      severity\n      subjectId\n      transactionIds\n      score\n      threshold\n      explanation\n      detectedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n      hasPreviousPage\n      startCursor\n    }\n  }\n}", "sha256:66f3cb92b1ba386fea9fac81093a1db5bbe09fd270cd43e2b61fc66d2c1dc613");
 export const AttachEvidenceDocument = new Document<AttachEvidenceMutation, AttachEvidenceMutationVariables>("mutation", "AttachEvidence", "mutation AttachEvidence($input: ComplianceEvidenceAttachInput!) {\n  complianceEvidenceAttach(input: $input) {\n    evidence {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedAt\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}", "sha256:fc2c3a0db0eb8ce41a76ac542f62765875c08a8515acd77e4166f7ea650e15c3");
-export const ViolationEvidenceDocument = new Document<ViolationEvidenceQuery, ViolationEvidenceQueryVariables>("query", "ViolationEvidence", "query ViolationEvidence($violationId: ID!, $first: Int, $after: String) {\n  violationEvidence(violationId: $violationId, first: $first, after: $after) {\n    nodes {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedBy\n      attachedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n    }\n  }\n}", "sha256:4b396aaf1683ba944d59ecc535915d19013a08927cb0c829f95c89c8fb0ea284");
+export const ViolationEvidenceDocument = new Document<ViolationEvidenceQuery, ViolationEvidenceQueryVariables>("query", "ViolationEvidence", "query ViolationEvidence($violationId: ID!, $first: Int, $after: String, $last: Int, $before: String) {\n  violationEvidence(\n    violationId: $violationId\n    first: $first\n    after: $after\n    last: $last\n    before: $before\n  ) {\n    nodes {\n      id\n      fileName\n      mediaType\n      size\n      sha256\n      attachedBy\n      attachedAt\n    }\n    pageInfo {\n      hasNextPage\n      endCursor\n      hasPreviousPage\n      startCursor\n    }\n  }\n}", "sha256:ea0d9c3c435fcac4e25c1ff63b4e51e6edb7f9aacd632294fa0f2ebef5654f32");
 export const EvidenceContentDocument = new Document<EvidenceContentQuery, EvidenceContentQueryVariables>("query", "EvidenceContent", "query EvidenceContent($id: ID!) {\n  evidenceContent(id: $id)\n}", "sha256:2eeed14e4bf8c1e1c6d212ac7dc3e31b5a7c6ac8e6e65632b64d3c82bec73870");
 export const RecordDepositDocument = new Document<RecordDepositMutation, RecordDepositMutationVariables>("mutation", "RecordDeposit", "mutation RecordDeposit($input: DepositRecordInput!) {\n  depositRecord(input: $input) {\n    transaction {\n      id\n      status\n      amount {\n        amount\n        currency\n      }\n      failureCode\n      sequence\n    }\n    replayed\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}", "sha256:ca0d3b1ee94c8978ab25a267051b6dda804069e1b5f20f712acfc5cb064037bf");
 export const FreezeAccountDocument = new Document<FreezeAccountMutation, FreezeAccountMutationVariables>("mutation", "FreezeAccount", "mutation FreezeAccount($input: AccountFreezeInput!) {\n  accountFreeze(input: $input) {\n    account {\n      id\n      status\n    }\n    userErrors {\n      code\n      message\n      field\n    }\n  }\n}", "sha256:959c3f9b79f8d2c59045d12af236a777dba61075c0161dbb85df29251ee3272e");

@@ -79,9 +79,12 @@ test("a client that sends texts is refused, also those that are registered", asy
 
 describe("over a WebSocket", () => {
   const connected = async <T>(use: (socket: Socket) => Promise<T>): Promise<T> => {
-    const connectionParams = { authorization: `Bearer ${ana.client.tokens!.accessToken}` };
-    const address = url.replace(/^http/, "ws");
-    const socket = createClient({ url: address, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams });
+    const socket = createClient({
+      url: url.replace(/^http/, "ws"),
+      webSocketImpl: WebSocket,
+      retryAttempts: 0,
+      connectionParams: () => ana.client.connectionParams(),
+    });
     try {
       return await use(socket);
     } finally {
