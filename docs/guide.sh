@@ -79,3 +79,21 @@ trail() {
 until trail | grep '"type":"transaction.completed.v1"'; do sleep 0.2; done
 ask "$officer" '{ auditVerification { ok checked headHash } }' | grep '"ok":true'
 # ---
+
+manifest=$(dirname "$0")/../clients/typescript/src/generated/customer.json
+# --- ids
+# id_of NAME: the id of an operation in a manifest.
+id_of() { sed -n "s/^ *\"\(sha256:[0-9a-f]*\)\": \"[a-z]* $1[ (].*/\1/p" "$manifest"; }
+
+# ask_by_id TOKEN ID [VARIABLES]: the answer as JSON.
+ask_by_id() {
+  curl -sS --fail-with-body "$VOSTRO_URL" -H 'content-type: application/json' ${1:+-H "authorization: Bearer $1"} \
+    -d "{\"documentId\": \"$2\", \"variables\": ${3:-null}}"
+}
+
+ask_by_id "$ana" "$(id_of Me)" | grep '"displayName":"ana"'
+ask_by_id "$ana" sha256:0000 | grep '"code":"PERSISTED_DOCUMENT_NOT_FOUND"'
+curl -sSN "$VOSTRO_URL" -H 'content-type: application/json' -H 'accept: text/event-stream' -H "authorization: Bearer $ana" \
+  -d "{\"documentId\": \"$(id_of TransactionUpdated)\", \"variables\": {\"transactionId\": \"$payment\"}}" |
+  grep --line-buffered '^data: {'
+# ---

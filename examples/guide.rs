@@ -2,6 +2,7 @@
 //! `scripts/with-bank.sh cargo run --example guide`.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
+use std::collections::HashMap;
 use std::env::var;
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,15 +36,18 @@ impl Client {
 
     /// Sends one operation; faults become errors, refusals stay data.
     async fn ask(&self, document: &str, variables: Value) -> Anything<Value> {
-        let mut answer: Value = self.send(document, variables, "application/json").await?.json().await?;
+        self.data(json!({"query": document, "variables": variables})).await
+    }
+
+    async fn data(&self, body: Value) -> Anything<Value> {
+        let mut answer: Value = self.send(body, "application/json").await?.json().await?;
         match answer["errors"].take() {
             Value::Null => Ok(answer["data"].take()),
             errors => Err(errors.to_string().into()),
         }
     }
 
-    async fn send(&self, document: &str, variables: Value, accept: &str) -> reqwest::Result<reqwest::Response> {
-        let body = json!({"query": document, "variables": variables});
+    async fn send(&self, body: Value, accept: &str) -> reqwest::Result<reqwest::Response> {
         let mut request = self.http.post(&self.url).header("accept", accept).json(&body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -124,7 +128,8 @@ async fn pay(client: &Client, from: &str, to: &str, amount: &str, key: &str) -> 
 async fn follow(client: &Client, payment: &str) -> Anything<String> {
     let document = "subscription Fate($id: ID!) {
         transactionUpdated(transactionId: $id) { sequence transaction { status } } }";
-    let mut response = client.send(document, json!({"id": payment}), "text/event-stream").await?;
+    let body = json!({"query": document, "variables": {"id": payment}});
+    let mut response = client.send(body, "text/event-stream").await?;
     let (mut text, mut status) = (String::new(), String::new());
     while let Some(chunk) = response.chunk().await? {
         text.push_str(std::str::from_utf8(&chunk)?);
@@ -163,6 +168,33 @@ async fn verify(officer: &Client) -> Anything<bool> {
 }
 // ---
 
+/// What @vostro/client brings for the bank to import: its operations by their ids.
+const MANIFEST: &str = include_str!("../clients/typescript/src/generated/customer.json");
+
+// --- ids
+/// The id of an operation in a manifest.
+fn id_of(manifest: &str, operation: &str) -> Anything<String> {
+    let texts: HashMap<String, String> = serde_json::from_str(manifest)?;
+    let name = |text: &str| text.split([' ', '(']).nth(1).map(str::to_owned);
+    let found = texts.into_iter().find(|(_, text)| name(text).as_deref() == Some(operation));
+    found.map(|(id, _)| id).ok_or_else(|| format!("the manifest has no {operation}").into())
+}
+
+impl Client {
+    async fn ask_by_id(&self, id: &str, variables: Value) -> Anything<Value> {
+        self.data(json!({"documentId": id, "variables": variables})).await
+    }
+}
+
+async fn by_id(client: &Client, manifest: &str) -> Anything<()> {
+    let data = client.ask_by_id(&id_of(manifest, "Me")?, Value::Null).await?;
+    assert_eq!(data["me"]["displayName"], "ana");
+    let refused = client.ask_by_id("sha256:0000", Value::Null).await.expect_err("nobody registered it");
+    assert!(refused.to_string().contains("PERSISTED_DOCUMENT_NOT_FOUND"), "{refused}");
+    Ok(())
+}
+// ---
+
 /// All flows, one after the other.
 pub async fn play(setting: &Setting) -> Anything<()> {
     let Setting { url, operator, officer, staff_password, run } = setting;
@@ -187,6 +219,7 @@ pub async fn play(setting: &Setting) -> Anything<()> {
         println!("{} {} {}", event["position"], event["type"], event["hash"]);
     }
     assert!(verify(&officer).await?);
+    by_id(&ana, MANIFEST).await?;
     // ---
     Ok(())
 }

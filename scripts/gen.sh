@@ -10,7 +10,8 @@
 #   docs/errors.md             every error code
 #   docs/graphql-api.md        the reference of the API
 #   clients/typescript/src/generated
-#                              the client's operations with their types (needs Node; its own test compares them)
+#                              the client's operations with their types, and their manifests (needs Node; its own test
+#                              compares them)
 #
 # Usage: scripts/gen.sh [--check]
 #

@@ -88,6 +88,7 @@ people_tests() {
   check_with_node 'Hive Gateway answers over the subgraphs as the bank does' schema/hive-gateway/run.sh
   check_with_node 'both composers take the subgraphs and refuse broken ones' npm_tests schema/compose
   check_with_node 'the TypeScript client works with a bank' with_bank clients/typescript/test.sh
+  check_with_node 'and by ids with one that takes registered documents only' env PROFILE="$PROFILE" clients/typescript/test-registered.sh
   if has chromium; then
     check_with_node 'GraphiQL works in a browser' with_bank tests/browser/run.sh
   else

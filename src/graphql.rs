@@ -188,6 +188,7 @@ pub fn public(config: &Config, modules: &Modules, stop: CancellationToken) -> an
         account: modules.account.clone().ok_or_else(missing)?,
         transaction: modules.transaction.clone().ok_or_else(missing)?,
         notification: modules.notification.clone().ok_or_else(missing)?,
+        compliance: modules.compliance.clone().ok_or_else(missing)?,
     };
     let authenticator = Arc::new(directory.auth.verifier());
     let mut subgraphs = of_modules(modules);

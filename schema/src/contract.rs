@@ -3,8 +3,10 @@
 //!
 //! Which field is in which follows from the field's own declaration ([`crate::access`]), travels as `@tag` through the
 //! subgraphs and the supergraph, and is filtered here: fields of a larger contract go, and with them every type that
-//! nothing leads to any more. The results are `schema/sdl/api/<contract>.graphql`, from which clients generate their
-//! code. They hide nothing: who may ask is enforced by the modules, whatever schema the caller has read.
+//! nothing leads to any more. A type that an interface of everybody leads to says itself whose it is (`tag`), and whatever
+//! leads to it is in the same contract ([`crate::stitch::subgraph::sdl`]). The results are
+//! `schema/sdl/api/<contract>.graphql`, from which clients generate their code. They hide nothing: who may ask is enforced by
+//! the modules, whatever schema the caller has read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -184,6 +186,8 @@ mod tests {
         type Account implements Node { id: ID! owner: User secret: Machine @tag(name: "internal") }
         type User { name: String @deprecated(reason: "use `id`") @cost(weight: 3) }
         type Machine { state: State! }
+        type Finding implements Node @tag(name: "staff") { id: ID! severity: Severity! }
+        enum Severity { LOW HIGH }
         enum State { ON OFF }
         input Order { state: State }
         type Query {
@@ -214,6 +218,14 @@ mod tests {
         for there in ["machine: Machine", "enum State", "input Order", "switch(order: Order!): Machine"] {
             assert!(internal.contains(there), "{there}: {internal}");
         }
+    }
+
+    #[test]
+    fn an_interface_of_everybody_leads_to_nothing_that_is_a_larger_contracts() {
+        let customer = written(Contract::Customer);
+        assert!(!customer.contains("Finding") && !customer.contains("Severity"), "{customer}");
+        let staff = written(Contract::Staff);
+        assert!(staff.contains("type Finding implements Node") && staff.contains("enum Severity"), "{staff}");
     }
 
     #[test]

@@ -39,9 +39,11 @@ open_bank() {
 bank_is_ready() { curl -sf --max-time 2 "http://127.0.0.1:$HTTP_PORT/health/ready"; }
 bank_is_ready_or_gone() { bank_is_ready || ! alive bank; }
 
+# It knows the documents of @vostro/client by their ids, unless it is told of others.
 start_bank() {
   local log=$VOSTRO_LOCAL/log/bank.log
   require_free_port "$HTTP_PORT" 'the bank'
+  export VOSTRO__GRAPHQL__DOCUMENTS_FOLDER=${VOSTRO__GRAPHQL__DOCUMENTS_FOLDER:-$ROOT/clients/typescript/src/generated}
   spawn bank "$(bank_program)" serve
   wait_until 60 bank_is_ready_or_gone || die 'the bank is not ready after 60 s' "see $log" \
     "$(curl -s --max-time 5 "http://127.0.0.1:$HTTP_PORT/health/ready")"

@@ -92,6 +92,28 @@ async fn is_kept_and_read_back(world: &World, staff: &Staff) {
     assert_eq!((&kept["fileName"], &kept["size"]), (&json!("letter.pdf"), &json!(PDF.len())));
     let content = officer.data("query($id: ID!) { evidenceContent(id: $id) }", json!({"id": kept["id"]})).await;
     assert_eq!(content.expect("an answer")["evidenceContent"], "JVBERi0xLjcgYSBsZXR0ZXI=");
+    are_found_by_id(staff, &violation, kept["id"].as_str().expect("an id")).await;
+}
+
+/// By their ids alone, and only by who may look into the audit log.
+async fn are_found_by_id(staff: &Staff, violation: &str, evidence: &str) {
+    let nodes = "query($id: ID!, $ids: [ID!]!) {
+        node(id: $id) { ... on Violation { ruleId subjectId } }
+        nodes(ids: $ids) { __typename id ... on Evidence { fileName violationId } } }";
+    let unknown = "evd_01890a5d-ac96-774b-bcce-b302099a8057";
+    let variables = json!({"id": violation, "ids": [evidence, unknown, violation]});
+    for mut connection in [staff.officer_connection().await, staff.admin_connection().await] {
+        let answer = connection.answer(nodes, variables.clone()).await.expect("an answer");
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        assert_eq!(answer["data"]["node"]["ruleId"], "LARGE_TRANSFER", "{answer}");
+        let document =
+            json!({"__typename": "Evidence", "id": evidence, "fileName": "letter.pdf", "violationId": violation});
+        let found = json!([document, null, {"__typename": "Violation", "id": violation}]);
+        assert_eq!(answer["data"]["nodes"], found, "{answer}");
+    }
+    let answer = staff.operator_connection().await.answer(nodes, variables).await.expect("an answer");
+    assert_eq!(answer.get("errors"), None, "hidden is absent: {answer}");
+    assert_eq!(answer["data"], json!({"node": null, "nodes": [null, null, null]}), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

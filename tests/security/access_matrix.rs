@@ -160,9 +160,10 @@ async fn an_object_is_found_by_its_id_alone_by_those_who_may_see_it() {
         nodes(ids: $ids) { __typename id ... on User { displayName } } }";
     let variables = json!({"id": ada.account, "ids": [ada.account, nobody, ada.user, "nonsense", eve.account]});
     let user = ada.user.strip_prefix("usr_").expect("the id of a user");
-    let other_kinds = json!({"id": format!("acc_{user}"), "ids": [format!("txn_{user}"), format!("ntf_{user}")]});
+    let kinds = ["txn", "ntf", "stm", "vio", "evd"].map(|prefix| format!("{prefix}_{user}"));
+    let other_kinds = json!({"id": format!("acc_{user}"), "ids": kinds});
     let answer = ada.connection().await.answer(document, other_kinds).await.expect("an answer");
-    assert_eq!(answer["data"], json!({"node": null, "nodes": [null, null]}), "{answer}");
+    assert_eq!(answer["data"], json!({"node": null, "nodes": [null, null, null, null, null]}), "{answer}");
     let answer = ada.connection().await.answer(document, variables.clone()).await.expect("an answer");
     assert_eq!(answer["data"]["node"]["owner"]["displayName"], "ada", "{answer}");
     assert_eq!(

@@ -1,8 +1,8 @@
 // The flows of docs/guide.md in TypeScript. Needs a bank and its staff: `scripts/with-bank.sh npm run guide`.
 // --- imports
 import {
-  Client, RefusedError, accepted,
-  AccountsDocument, PayDocument, RegisterDocument, TransactionUpdatedDocument,
+  Client, FaultError, RefusedError, accepted, Document,
+  AccountsDocument, BalanceChangedDocument, MeDocument, PayDocument, RegisterDocument, TransactionUpdatedDocument,
 } from "@vostro/client";
 import { AuditTrailDocument, RecordDepositDocument, VerifyAuditDocument } from "@vostro/client/staff";
 // ---
@@ -97,5 +97,19 @@ export async function play(run: string): Promise<void> {
   for (const { position, type, hash } of await trail()) console.log(position, type, hash);
   const { auditVerification } = await officer.request(VerifyAuditDocument);
   assert(auditVerification?.ok);
+  // ---
+
+  // --- ids
+  const byId = new Client({ url, tokens: ana.tokens!, documents: "id" });
+  const { me } = await byId.request(MeDocument);
+  assert.equal(me?.displayName, "ana");
+  for await (const { balanceChanged } of byId.subscribe(BalanceChangedDocument, { accountId: from })) {
+    assert.equal(balanceChanged.balance.posted.amount, "58.00");
+    break;
+  }
+
+  const unknown = new Document<{ me: { id: string } | null }, Record<string, never>>("query", "Unknown", "query Unknown { me { id } }");
+  const refused = (error: unknown) => error instanceof FaultError && error.code === "PERSISTED_DOCUMENT_NOT_FOUND";
+  await assert.rejects(byId.request(unknown), refused);
   // ---
 }

@@ -1,9 +1,5 @@
-/** An operation as it is sent. */
-interface Operation {
-  query: string;
-  operationName: string;
-  variables: unknown;
-}
+/** An operation as it is sent: by its text, or by the id that is registered for it. */
+export type Operation = ({ query: string } | { documentId: string }) & { operationName: string; variables: unknown };
 
 /** As JSON, and by the GraphQL multipart request specification when there are files in the variables. */
 export function bodyOf(operation: Operation): { body: string | FormData; headers: Record<string, string> } {

@@ -1,8 +1,9 @@
-import { bodyOf } from "./body.js";
+import { bodyOf, type Operation } from "./body.js";
 import { Document } from "./document.js";
 import { ConnectionError, FaultError, accepted, type Fault } from "./errors.js";
 import { serverSentEvents } from "./event-stream.js";
 import { LogInDocument, LogOutDocument, RefreshTokenDocument, type LoginInput } from "./generated/customer.js";
+import { idOf } from "./manifest.js";
 import { growing, pause } from "./pause.js";
 import { Session, type Tokens } from "./session.js";
 
@@ -19,6 +20,27 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** Instead of the global `fetch`. */
   fetch?: typeof globalThis.fetch;
+  /**
+   * What your program is called. A bank that knows it by this name (`graphql.known_clients`, or the documents it registered)
+   * gives it a share of its caller's points. It proves nothing, and gives no rights.
+   */
+  clientName?: string;
+  /** Which version of your program this is. Not without a name. */
+  clientVersion?: string;
+  /**
+   * Whether operations are sent as texts, or as ids of documents that are registered at the bank. `text` when absent. With
+   * `id` no text is sent whatever the bank answers: `PERSISTED_DOCUMENT_NOT_FOUND` means that a manifest was not imported.
+   */
+  documents?: "text" | "id";
+}
+
+/** What an operation is in messages of `graphql-transport-ws`: the payload of `subscribe`. */
+export interface SocketOperation {
+  /** Empty where there is an id: clients of that protocol insist on a text. */
+  query: string;
+  documentId?: string;
+  operationName: string;
+  variables: Record<string, unknown>;
 }
 
 export interface RequestOptions {
@@ -53,12 +75,17 @@ export class Client {
   readonly #session: Session;
   readonly #retries: number;
   readonly #timeout: number;
+  readonly #documents: "text" | "id";
+  readonly #program: Readonly<Record<string, string>>;
 
+  /** @throws {TypeError} when the program's name or version cannot be sent. */
   constructor(options: ClientOptions) {
     this.#url = new URL(options.url).href;
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#retries = options.retries ?? 4;
     this.#timeout = options.timeoutMs ?? 15_000;
+    this.#documents = options.documents ?? "text";
+    this.#program = namesOf(options);
     const exchange = (refreshToken: string) => this.#exchange(refreshToken);
     this.#session = new Session(options.tokens, exchange, (tokens) => options.onTokens?.(tokens));
   }
@@ -66,6 +93,19 @@ export class Client {
   /** The tokens of who is logged in. */
   get tokens(): Tokens | undefined {
     return this.#session.tokens;
+  }
+
+  /**
+   * What a client over WebSocket says first, as the payload of `connection_init`: the token of who is logged in, renewed
+   * before it expires, and what your program is called. Meant for graphql-ws, which asks for it with each connection:
+   * `createClient({ url, connectionParams: () => client.connectionParams() })`.
+   *
+   * @throws {RefusedError} when the session is over.
+   * @throws {ConnectionError} when a token has to be renewed and nobody answers.
+   */
+  async connectionParams(): Promise<Record<string, string>> {
+    const token = await this.#session.accessToken();
+    return { ...this.#program, ...(token ? { authorization: `Bearer ${token}` } : {}) };
   }
 
   /**
@@ -150,6 +190,19 @@ export class Client {
     }
   }
 
+  /** An operation for a WebSocket client such as `graphql-ws`, in the form that `documents` asks for. */
+  async socketOperation<Result, Variables>(
+    document: Document<Result, Variables>,
+    ...[variables]: Arguments<Variables, undefined>
+  ): Promise<SocketOperation> {
+    return { query: "", ...(await this.#operation(document, variables)) } as SocketOperation;
+  }
+
+  async #operation<V>(document: Document<unknown, V>, variables: V | undefined): Promise<Operation> {
+    const rest = { operationName: document.name, variables: variables ?? {} };
+    return this.#documents === "id" ? { documentId: await idOf(document), ...rest } : { query: document.text, ...rest };
+  }
+
   /** Exchanges an access token that the bank does not take any more. */
   async #isMadeGood(error: unknown): Promise<boolean> {
     const used = this.#session.tokens?.accessToken;
@@ -211,8 +264,8 @@ export class Client {
     within: AbortSignal | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const { body, headers: ofBody } = bodyOf({ query: document.text, operationName: document.name, variables: variables ?? {} });
-    const headers: Record<string, string> = { ...ofBody, accept };
+    const { body, headers: ofBody } = bodyOf(await this.#operation(document, variables));
+    const headers: Record<string, string> = { ...this.#program, ...ofBody, accept };
     if (token) headers["authorization"] = `Bearer ${token}`;
     const init: RequestInit = { method: "POST", headers, body, credentials: "omit", redirect: "error" };
     if (within) init.signal = within;
@@ -245,6 +298,17 @@ export class Client {
     if (!tokens) throw new ConnectionError("The bank exchanged the token and sent none.");
     return tokens;
   }
+}
+
+/** The headers by which a bank knows its clients; browsers send none with a WebSocket, where they are members of a message. */
+function namesOf({ clientName, clientVersion }: ClientOptions): Record<string, string> {
+  if (clientName === undefined && clientVersion !== undefined) throw new TypeError("clientVersion needs a clientName.");
+  const given = { "graphql-client-name": clientName, "graphql-client-version": clientVersion };
+  const names = Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  // Found here, because it would look like a bank that does not answer.
+  const wrong = names.find(([, value]) => !/^[!-~]([ -~]*[!-~])?$/.test(value));
+  if (wrong) throw new TypeError(`${wrong[0]} is visible ASCII, without spaces around it: not ${JSON.stringify(wrong[1])}.`);
+  return Object.fromEntries(names);
 }
 
 /** Goes on behind the last event's cursor, where the operation can. */

@@ -7,6 +7,8 @@ export class Document<Result, Variables> {
     readonly kind: "query" | "mutation" | "subscription",
     readonly name: string,
     readonly text: string,
+    /** What the bank knows it by; the hash of its text when absent, see {@link idOf}. */
+    readonly id?: string,
   ) {}
 
   toString(): string {

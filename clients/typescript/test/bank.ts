@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
-import { AccountsDocument, Client, RegisterDocument, accepted, type ClientOptions, type Tokens } from "@vostro/client";
+import { AccountsDocument, Client, RefusedError, RegisterDocument, accepted, type ClientOptions, type Tokens } from "@vostro/client";
 import { RecordDepositDocument } from "@vostro/client/staff";
 
 const { VOSTRO_URL, VOSTRO_OPERATOR, VOSTRO_OFFICER, VOSTRO_STAFF_PASSWORD } = process.env;
@@ -40,20 +40,36 @@ async function account(client: Client): Promise<string> {
   }
 }
 
-async function staff(email: string): Promise<Client> {
-  const client = new Client({ url });
+async function staff(email: string, options: Partial<ClientOptions> = {}): Promise<Client> {
+  const client = new Client({ url, ...options });
   await client.logIn({ email, password: VOSTRO_STAFF_PASSWORD! });
   return client;
 }
 
 export const operator = (): Promise<Client> => staff(VOSTRO_OPERATOR!);
-export const officer = (): Promise<Client> => staff(VOSTRO_OFFICER!);
+export const officer = (options?: Partial<ClientOptions>): Promise<Client> => staff(VOSTRO_OFFICER!, options);
 
 export const euros = (amount: string) => ({ amount, currency: "EUR" });
 
 /** Cash over the counter, booked. */
 export async function deposit(account: string, amount: string): Promise<void> {
-  const input = { idempotencyKey: randomUUID(), accountId: account, amount: euros(amount), waitFor: "COMPLETED" as const };
-  const { depositRecord } = await (await operator()).request(RecordDepositDocument, { input });
-  assert.equal(accepted(depositRecord).transaction?.status, "COMPLETED");
+  const client = await operator();
+  const input = { accountId: account, amount: euros(amount), waitFor: "COMPLETED" as const };
+  const { transaction } = await toKnownAccounts(async () => {
+    const { depositRecord } = await client.request(RecordDepositDocument, { input: { idempotencyKey: randomUUID(), ...input } });
+    return accepted(depositRecord);
+  });
+  assert.equal(transaction?.status, "COMPLETED");
+}
+
+/** Payments know an account a moment after its owner does. */
+export async function toKnownAccounts<T>(pay: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await pay();
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.code !== "TXN_ACCOUNT_NOT_FOUND") throw error;
+      await setTimeout(50);
+    }
+  }
 }

@@ -2,15 +2,17 @@ import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { createClient } from "graphql-ws";
+import WebSocket from "ws";
 import {
-  AccountsDocument, BalanceChangedDocument, Client, ConnectionError, Document, FaultError, LogOutDocument, MeDocument,
+  AccountsDocument, BalanceChangedDocument, Client, ConnectionError, Document, EntriesDocument, FaultError, LogOutDocument, MeDocument,
   NotificationArrivedDocument, PayDocument, RefusedError, TransactionDocument, TransactionUpdatedDocument, accepted,
   type Tokens, type VariablesOf,
 } from "@vostro/client";
 import {
   AttachEvidenceDocument, AuditTrailDocument, EvidenceContentDocument, TrialBalanceDocument, VerifyAuditDocument, ViolationsDocument,
 } from "@vostro/client/staff";
-import { type Person, customer, deposit, euros, officer, operator, url } from "./bank.js";
+import { type Person, customer, deposit, euros, officer, operator, toKnownAccounts, url } from "./bank.js";
 import { Proxy } from "./proxy.js";
 
 let ana: Person;
@@ -88,6 +90,22 @@ describe("commands and queries", () => {
     assert.equal(evidence.sha256, createHash("sha256").update("She sold a house.").digest("hex"));
     const { evidenceContent } = await client.request(EvidenceContentDocument, { id: evidence.id });
     assert.equal(Buffer.from(evidenceContent ?? "", "base64").toString(), "She sold a house.");
+  });
+
+  test("a list is read from its end as from its beginning", async () => {
+    const entries = async (page: Omit<VariablesOf<typeof EntriesDocument>, "accountId">) => {
+      const { account } = await ana.client.request(EntriesDocument, { accountId: ana.account, ...page });
+      return account!.entries;
+    };
+    for (const amount of ["1.00", "2.00"]) {
+      accepted((await ana.client.request(PayDocument, payment(amount, { waitFor: "COMPLETED" }))).transferCreate);
+    }
+    const last = await entries({ last: 2 });
+    assert.equal(last.pageInfo.hasPreviousPage, true);
+    const before = await entries({ last: 1, before: last.pageInfo.startCursor ?? "" });
+    const onwards = await entries({ first: 2, after: before.pageInfo.endCursor ?? "" });
+    assert.deepEqual(onwards.nodes, last.nodes);
+    assert.equal(onwards.pageInfo.hasNextPage, false);
   });
 
   test("what the caller gives up is given up", async () => {
@@ -179,7 +197,10 @@ describe("behind a bad connection", () => {
   /** Pays a euro so many times, and cuts every connection after each payment. */
   async function payAndCut(times: number, payee = ben): Promise<void> {
     for (let paid = 0; paid < times; paid++) {
-      await ana.client.request(PayDocument, payment("1.00", { waitFor: "COMPLETED", destinationAccountId: payee.account }));
+      await toKnownAccounts(async () => {
+        const input = payment("1.00", { waitFor: "COMPLETED", destinationAccountId: payee.account });
+        return accepted((await ana.client.request(PayDocument, input)).transferCreate);
+      });
       proxy.cut();
     }
   }
@@ -262,6 +283,77 @@ describe("behind a bad connection", () => {
     assert.deepEqual(heard, ["one", "two"]);
     proxy.answer(502, "text/html", "<h1>Bad gateway</h1>");
     await assert.rejects(first(impatient.subscribe(ticks)), ConnectionError);
+  });
+});
+
+describe("a program with a name", () => {
+  const named = { clientName: "teller", clientVersion: "2.1.0" };
+  const headers = { "graphql-client-name": "teller", "graphql-client-version": "2.1.0" };
+  let proxy: Proxy;
+
+  before(async () => {
+    proxy = await Proxy.before(url);
+  });
+  after(() => proxy.close());
+
+  /** Under which names the requests since the last call were sent. */
+  function told(): (string | string[] | undefined)[][] {
+    return proxy.requests.splice(0).map((request) => Object.keys(headers).map((name) => request.headers[name]));
+  }
+
+  test("says it with every request, files and streams among them", async () => {
+    const hal = await customer("hal", { ...named, url: proxy.url });
+    await first(hal.client.subscribe(BalanceChangedDocument, { accountId: hal.account }));
+    const file = new File(["A letter."], "note.txt", { type: "text/plain" });
+    const violationId = `vio_${randomUUID()}`;
+    await assert.rejects(hal.client.request(AttachEvidenceDocument, { input: { violationId, file } }), FaultError);
+    const contents = proxy.requests.map((request) => request.headers["content-type"]?.split(";")[0]);
+    assert(contents.includes("multipart/form-data"), String(contents));
+    const accepts = proxy.requests.map((request) => request.headers.accept);
+    assert(accepts.includes("text/event-stream"), String(accepts));
+    const all = told();
+    assert.deepEqual(all, all.map(() => Object.values(headers)));
+  });
+
+  test("says it where a token is exchanged, too", async () => {
+    const ida = await customer("ida");
+    const stale = { ...ida.tokens, expiresAt: new Date(0).toISOString() };
+    await new Client({ url: proxy.url, tokens: stale, ...named }).request(MeDocument);
+    assert.deepEqual(told(), [Object.values(headers), Object.values(headers)]);
+  });
+
+  test("is free not to have one, or no version", async () => {
+    await new Client({ url: proxy.url }).request(MeDocument);
+    await new Client({ url: proxy.url, clientName: "teller" }).request(MeDocument);
+    assert.deepEqual(told(), [[undefined, undefined], ["teller", undefined]]);
+  });
+
+  test("is told at once of a name that cannot be sent", () => {
+    for (const wrong of ["", " teller", "teller\n", "Schalter für alle"]) {
+      assert.throws(() => new Client({ url, clientName: wrong }), TypeError, JSON.stringify(wrong));
+    }
+    assert.throws(() => new Client({ url, clientVersion: "2" }), TypeError);
+  });
+
+  test("says it in the first message over a WebSocket, with the token of who is logged in", async () => {
+    const client = new Client({ url, tokens: ana.client.tokens!, ...named });
+    assert.deepEqual(await client.connectionParams(), { ...headers, authorization: `Bearer ${ana.client.tokens!.accessToken}` });
+    const socket = createClient({
+      url: url.replace("http", "ws"),
+      webSocketImpl: WebSocket,
+      connectionParams: () => client.connectionParams(),
+    });
+    const changes = socket.iterate(await ana.client.socketOperation(BalanceChangedDocument, { accountId: ana.account }));
+    for await (const { data } of changes) {
+      assert.equal((data as { balanceChanged: { accountId: string } }).balanceChanged.accountId, ana.account);
+      break;
+    }
+    await socket.dispose();
+  });
+
+  test("has nothing but its name to say over a WebSocket when nobody is logged in", async () => {
+    assert.deepEqual(await new Client({ url, ...named }).connectionParams(), headers);
+    assert.deepEqual(await new Client({ url }).connectionParams(), {});
   });
 });
 

@@ -105,6 +105,20 @@ impl Compliance {
         Ok(evidence::page(&self.foundation().pool, violation_id, page).await?)
     }
 
+    /// The documents with these ids, in no order that means anything.
+    ///
+    /// # Errors
+    /// `CMP_FORBIDDEN` for everybody but compliance officers and administrators, who are not told which of them there are;
+    /// database faults.
+    pub async fn evidence_by_id(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Evidence>, ComplianceError> {
+        self.authorise_by_id(context, ids).await?;
+        Ok(evidence::by_ids(&self.foundation().pool, ids).await?)
+    }
+
     /// The content of a document, as it was attached.
     ///
     /// # Errors

@@ -218,6 +218,19 @@ impl Compliance {
         Ok(violations::page(&self.inner.foundation.pool, page).await?)
     }
 
+    /// The violations with these ids, in no order that means anything.
+    ///
+    /// # Errors
+    /// As [`Self::audit_events`]: whoever may not ask is not told which of them there are.
+    pub async fn violations_by_id(
+        &self,
+        context: &RequestContext,
+        ids: &[Uuid],
+    ) -> Result<Vec<Violation>, ComplianceError> {
+        self.authorise_by_id(context, ids).await?;
+        Ok(violations::by_ids(&self.inner.foundation.pool, ids).await?)
+    }
+
     /// The latest 20 violations, oldest first, or with `after` all since then, and then each that the rules find. Whoever
     /// is more than 1,000 behind gets the latest, the first of them marked as `Lagged`. The stream ends with a database
     /// fault.
@@ -338,10 +351,25 @@ impl Compliance {
 
     /// Lets officers, administrators and the bank itself pass. That somebody else tried is written into the audit log.
     pub(crate) async fn authorise(&self, context: &RequestContext, query: &'static str) -> Result<(), ComplianceError> {
+        self.authorise_about(context, query, None).await
+    }
+
+    /// The same for objects that are asked for by nothing but their ids. A single one is named in the audit log.
+    pub(crate) async fn authorise_by_id(&self, context: &RequestContext, ids: &[Uuid]) -> Result<(), ComplianceError> {
+        let subject = if let [id] = ids { Some(*id) } else { None };
+        self.authorise_about(context, "node", subject).await
+    }
+
+    async fn authorise_about(
+        &self,
+        context: &RequestContext,
+        query: &'static str,
+        subject: Option<Uuid>,
+    ) -> Result<(), ComplianceError> {
         if context.actor.kind == ActorKind::System || context.actor.has_any(Self::OFFICERS) {
             return Ok(());
         }
-        self.record_refusal(context, query, ComplianceErrorCode::Forbidden, None).await?;
+        self.record_refusal(context, query, ComplianceErrorCode::Forbidden, subject).await?;
         Err(ComplianceErrorCode::Forbidden.into())
     }
 

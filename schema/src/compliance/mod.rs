@@ -17,6 +17,7 @@ use crate::stitch::subgraph::{self, Builder};
 
 pub use mutation::{ComplianceErrorCode, ComplianceUserError, Mutation};
 pub use query::Query;
+pub(crate) use query::{evidence_batch, violation_batch};
 pub use subscription::{Subscription, ViolationUpdate};
 pub use types::{
     AuditActorKind, AuditEvent, AuditEventFilter, AuditOutcome, AuditVerification, EventCount, EventGap, Evidence,
@@ -44,5 +45,14 @@ fn failure(error: ComplianceError) -> Error {
     match &error {
         ComplianceError::Refused(_) => forbidden(),
         ComplianceError::Database(cause) => internal(cause),
+    }
+}
+
+/// What somebody sees of objects that were asked for by their ids: whoever may not look is on record and sees none, as if
+/// there were none.
+pub(crate) fn shown<T>(found: Result<Vec<T>, ComplianceError>) -> Result<Vec<T>> {
+    match found {
+        Err(ComplianceError::Refused(_)) => Ok(Vec::new()),
+        found => found.map_err(failure),
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,11 +9,23 @@ use uuid::Uuid;
 use super::types::{
     AuditEvent, AuditEventFilter, AuditVerification, EventCount, EventGap, Evidence, Violation, subject,
 };
-use super::{OFFICERS, facade, failure};
+use super::{OFFICERS, facade, failure, shown};
 use crate::access::{Access, only};
 use crate::connection::{Page, PageArguments, PageRequest};
 use crate::guards;
 use crate::ids::{self, IdKind};
+use crate::loader::Batch;
+use crate::scope::RequestScope;
+
+/// The violations of a request, each asked for once.
+pub(crate) fn violation_batch(scope: &RequestScope) -> Arc<Batch<Uuid, vostro_compliance::Violation>> {
+    Batch::of(scope)
+}
+
+/// The same of its documents.
+pub(crate) fn evidence_batch(scope: &RequestScope) -> Arc<Batch<Uuid, vostro_compliance::Evidence>> {
+    Batch::of(scope)
+}
 
 /// Reading the audit log.
 pub struct Query;
@@ -19,6 +33,28 @@ pub struct Query;
 /// Every question is a command of its own: a refused one is recorded under its id.
 #[Object(name = "Query")]
 impl Query {
+    #[graphql(entity)]
+    async fn violation_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Violation>> {
+        guards::authenticated(ctx)?;
+        let id = ids::decode(IdKind::Violation, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let found = shown(facade(ctx)?.violations_by_id(&guards::command(ctx)?, &ids).await)?;
+            Ok(found.into_iter().map(|violation| (violation.violation_id, violation)).collect())
+        };
+        Ok(violation_batch(guards::scope(ctx)?).load(id, ask).await?.map(Violation))
+    }
+
+    #[graphql(entity)]
+    async fn evidence_by_key(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Evidence>> {
+        guards::authenticated(ctx)?;
+        let id = ids::decode(IdKind::Evidence, &id)?;
+        let ask = async |ids: Vec<Uuid>| {
+            let found = shown(facade(ctx)?.evidence_by_id(&guards::command(ctx)?, &ids).await)?;
+            Ok(found.into_iter().map(|evidence| (evidence.evidence_id, evidence)).collect())
+        };
+        Ok(evidence_batch(guards::scope(ctx)?).load(id, ask).await?.map(Evidence))
+    }
+
     /// The audit log, newest first: every event of every module, accepted and refused commands among them.
     #[graphql(directive = Access::apply(only(OFFICERS).recorded().page()))]
     async fn audit_events(

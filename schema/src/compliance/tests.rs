@@ -510,6 +510,73 @@ async fn only_officers_attach_and_a_file_comes_as_one() {
     assert_eq!(code_of(&response).as_deref(), Some("BAD_USER_INPUT"));
 }
 
+const ENTITIES: &str = "query ($keys: [_Any!]!) { _entities(representations: $keys) {
+    ... on Violation { id ruleId } ... on Evidence { id fileName } } }";
+
+impl Bank {
+    /// A violation and a document with it, each as a key between keys that lead nowhere, and the answer to them all.
+    async fn objects(&self) -> (Json, Json) {
+        let violation = self.violation().await;
+        let kept = self.attach(Some(Role::ComplianceOfficer), &violation, "letter.pdf", b"%PDF-1.7").await;
+        let document = kept.data.into_json().expect("JSON")["complianceEvidenceAttach"]["evidence"]["id"].take();
+        let nobodys = |kind: IdKind| kind.encode(Uuid::now_v7());
+        let key = |of: &str, id: &str| json!({"__typename": of, "id": id});
+        let keys = json!([
+            key("Violation", &nobodys(IdKind::Violation)),
+            key("Violation", &violation),
+            key("Evidence", document.as_str().expect("an id")),
+            key("Evidence", &nobodys(IdKind::Evidence)),
+        ]);
+        let shown = json!([
+            null,
+            {"id": violation, "ruleId": "LARGE_TRANSFER"},
+            {"id": document, "fileName": "letter.pdf"},
+            null,
+        ]);
+        (keys, shown)
+    }
+}
+
+#[tokio::test]
+async fn violations_and_documents_are_found_by_key_and_others_are_null() {
+    let bank = Bank::open().await;
+    let (keys, shown) = bank.objects().await;
+    assert_eq!(bank.answer(ENTITIES, json!({"keys": keys})).await["_entities"], shown);
+}
+
+#[tokio::test]
+async fn who_may_not_look_into_the_audit_log_finds_nothing_by_key() {
+    let bank = Bank::open().await;
+    let (keys, _) = bank.objects().await;
+    for role in [Role::Customer, Role::Operator] {
+        let hidden = bank.ask(Some(role), ENTITIES, json!({"keys": keys})).await;
+        assert!(hidden.errors.is_empty(), "{:?}", hidden.errors);
+        assert_eq!(hidden.data.into_json().expect("JSON")["_entities"], json!([null, null, null, null]));
+    }
+    let nobody = bank.ask(None, ENTITIES, json!({"keys": keys})).await;
+    assert_eq!(code_of(&nobody).as_deref(), Some("UNAUTHENTICATED"));
+}
+
+#[tokio::test]
+async fn objects_of_a_kind_are_asked_for_together_and_who_may_not_is_on_record_once_for_each() {
+    let bank = Bank::open().await;
+    let (keys, _) = bank.objects().await;
+    bank.ask(Some(Role::Operator), ENTITIES, json!({"keys": keys})).await;
+    let refused = bank.database.published("compliance.command-refused.v1").await;
+    let told: Vec<_> = refused.iter().map(|event| (&event["command"], &event["code"])).collect();
+    assert_eq!(told, [(&json!("node"), &json!("CMP_FORBIDDEN")); 2]);
+}
+
+#[tokio::test]
+async fn what_somebody_may_not_look_at_by_its_id_is_named_in_the_audit_log() {
+    let bank = Bank::open().await;
+    let violation = Uuid::now_v7();
+    let key = json!({"__typename": "Violation", "id": IdKind::Violation.encode(violation)});
+    bank.ask(Some(Role::Customer), ENTITIES, json!({"keys": [key]})).await;
+    let refused = bank.database.published("compliance.command-refused.v1").await;
+    assert_eq!(refused[0]["subjectId"], json!(violation));
+}
+
 #[test]
 fn the_schema_knows_every_code() {
     for code in ComplianceErrorCode::ALL {

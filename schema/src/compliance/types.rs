@@ -239,7 +239,8 @@ pub enum ViolationSeverity {
 #[derive(Description)]
 pub struct Violation(pub(super) vostro_compliance::Violation);
 
-#[Object(use_type_description)]
+// Every audience has `Node`: without the tag customers' programs would read of it there.
+#[Object(use_type_description, tag = "staff")]
 impl Violation {
     async fn id(&self) -> ID {
         ids::encode(IdKind::Violation, self.0.violation_id)
@@ -296,7 +297,7 @@ impl Violation {
 #[derive(Description)]
 pub struct Evidence(pub(super) vostro_compliance::Evidence);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, tag = "staff")]
 impl Evidence {
     async fn id(&self) -> ID {
         ids::encode(IdKind::Evidence, self.0.evidence_id)

@@ -162,7 +162,8 @@ impl TrustedDocuments {
         let policy = if sends_ids_only { DocumentPolicy::RegisteredOnly } else { policy };
         // A hash beside a text asks the server to remember the text. It does not: anybody could register anything.
         match (policy, id, &envelope.query) {
-            (DocumentPolicy::Any, _, Some(text)) => Ok((text, declared)),
+            // Tools that cannot leave the text out beside an id leave it empty.
+            (DocumentPolicy::Any, _, Some(text)) if id.is_none() || !text.is_empty() => Ok((text, declared)),
             (_, Some(_), _) => {
                 let message = "No document with this id is registered.";
                 Err(RequestError::new(FaultCode::PersistedDocumentNotFound, message))
@@ -173,7 +174,7 @@ impl TrustedDocuments {
                     format!("Only registered documents are taken {whence}: send `documentId` instead of `query`.");
                 Err(RequestError::new(FaultCode::OperationNotAllowed, message))
             }
-            (DocumentPolicy::Any, None, None) => {
+            (DocumentPolicy::Any, None, _) => {
                 Err(RequestError::new(FaultCode::BadUserInput, "The request has no `query`."))
             }
         }
@@ -339,6 +340,8 @@ mod tests {
         let only = DocumentPolicy::RegisteredOnly;
         assert_eq!(resolve(only, r#"{"query": "{ a }"}"#), Err(FaultCode::OperationNotAllowed));
         assert_eq!(resolve(only, r#"{"documentId": "x"}"#), Err(FaultCode::PersistedDocumentNotFound));
+        let no_text = r#"{"query": "", "documentId": "x"}"#;
+        assert_eq!(resolve(DocumentPolicy::Any, no_text), Err(FaultCode::PersistedDocumentNotFound));
         let registration = r#"{"query": "{ b }", "extensions": {"persistedQuery": {"sha256Hash": "x"}}}"#;
         assert_eq!(resolve(only, registration), Err(FaultCode::PersistedDocumentNotFound));
         assert_eq!(resolve(DocumentPolicy::Any, registration).as_deref(), Ok("{ b }"));

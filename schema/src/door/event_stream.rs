@@ -17,14 +17,6 @@ use super::auth::by_headers;
 use super::{AuthFault, Door, Principal};
 use crate::stitch::{OperationKind, Reply, RequestError};
 
-/// Whether the client wants the answer as a stream of events.
-pub fn is_wanted(headers: &HeaderMap) -> bool {
-    let named = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    named
-        .flat_map(|value| value.split(','))
-        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
 /// How a stream comes to an end.
 enum Stage {
     Running,

@@ -16,7 +16,7 @@ use super::auth::by_headers;
 use super::caller::Caller;
 use super::envelope::{Batch, Envelope};
 use super::multipart::{Form, Head};
-use super::negotiation::{Media, status_of};
+use super::negotiation::{Accepted, Media, names, status_of};
 use super::tracing_headers::Correlation;
 use super::{Asked, Door, Principal, TooMany, event_stream, socket};
 use crate::faults::FaultCode;
@@ -32,8 +32,7 @@ struct Visit<'a> {
     headers: &'a HeaderMap,
     caller: Caller,
     correlation: Correlation,
-    /// Whether the answer is a stream of events.
-    streams: bool,
+    accepted: Accepted,
     media: Media,
     started: Instant,
 }
@@ -86,7 +85,7 @@ pub async fn by_get(
     let parameter = |name: &str| parameters.get(name).map(String::as_str);
     if ["query", "documentId", "extensions"].iter().all(|name| parameter(name).is_none())
         && door.config.graphiql
-        && wants_a_page(&parts.headers)
+        && names(&parts.headers, "text/html")
     {
         return Redirect::to("graphiql").into_response();
     }
@@ -104,12 +103,12 @@ impl<'a> Visit<'a> {
     /// Settles the media type of the answer first, so that every later refusal can be read.
     fn begin(door: &'a Arc<Door>, parts: &'a Parts, correlation: Correlation) -> Result<Self, Box<Response>> {
         let headers = &parts.headers;
-        let streams = event_stream::is_wanted(headers);
-        let media = Media::accepted(headers).or(streams.then_some(Media::Json));
+        let accepted = Accepted::of(headers);
+        // Whoever takes a stream only reads in JSON why there is none.
+        let media = accepted.media().unwrap_or(Media::Json);
         let caller = Caller::of(parts, &door.config);
-        let shown = media.unwrap_or(Media::Json);
-        let visit = Self { door, headers, caller, correlation, streams, media: shown, started: Instant::now() };
-        if media.is_some() {
+        let visit = Self { door, headers, caller, correlation, accepted, media, started: Instant::now() };
+        if !accepted.is_nothing() {
             return Ok(visit);
         }
         let message =
@@ -122,15 +121,17 @@ impl<'a> Visit<'a> {
             Ok(admitted) => admitted,
             Err(refused) => return *refused,
         };
-        match asked.prepared.kind() {
+        let kind = asked.prepared.kind();
+        let streams = self.accepted.streams(kind);
+        match kind {
             OperationKind::Query => {}
             OperationKind::Mutation if !only_queries => {}
-            OperationKind::Subscription if self.streams => {}
+            OperationKind::Subscription if streams => {}
             kind => return self.not_allowed(kind, only_queries),
         }
         let scope = Arc::new(self.door.scope(&principal, &self.caller, self.correlation.0, &asked));
         let (engine, prepared) = (self.door.engine.clone(), asked.prepared);
-        if !self.streams {
+        if !streams {
             return self.answer(engine.execute(&prepared, envelope.variables, scope).await);
         }
         let connected = match self.door.connect(&principal, &self.caller) {
@@ -142,7 +143,6 @@ impl<'a> Visit<'a> {
                 return self.refuse(status_of(error.code), error);
             }
         };
-        let kind = prepared.kind();
         let replies = if kind == OperationKind::Subscription {
             engine.subscribe(prepared, envelope.variables, scope)
         } else {
@@ -210,7 +210,7 @@ impl<'a> Visit<'a> {
             body.extend_from_slice(&reply.body);
         }
         body.push(b']');
-        Media::Json.body(StatusCode::OK, body)
+        self.media.body(StatusCode::OK, body)
     }
 
     async fn one_of_a_batch(&self, principal: &Principal, envelope: Envelope<'_>, deadline: Instant) -> Reply {
@@ -306,10 +306,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let charset =
         parts.find_map(|parameter| parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
     json && charset.is_none_or(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))
-}
-
-fn wants_a_page(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"))
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, RequestError> {

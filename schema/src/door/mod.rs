@@ -41,9 +41,9 @@ pub use auth::{AuthFault, Authenticator, Principal};
 pub use budget::Budget;
 pub(crate) use budget::{Budgets, Spender};
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
-pub(crate) use event_stream::{is_wanted as wants_events, until as event_stream_until};
+pub(crate) use event_stream::until as event_stream_until;
 pub use graphiql::EXAMPLES;
-pub(crate) use negotiation::Media;
+pub(crate) use negotiation::{Accepted, Media};
 pub use negotiation::{Statuses, status_of};
 pub use tracing_headers::CORRELATION_HEADER;
 

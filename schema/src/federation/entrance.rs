@@ -28,12 +28,12 @@ use vostro_messaging::trace::{self, SpanKind};
 use super::identity::{Identity, Question};
 use super::statement::{Statement, StatementFault, TrustedGateways};
 use super::{IDENTITY_AUDIENCE, IDENTITY_PATH, STATEMENT_HEADER};
-use crate::door::{Authenticator, Media, sha256};
+use crate::door::{Accepted, Authenticator, Media, sha256};
 use crate::faults::FaultCode;
 use crate::scope::RequestScope;
 use crate::stitch::{
-    FieldError, Limits, Reply, RequestError, SubgraphOperation, SubgraphRequest, SubgraphResponse, SubgraphTransport,
-    keeps_within, overloaded,
+    FieldError, Limits, OperationKind, Reply, RequestError, SubgraphOperation, SubgraphRequest, SubgraphResponse,
+    SubgraphTransport, keeps_within, overloaded,
 };
 use crate::upload::Files;
 
@@ -284,7 +284,7 @@ fn subscription(
     correlation_id: Uuid,
     headers: &HeaderMap,
 ) -> Response {
-    if !crate::door::wants_events(headers) {
+    if !Accepted::of(headers).streams(OperationKind::Subscription) {
         let message = "Subscriptions need `Accept: text/event-stream`.";
         let error = RequestError::new(FaultCode::OperationNotAllowed, message);
         return answered(Reply::refused(&[error], correlation_id));

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 use vostro_account::Accounts;
 use vostro_auth::Auth;
+use vostro_compliance::Compliance;
 use vostro_kernel::RequestContext;
 use vostro_kernel::ids::IdKind;
 use vostro_notification::Notifications;
@@ -35,6 +36,7 @@ pub struct Facades {
     pub account: Accounts,
     pub transaction: Transactions,
     pub notification: Notifications,
+    pub compliance: Compliance,
 }
 
 #[async_trait]
@@ -45,7 +47,8 @@ impl Directory for Facades {
         let (users, accounts) = (of(IdKind::User), of(IdKind::Account));
         let (transactions, notifications) = (of(IdKind::Transaction), of(IdKind::Notification));
         let statements = of(IdKind::Statement);
-        let (users, accounts, transactions, notifications, statements) = futures::try_join!(
+        let (violations, evidence) = (of(IdKind::Violation), of(IdKind::Evidence));
+        let (users, accounts, transactions, notifications, statements, violations, evidence) = futures::try_join!(
             ask(!users.is_empty(), async {
                 let found = self.auth.users_by_id(context, &users).await.map_err(crate::auth::failure)?;
                 let found = found.into_iter().map(|user| (user.id, user.into()));
@@ -71,6 +74,18 @@ impl Directory for Facades {
                 let found = found.into_iter().map(|statement| (statement.id, Arc::new(statement)));
                 Ok(learn(&crate::account::statement_batch(scope), found))
             }),
+            ask(!violations.is_empty(), async {
+                let found = self.compliance.violations_by_id(&scope.command(), &violations).await;
+                let found = crate::compliance::shown(found)?.into_iter();
+                let found = found.map(|violation| (violation.violation_id, violation));
+                Ok(learn(&crate::compliance::violation_batch(scope), found))
+            }),
+            ask(!evidence.is_empty(), async {
+                let found = self.compliance.evidence_by_id(&scope.command(), &evidence).await;
+                let found = crate::compliance::shown(found)?.into_iter();
+                let found = found.map(|evidence| (evidence.evidence_id, evidence));
+                Ok(learn(&crate::compliance::evidence_batch(scope), found))
+            }),
         )?;
         let found = [
             (IdKind::User, users),
@@ -78,6 +93,8 @@ impl Directory for Facades {
             (IdKind::Transaction, transactions),
             (IdKind::Notification, notifications),
             (IdKind::Statement, statements),
+            (IdKind::Violation, violations),
+            (IdKind::Evidence, evidence),
         ];
         Ok(found.into_iter().flat_map(|(kind, ids)| ids.into_iter().map(move |id| (kind, id))).collect())
     }
@@ -97,12 +114,14 @@ async fn ask(needed: bool, question: impl Future<Output = Result<Vec<Uuid>, Erro
 }
 
 /// The types with an id that [`super::Node`] knows, and the subgraph that owns each.
-const OWNERS: [(IdKind, &str, &str); 5] = [
+const OWNERS: [(IdKind, &str, &str); 7] = [
     (IdKind::User, "User", "auth"),
     (IdKind::Account, "Account", "account"),
     (IdKind::Transaction, "Transaction", "transaction"),
     (IdKind::Notification, "Notification", "notification"),
+    (IdKind::Violation, "Violation", "compliance"),
     (IdKind::Statement, "Statement", "account"),
+    (IdKind::Evidence, "Evidence", "compliance"),
 ];
 
 /// Modules in other processes, asked as a gateway asks for entities: what they do not show is not there.
@@ -179,14 +198,12 @@ impl Owner {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::ID;
     use futures::future::BoxFuture;
     use futures::stream::BoxStream;
     use futures::{FutureExt as _, StreamExt as _};
     use vostro_kernel::{Actor, SystemIds};
 
     use super::*;
-    use crate::node::Node;
     use crate::stitch::SubgraphResponse;
 
     /// Shows whatever it is asked for.
@@ -208,8 +225,7 @@ mod tests {
     async fn whatever_is_a_node_is_asked_of_the_process_that_owns_it() {
         let processes = OWNERS.map(|(_, _, name)| (name.to_owned(), Arc::new(Open) as Arc<dyn SubgraphTransport>));
         let subgraphs = Subgraphs::new(HashMap::from(processes)).expect("operations that can be parsed");
-        let nodes = IdKind::ALL.into_iter().filter(|kind| Node::of(*kind, ID::default()).is_some());
-        let wanted: Vec<_> = nodes.map(|kind| (kind, Uuid::nil())).collect();
+        let wanted: Vec<_> = IdKind::ALL.map(|kind| (kind, Uuid::nil())).to_vec();
         let scope = RequestScope::new(RequestContext::of(Actor::ANONYMOUS, &SystemIds), Arc::new(SystemIds));
         let found = subgraphs.visible(&Arc::new(scope), &wanted).await.expect("an answer");
         assert_eq!(found, wanted);

@@ -22,7 +22,7 @@ pub struct FieldFacts<'a> {
     /// Points for the field itself, where they are declared.
     pub cost: Option<u32>,
     pub size: Size,
-    /// The smallest contract that has the field. A field without a tag goes wherever its type goes.
+    /// The smallest contract that has the field and its type. A field without a tag goes wherever its type goes.
     pub contract: Contract,
     /// The files that come with a mutation.
     pub upload: UploadLimit,
@@ -70,7 +70,8 @@ impl Catalog {
                 _ => continue,
             };
             let all: Vec<String> = owners(directives, "join__type", &graphs);
-            let fields = fields.iter().map(|field| (field.name.clone(), Stored::of(field, &all, &graphs)));
+            let least = contract(directives);
+            let fields = fields.iter().map(|field| (field.name.clone(), Stored::of(field, &all, least, &graphs)));
             types.insert(name.clone(), fields.collect());
         }
         Self(types)
@@ -104,7 +105,8 @@ impl Catalog {
 }
 
 impl Stored {
-    fn of(field: &Field, all: &[String], graphs: &HashMap<String, String>) -> Self {
+    /// With the owners and the contract of the type it is a field of.
+    fn of(field: &Field, all: &[String], least: Contract, graphs: &HashMap<String, String>) -> Self {
         let mut owners = owners(&field.directives, "join__field", graphs);
         if owners.is_empty() {
             owners = all.to_vec();
@@ -116,7 +118,7 @@ impl Stored {
             recorded: tags(&field.directives).any(|tag| tag == RECORDED),
             cost: named(&field.directives, "cost").find_map(|cost| number(cost, "weight")),
             size: size(&field.directives),
-            contract: contract(&field.directives),
+            contract: contract(&field.directives).max(least),
             upload: tags(&field.directives).find_map(UploadLimit::of_tag).unwrap_or(UploadLimit::NONE),
         }
     }

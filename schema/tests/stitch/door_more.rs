@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use vostro_schema::door::{Budget, DocumentPolicy, DoorConfig, TrustedDocuments};
-use vostro_schema::stitch::Limits;
+use vostro_schema::stitch::{Engine, Limits, SubgraphRequest, SubgraphResponse, SubgraphTransport};
 use vostro_testkit::eventually;
 
 use crate::harness::{Bank, OpenBank, code};
@@ -50,6 +53,30 @@ async fn the_operations_of_a_batch_have_the_time_of_one_and_what_it_is_too_late_
     }
     assert_eq!(bank.bank.paid(), 0);
     assert!(answers[3].get("data").is_none() && answers[3].to_string().contains("not begun"), "{answers}");
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_in_the_media_type_that_the_client_likes_best() {
+    let bank = OpenBank::open().await;
+    for (accept, expected) in [
+        ("application/graphql-response+json", "application/graphql-response+json; charset=utf-8"),
+        ("application/graphql-response+json;q=0.5, application/json", "application/json; charset=utf-8"),
+    ] {
+        let answer = post(&bank, accept, json!([{"query": "{ hello }"}])).await;
+        assert_eq!((answer.status(), &answer.headers()[CONTENT_TYPE]), (StatusCode::OK, &expected.parse().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn an_operation_is_a_stream_only_for_a_client_that_accepts_one_and_likes_no_other_answer_better() {
+    let bank = OpenBank::open().await;
+    let subscription = json!({"query": "subscription { balanceChanged(accountId: \"acc_1\") { sequence } }"});
+    let both = "application/json, text/event-stream;q=0.5";
+    assert_eq!(events(post(&bank, both, subscription.clone()).await).await.len(), 4, "there is no other answer to it");
+    let answer = post(&bank, both, json!({"query": "{ hello }"})).await;
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/json; charset=utf-8");
+    let refused = post(&bank, "application/json, text/event-stream;q=0", subscription).await;
+    assert_eq!(code(&refused.json().await.unwrap()), "OPERATION_NOT_ALLOWED");
 }
 
 /// The events of a stream up to its end.
@@ -294,6 +321,70 @@ async fn a_registered_document_is_paid_for_by_the_client_that_registered_it() {
     let (bucket, _, available) = throttle(&body);
     assert_eq!(bucket, "CALLER", "the share of the one that registered it is untouched");
     assert!(available < 60, "{available}");
+}
+
+/// Says of any file that it is kept.
+struct Keeps;
+
+impl SubgraphTransport for Keeps {
+    fn execute(&self, _: SubgraphRequest) -> BoxFuture<'_, SubgraphResponse> {
+        let data = json!({"complianceEvidenceAttach": {"replayed": false}});
+        let data = async_graphql::Value::from_json(data).unwrap();
+        futures::future::ready(SubgraphResponse { data, errors: Vec::new() }).boxed()
+    }
+
+    fn execute_stream(&self, _: SubgraphRequest) -> BoxStream<'static, SubgraphResponse> {
+        futures::stream::empty().boxed()
+    }
+}
+
+/// Fifty points, with its file.
+const KEEP: &str = "mutation Keep($file: Upload!) {
+    complianceEvidenceAttach(input: {violationId: \"vio_1\", file: $file}) { replayed } }";
+
+/// The one API that takes files, before a module that keeps them all.
+async fn taking_files(config: DoorConfig) -> OpenBank {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().module("compliance", Keeps).build().unwrap();
+    OpenBank::over(Bank { engine, calls: Arc::default() }, config).await
+}
+
+/// Sends a file with an operation, as a client of this name.
+async fn send_file(bank: &OpenBank, name: &str, mut operation: Value) -> Value {
+    operation["variables"] = json!({"file": null});
+    let parts = [("operations", operation.to_string()), ("map", r#"{"0": ["variables.file"]}"#.to_owned())];
+    let parts = parts.into_iter().chain([("0", "%PDF-1.7".to_owned())]);
+    let head = |name| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+    let body = parts.map(|(name, content)| format!("{}{content}\r\n", head(name))).collect::<String>() + "--x--\r\n";
+    let request = Client::new().post(bank.url("/graphql")).bearer_auth("staff").header(NAME, name);
+    let request = request.header(CONTENT_TYPE, "multipart/form-data; boundary=x").header("x-graphql-csrf", "1");
+    request.body(body).send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn with_files_too_a_client_sends_ids_only_where_it_has_to() {
+    let mut documents = TrustedDocuments::default();
+    documents.register("app", vec![("keep".to_owned(), KEEP.to_owned())]).unwrap();
+    documents.know("partner");
+    assert!(documents.require_ids("app"));
+    let bank = taking_files(DoorConfig { registered: Arc::new(documents), ..DoorConfig::default() }).await;
+    let text = json!({"query": KEEP});
+    assert_eq!(code(&send_file(&bank, "app", text.clone()).await), "OPERATION_NOT_ALLOWED");
+    for (name, operation) in [("app", json!({"documentId": "keep"})), ("partner", text.clone()), ("nobody", text)] {
+        let answer = send_file(&bank, name, operation).await;
+        assert_eq!(answer["data"]["complianceEvidenceAttach"]["replayed"], false, "{name}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_files_is_paid_for_by_the_client_that_sends_it() {
+    let bank = taking_files(with_shares()).await;
+    let keep = || json!({"query": KEEP});
+    let kept = send_file(&bank, "partner", keep()).await;
+    assert_eq!((throttle(&kept).0, throttle(&kept).1), ("CLIENT", 60), "{kept}");
+    let refused = send_file(&bank, "partner", keep()).await;
+    assert_eq!((code(&refused).as_str(), throttle(&refused).0), ("RATE_LIMITED", "CLIENT"), "{refused}");
+    let kept = send_file(&bank, "web", keep()).await;
+    assert_eq!(kept.get("errors"), None, "{kept}");
 }
 
 #[tokio::test]

@@ -108,6 +108,22 @@ pub async fn page(pool: &PgPool, violation_id: Uuid, page: Page<i64>) -> sqlx::R
     Ok(page.in_order(rows))
 }
 
+/// The documents with these ids, in no order.
+///
+/// # Errors
+/// Database faults.
+pub async fn by_ids(pool: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Evidence>> {
+    sqlx::query_as!(
+        Evidence,
+        r#"select evidence_id, violation_id, file_name, media_type, sha256, octet_length(content) as "size!", attached_by,
+                  attached_at, position, sequence
+           from compliance.evidence where evidence_id = any($1)"#,
+        ids
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// The documents behind a position, oldest first.
 ///
 /// # Errors
