@@ -196,8 +196,8 @@
 //!
 //! 1. `UPDATE_GOLDEN=1` with the test that calls [`stitch::sdl::assert_committed`] writes `schema/sdl/<module>.graphql`;
 //! 2. `npm ci && npm run compose` in `schema/compose` writes `schema/sdl/supergraph.graphql`;
-//! 3. the same test without the variable passes, and [`stitch::satisfiability::every_path`] shows that every field can
-//!    be planned.
+//! 3. the same test without the variable passes, and so do those that plan every field wherever a client can come to it
+//!    ([`stitch::satisfiability`]).
 
 pub mod access;
 pub mod account;

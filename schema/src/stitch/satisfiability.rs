@@ -1,7 +1,11 @@
-//! Operations that together reach every field of the API from every root field: a supergraph over which all of them can
-//! be planned has no field that a client can select and nobody can answer.
+//! Operations that together take every path through the API: a supergraph over which all of them can be planned has no
+//! field that a client can come to and nobody can answer there.
+//!
+//! Who can be asked for a field depends on who answered the fields above it. So it is not enough to come to a type once
+//! below each root field: a path is followed until it goes through a field for the second time. Such paths become many
+//! more with every field that leads from one entity to another, so they are for tests; no bank plans them when it starts.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use graphql_tools::static_graphql::schema::{Field, TypeDefinition};
@@ -9,42 +13,50 @@ use graphql_tools::static_graphql::schema::{Field, TypeDefinition};
 use super::api_schema::{ApiSchema, OperationKind, type_text};
 use super::projection::TYPENAME;
 
-/// One operation per root field and type reachable from it, each selecting all fields of that type. They are for
-/// planning only: required arguments are variables without values.
+/// One operation per path from a root field to a type, each selecting all fields of that type that have no fields
+/// themselves; those that have some begin further paths. They are for planning only: required arguments are variables
+/// without values.
 pub fn every_path(schema: &ApiSchema, kind: OperationKind) -> Vec<String> {
     let Some(root) = schema.root(kind) else { return Vec::new() };
     let fields = fields(schema, root);
-    fields.iter().flat_map(|field| below(schema, kind, field)).collect()
+    fields.iter().flat_map(|field| below(schema, kind, (root, field))).collect()
 }
 
 /// A way from a root field to a type: what stands before and after the selection of the type's fields.
 struct Way<'a> {
     type_name: &'a str,
+    /// The fields it goes through, each with its type. What a type is narrowed to belongs to the field that leads there.
+    through: Vec<(&'a str, &'a str)>,
     open: String,
     close: String,
     variables: String,
 }
 
-fn below(schema: &ApiSchema, kind: OperationKind, root: &Field) -> Vec<String> {
-    let start = Way { type_name: "", open: "{ ".into(), close: " }".into(), variables: String::new() };
+fn below(schema: &ApiSchema, kind: OperationKind, (root_type, root): (&str, &Field)) -> Vec<String> {
+    let start = Way {
+        type_name: root_type,
+        through: Vec::new(),
+        open: "{ ".into(),
+        close: " }".into(),
+        variables: String::new(),
+    };
     if !is_composite(schema, root) {
         return vec![start.operation(kind, &[root])];
     }
     let mut operations = Vec::new();
-    let mut seen = BTreeSet::new();
+    // The shorter ones first, as they are the easier to read when they cannot be planned.
     let mut ways = VecDeque::from([start.through(root)]);
     while let Some(way) = ways.pop_front() {
-        if !seen.insert(way.type_name) {
-            continue;
-        }
-        if let Some(TypeDefinition::Interface(_) | TypeDefinition::Union(_)) = schema.named(way.type_name) {
+        if way.is_abstract_in(schema) {
             let possible = schema.possible(way.type_name).map(|types| types.iter().collect::<Vec<_>>());
             ways.extend(possible.into_iter().flatten().map(|name| way.narrowed(name)));
         }
         let fields = fields(schema, way.type_name);
         let (composite, leaves): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| is_composite(schema, field));
         operations.push(way.operation(kind, &leaves));
-        ways.extend(composite.into_iter().map(|field| way.through(field)));
+        if !way.goes_in_a_circle() {
+            ways.extend(composite.into_iter().map(|field| way.through(field)));
+        }
     }
     operations
 }
@@ -62,21 +74,34 @@ fn fields<'a>(schema: &'a ApiSchema, type_name: &str) -> Vec<&'a Field> {
     fields.iter().filter(|field| !field.name.starts_with("__")).collect()
 }
 
-impl Way<'_> {
-    fn through<'f>(&self, field: &'f Field) -> Way<'f> {
+impl<'a> Way<'a> {
+    fn is_abstract_in(&self, schema: &ApiSchema) -> bool {
+        matches!(schema.named(self.type_name), Some(TypeDefinition::Interface(_) | TypeDefinition::Union(_)))
+    }
+
+    /// Whether it came through its last field before. All that is below that was found the first time.
+    fn goes_in_a_circle(&self) -> bool {
+        self.through.split_last().is_some_and(|(last, before)| before.contains(last))
+    }
+
+    fn through(&self, field: &'a Field) -> Self {
         let mut variables = self.variables.clone();
         let name = call(field, &mut variables);
+        let mut through = self.through.clone();
+        through.push((self.type_name, &field.name));
         Way {
             type_name: field.field_type.inner_type(),
+            through,
             open: format!("{}{name} {{ ", self.open),
             close: format!(" }}{}", self.close),
             variables,
         }
     }
 
-    fn narrowed<'f>(&self, type_name: &'f str) -> Way<'f> {
+    fn narrowed(&self, type_name: &'a str) -> Self {
         Way {
             type_name,
+            through: self.through.clone(),
             open: format!("{}... on {type_name} {{ ", self.open),
             close: format!(" }}{}", self.close),
             variables: self.variables.clone(),

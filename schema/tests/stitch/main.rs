@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod introspection;
 mod metrics;
+mod paths;
 mod planning;
 mod pruning;
 mod reading;

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use graphql_tools::static_graphql::schema::{Definition, Document, TypeDefinition};
 use vostro_schema::contract::{self, Contract};
-use vostro_schema::stitch::{Engine, Limits, OperationKind, satisfiability, sdl, subgraph};
+use vostro_schema::stitch::{Engine, OperationKind, sdl, subgraph};
 
 use crate::fixture::{Calls, accounts, payments, people};
 
@@ -113,21 +112,6 @@ fn every_root_field_declares_who_may_ask_and_stays_alone_when_they_may_not() {
             // A subscription has one root field, and so no siblings.
             let alone = kind == OperationKind::Subscription || !field.signature.ends_with('!');
             assert!(alone, "{root}.{} would take its siblings with it", field.name);
-        }
-    }
-}
-
-#[test]
-fn every_field_of_the_bank_can_be_planned_on_every_path() {
-    // Whether a plan exists is the question here, not how fast a busy machine finds it.
-    let limits = Limits { planning: Duration::from_secs(30), ..Limits::default() };
-    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().limits(limits).build().unwrap();
-    for kind in [OperationKind::Query, OperationKind::Mutation, OperationKind::Subscription] {
-        let operations = satisfiability::every_path(engine.planner().api_schema(), kind);
-        assert!(!operations.is_empty());
-        for operation in operations {
-            let prepared = engine.prepare(&operation, None);
-            assert!(prepared.is_ok(), "{operation}: {:?}", prepared.err());
         }
     }
 }
