@@ -41,7 +41,7 @@ pub use budget::Budget;
 pub(crate) use budget::{Budgets, Spender};
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
 pub(crate) use event_stream::{is_wanted as wants_events, until as event_stream_until};
-pub use graphiql::EXAMPLES;
+pub use graphiql::{EXAMPLES, examples};
 pub(crate) use negotiation::Media;
 pub use negotiation::{Statuses, status_of};
 pub use tracing_headers::CORRELATION_HEADER;
