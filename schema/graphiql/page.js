@@ -54,6 +54,11 @@ function chip(kind, text) {
   return element("span", { key: text, className: `vostro-chip vostro-${kind}` }, text);
 }
 
+/** Who may ask: roles as people say them. */
+function accessChip(access) {
+  return chip("access", access.toLowerCase().replaceAll("_", " "));
+}
+
 /** A line of the schema's documentation, in which `names` stand out. */
 function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? element("code", { key: at }, part) : part));
@@ -77,7 +82,7 @@ function rootField(field) {
       { className: "vostro-head" },
       element("strong", { className: field.deprecated ? "vostro-deprecated" : "" }, field.name),
       chip(field.kind, field.kind),
-      chip("access", field.access.toLowerCase().replaceAll("_", " ")),
+      accessChip(field.access),
       chip("cost", points(field)),
     ),
     deprecation(field),
@@ -94,7 +99,7 @@ function typeField(module, field) {
       "div",
       { className: "vostro-head" },
       element("code", { className: field.deprecated ? "vostro-deprecated" : "" }, field.signature),
-      field.access && chip("access", field.access.toLowerCase().replaceAll("_", " ")),
+      field.access && accessChip(field.access),
       field.cost > 0 && chip("cost", points(field)),
       field.modules.length > 1 && chip("owners", `also ${field.modules.filter((name) => name !== module).join(", ")}`),
     ),
@@ -142,7 +147,7 @@ function exampleButton(example, editors) {
     // GraphiQL looks for the operation's name a moment later, and whoever runs the example at once would ask for another.
     if (editors.queryEditor) editors.queryEditor.operationName = /^\w+ (\w+)/.exec(example.document)?.[1];
   };
-  return element("button", { key: example.title, type: "button", onClick: show }, example.title, chip("access", example.needs));
+  return element("button", { key: example.title, type: "button", onClick: show }, example.title, example.access && accessChip(example.access));
 }
 
 function audienceChoice(audience, choose) {

@@ -98,8 +98,24 @@ fn size(facts: &FieldFacts<'_>) -> String {
     }
 }
 
+/// Who may ask for all of these fields of a root at once, as for one; `None` when nobody may.
+pub fn access_to_all(schema: &ApiSchema, kind: OperationKind, fields: &[String]) -> Option<String> {
+    let facts: Vec<_> = fields.iter().map(|field| schema.facts(schema.root(kind).unwrap_or_default(), field)).collect();
+    let mut narrowed = facts.iter().filter(|facts| !facts.scopes.is_empty());
+    let Some(first) = narrowed.next() else {
+        return Some(access_by(facts.iter().any(|facts| facts.authenticated), &[]));
+    };
+    let mut roles = first.scopes.to_vec();
+    narrowed.for_each(|facts| roles.retain(|role| facts.scopes.contains(role)));
+    (!roles.is_empty()).then(|| access_by(true, &roles))
+}
+
 fn access(facts: &FieldFacts<'_>) -> String {
-    match (facts.authenticated, facts.scopes) {
+    access_by(facts.authenticated, facts.scopes)
+}
+
+fn access_by(authenticated: bool, roles: &[String]) -> String {
+    match (authenticated, roles) {
         (false, _) => "anybody".to_owned(),
         (true, []) => "logged in".to_owned(),
         (true, roles) => roles.join(" or "),
@@ -254,5 +270,56 @@ fn rows(page: &mut String, rows: impl Iterator<Item = (String, String)>) {
     for (signature, description) in rows {
         let separator = if description.is_empty() { "" } else { ": " };
         let _ = writeln!(page, "- `{signature}`{separator}{description}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stitch::Catalog;
+
+    const SUPERGRAPH: &str = r#"
+        schema { query: Query }
+        type Account {
+            id: ID!
+            balance: Int @deprecated(reason: "since 2026-11; remove after 2027-05; use `posted`")
+            posted: Int
+        }
+        type Query {
+            hello: String
+            account: Account @authenticated @deprecated(reason: "since 2026-11; remove after 2027-05; use `accounts`")
+            audit: Int @authenticated @requiresScopes(scopes: [["OFFICER"], ["ADMIN"]])
+            books: Int @authenticated @requiresScopes(scopes: [["OPERATOR"], ["ADMIN"]])
+            machine: Int @authenticated @requiresScopes(scopes: [["OPERATOR"]])
+        }
+    "#;
+
+    fn schema() -> ApiSchema {
+        let document = graphql_tools::parser::parse_schema::<String>(SUPERGRAPH).expect("a schema").into_static();
+        ApiSchema::new(&document, Catalog::of(&document))
+    }
+
+    #[test]
+    fn what_is_deprecated_says_what_takes_its_place() {
+        let fields = root_fields(&schema());
+        let root = fields.iter().find(|field| field.name == "account").and_then(|field| field.deprecated.as_deref());
+        assert_eq!(root, Some("since 2026-11; remove after 2027-05; use `accounts`"));
+        let types = types(&schema());
+        let field = types[0].fields.iter().find_map(|field| field.deprecated.as_deref());
+        assert_eq!(field, Some("since 2026-11; remove after 2027-05; use `posted`"));
+    }
+
+    #[test]
+    fn several_fields_are_open_to_whom_each_of_them_is() {
+        let schema = schema();
+        let access = |fields: &[&str]| {
+            let fields: Vec<_> = fields.iter().map(|field| (*field).to_owned()).collect();
+            access_to_all(&schema, OperationKind::Query, &fields)
+        };
+        assert_eq!(access(&["hello"]).as_deref(), Some("anybody"));
+        assert_eq!(access(&["hello", "account"]).as_deref(), Some("logged in"));
+        assert_eq!(access(&["account", "audit"]).as_deref(), Some("OFFICER or ADMIN"));
+        assert_eq!(access(&["audit", "books"]).as_deref(), Some("ADMIN"));
+        assert_eq!(access(&["audit", "machine"]), None);
     }
 }

@@ -96,11 +96,56 @@ test("the page begins with the modules and who may ask for what", async () => {
   await picture("fields");
 });
 
+/** What the page says of a root field, in the section of its module. */
+function entry(module, field) {
+  const heading = page.getByRole("heading", { name: `Module ${module}`, exact: true });
+  const name = page.locator("strong").filter({ hasText: new RegExp(`^${field}$`) });
+  return page.locator("section").filter({ has: heading }).getByRole("listitem").filter({ has: name });
+}
+
+// A root field of each module: what it is, who may ask for it, and what it costs.
+const FIELDS = [
+  ["auth", "userRegister", "mutation", "anybody", "20 points"],
+  ["auth", "roleAssign", "mutation", "admin", "10 points"],
+  ["account", "trialBalance", "query", "compliance officer or operator or admin", "20 points, counted as 30 items"],
+  ["transaction", "transferCreate", "mutation", "logged in", "10 points"],
+  ["notification", "notifications", "query", "logged in", "1 point, per node of the page"],
+  ["compliance", "auditVerification", "query", "compliance officer or admin", "500 points"],
+  ["node", "nodes", "query", "logged in", "1 point, counted as 20 items"],
+  ["operations", "operationsChanged", "subscription", "operator or admin", "5 points"],
+];
+
+for (const [module, field, kind, access, cost] of FIELDS) {
+  test(`the page says of ${field} that module ${module} owns it, who may ask, and what it costs`, async () => {
+    const chips = await entry(module, field).locator(".vostro-chip").allInnerTexts();
+    assert.deepEqual(chips, [kind, access, cost]);
+  });
+}
+
+test("the page says of an object's field who may ask, what it costs, and who else answers it", async () => {
+  const chips = (module, type, signature) => {
+    const heading = page.getByRole("heading", { name: `Module ${module}`, exact: true });
+    const object = page.locator("section").filter({ has: heading }).locator("details").filter({ has: page.getByText(type, { exact: true }) });
+    const field = object.locator("li").filter({ has: page.getByText(signature, { exact: true }) });
+    return field.locator(".vostro-chip").allTextContents();
+  };
+  assert.deepEqual(await chips("account", "Statement", "part(number: Int!): String"), ["logged in", "20 points"]);
+  assert.deepEqual(await chips("compliance", "Violation", "ruleId: String!"), []);
+  assert.match((await chips("account", "Account", "id: ID!")).join(), /also node/);
+});
+
+test("a field that will go says until when and what takes its place", async () => {
+  const old = entry("account", "statementProgress");
+  assert.match(await old.innerText(), /Deprecated: since 2026-11; remove after 2027-05; use statementUpdated/);
+  assert.equal(await old.locator("strong.vostro-deprecated").innerText(), "statementProgress");
+  assert.equal(await entry("account", "statementUpdated").locator(".vostro-warning").count(), 0);
+});
+
 test("customers are shown what is for customers", async () => {
   const operators = page.getByRole("listitem").filter({ hasText: "depositRecord(" });
   await page.getByRole("button", { name: "customers" }).click();
   await operators.waitFor({ state: "detached" });
-  await page.getByRole("button", { name: "everything" }).click();
+  await page.getByRole("button", { name: "everything", exact: true }).click();
   await operators.waitFor();
 });
 
@@ -108,6 +153,20 @@ test("a query is answered", async () => {
   await example("Who am I?");
   await run();
   assert.equal(JSON.parse(await shown('"me"')).data.me, null);
+});
+
+test("each example says who may carry it out", async () => {
+  const access = (title) => {
+    const button = page.getByRole("button", { name: new RegExp(`^${title.replace("?", "\\?")} `) });
+    return button.locator(".vostro-access").innerText();
+  };
+  assert.equal(await access("Who am I?"), "anybody");
+  assert.equal(await access("Pay"), "logged in");
+  assert.equal(await access("A violation and its evidence"), "compliance officer or admin");
+  assert.equal(await access("Violations, live"), "compliance officer or admin");
+  assert.equal(await access("What is parked, and why?"), "operator or admin");
+  assert.equal(await access("Operations, live"), "operator or admin");
+  await picture("examples");
 });
 
 test("a mutation is carried out", async () => {

@@ -12,7 +12,7 @@ use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
 use super::arguments::{Arguments, Ids};
 use super::everybody;
 use super::ways::refusal;
-use crate::support::{EventStream, Person, Staff, World, listen};
+use crate::support::{EventStream, Person, Staff, World, eventually, listen};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
@@ -118,22 +118,31 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
     let world = World::create().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
-    let ada = Person::with_money(&world, &staff, "ada", "100.00").await;
+    // Enough to be looked at.
+    let ada = Person::with_money(&world, &staff, "ada", "50000.00").await;
     let eve = Person::join(&world, "eve").await;
-    let examples = vostro_schema::door::EXAMPLES.replace("acc_yours", &ada.account).replace("acc_theirs", &eve.account);
-    let examples: Value = serde_json::from_str(&examples).expect("the examples are JSON");
+    let violation = violation(&staff).await;
+    let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
+    let examples = Value::from(vostro_schema::door::examples(&engine)).to_string();
+    let examples = examples.replace("acc_yours", &ada.account).replace("acc_theirs", &eve.account);
+    let examples: Value = serde_json::from_str(&examples.replace("vio_found", &violation)).expect("JSON");
     for example in examples.as_array().expect("a list") {
-        let mut connection = match example["needs"].as_str() {
-            Some("anybody") => Connection::open(world.config.http.address).await.expect("the bank listens"),
-            Some("logged in") => ada.connection().await,
-            Some("staff") => staff.operator_connection().await,
-            Some("compliance officer") => staff.officer_connection().await,
+        let access = example["access"].as_str().unwrap_or_default();
+        let token = match access {
+            "anybody" => "",
+            "logged in" => &ada.token,
+            roles if roles.contains("OPERATOR") => &staff.operator,
+            roles if roles.contains("COMPLIANCE_OFFICER") => &staff.officer,
             other => panic!("nobody is {other:?}"),
         };
+        let mut connection = Connection::open(world.config.http.address).await.expect("the bank listens");
+        if !token.is_empty() {
+            connection.log_in_with(token);
+        }
         let document = example["document"].as_str().expect("a document");
         let variables = example.get("variables").cloned().unwrap_or_else(|| json!({}));
         let answer = if document.starts_with("subscription") {
-            let mut events = EventStream::open(world.config.http.address, &ada.token, document, &variables).await;
+            let mut events = EventStream::open(world.config.http.address, token, document, &variables).await;
             events.next().await.expect("an event")
         } else {
             connection.answer(document, variables).await.expect("an answer")
@@ -146,6 +155,16 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
             .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
         assert!(!refusals, "{}: {answer}", example["title"]);
     }
+}
+
+/// The one the rules found.
+async fn violation(staff: &Staff) -> String {
+    eventually("a violation is found", || async {
+        let mut officer = staff.officer_connection().await;
+        let found = officer.data("{ violations(first: 1) { nodes { id } } }", json!({})).await.ok()?;
+        found["violations"]["nodes"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

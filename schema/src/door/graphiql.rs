@@ -7,8 +7,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use serde_json::Value;
+
 use super::Door;
 use crate::reference;
+use crate::stitch::Engine;
 
 const PAGE: &str = include_str!("../../graphiql/index.html");
 
@@ -66,11 +69,26 @@ pub async fn page() -> Response {
 /// Operations the start panel offers. Each is carried out in a test.
 pub const EXAMPLES: &str = include_str!("../../graphiql/examples.json");
 
+/// The same with who may carry each out: `anybody`, `logged in`, or roles, any of which will do. It follows from the fields
+/// they ask for, so that it is never wrong.
+pub fn examples(engine: &Engine) -> Vec<Value> {
+    let mut examples: Vec<Value> = serde_json::from_str(EXAMPLES).unwrap_or_default();
+    for example in &mut examples {
+        let prepared = example["document"].as_str().and_then(|document| engine.prepare(document, None).ok());
+        let access = prepared.and_then(|prepared| {
+            let schema = engine.planner().api_schema();
+            reference::access_to_all(schema, prepared.kind(), &prepared.planned.root_fields)
+        });
+        example["access"] = access.into();
+    }
+    examples
+}
+
 /// `GET /graphiql/modules.json`: which module answers which field, who may ask for it, what it costs; and the examples.
 pub async fn modules(State(door): State<Arc<Door>>) -> Response {
     let schema = door.engine.planner().api_schema();
     let (fields, types) = (reference::root_fields(schema), reference::types(schema));
-    let examples: serde_json::Value = serde_json::from_str(EXAMPLES).unwrap_or_default();
+    let examples = examples(&door.engine);
     let content = serde_json::json!({"fields": fields, "types": types, "examples": examples});
     let mut response = Response::new(Body::from(content.to_string()));
     let headers = response.headers_mut();

@@ -42,7 +42,7 @@ pub use budget::Budget;
 pub(crate) use budget::{Budgets, Spender};
 pub use documents::{DocumentPolicy, ManifestError, TrustedDocuments, manifest, sha256};
 pub(crate) use event_stream::until as event_stream_until;
-pub use graphiql::EXAMPLES;
+pub use graphiql::{EXAMPLES, examples};
 pub(crate) use negotiation::{Accepted, Media};
 pub use negotiation::{Statuses, status_of};
 pub use tracing_headers::CORRELATION_HEADER;

@@ -119,10 +119,21 @@ fn every_root_field_declares_who_may_ask_and_stays_alone_when_they_may_not() {
 #[test]
 fn the_examples_of_the_start_page_fit_the_schema_and_cost_little() {
     let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
-    let examples: serde_json::Value = serde_json::from_str(vostro_schema::door::EXAMPLES).unwrap();
-    for example in examples.as_array().unwrap() {
+    for example in vostro_schema::door::examples(&engine) {
+        assert!(example["access"].is_string(), "nobody may ask for all of {}", example["title"]);
         let prepared = engine.prepare(example["document"].as_str().unwrap(), None);
         let prepared = prepared.unwrap_or_else(|errors| panic!("{}: {errors:?}", example["title"]));
         assert!(prepared.planned.projection.estimate(&Default::default()) < 200, "{}", example["title"]);
+    }
+}
+
+#[test]
+fn the_start_page_has_an_example_and_a_subscription_for_everybody_of_the_bank() {
+    let engine = Engine::over(vostro_schema::modules::SUPERGRAPH).unwrap().build().unwrap();
+    let examples = vostro_schema::door::examples(&engine);
+    for access in ["logged in", "COMPLIANCE_OFFICER or ADMIN", "OPERATOR or ADMIN"] {
+        let documents: Vec<_> = examples.iter().filter(|example| example["access"] == access).collect();
+        let live = documents.iter().filter(|example| example["document"].as_str().unwrap().starts_with("subscription"));
+        assert_eq!((documents.len() > 2, live.count()), (true, 1), "{access}");
     }
 }
