@@ -1,7 +1,7 @@
-//! A storm of reconnects: many subscribers at two instances of the bank are cut off again and again while money moves,
-//! and the broker's connections break too, so that events come twice and out of order behind the scenes. In front of the
-//! streams of the bank's own people all of them come again, backwards and then in order. No news of one instance reaches
-//! those who listen at the other.
+//! A storm of reconnects: many subscribers at two instances of the bank are cut off again and again while money moves
+//! and staff decides about an account, and the broker's connections break too, so that events come twice and out of order
+//! behind the scenes. In front of the streams of the bank's own people all of them come again, backwards and then in
+//! order. No news of one instance reaches those who listen at the other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use vostro_testkit::Proxy;
 
 use crate::journeys::upload::Form;
+use crate::support::people::connect;
 use crate::support::{BankProcess, Person, Socket, Staff, World, eventually};
 
 use super::messages::{capture_everything, channel, repeat_in_reverse_and_in_order};
@@ -37,6 +38,12 @@ const BALANCE: Kind = Kind {
         balanceChanged(accountId: $id, after: $after) { accountId sequence kind cursor } }",
     field: "balanceChanged",
     aggregate: "/accountId",
+};
+const ACCOUNT: Kind = Kind {
+    document: "subscription($id: ID!, $after: String) {
+        accountUpdated(accountId: $id, after: $after) { account { id } sequence kind cursor } }",
+    field: "accountUpdated",
+    aggregate: "/account/id",
 };
 const TRANSACTIONS: Kind = Kind {
     document: "subscription($id: ID!, $after: String) {
@@ -99,8 +106,9 @@ impl Subscriber {
             }
             while let Ok(data) = socket.try_next("s").await {
                 let update = &data[self.kind.field];
-                // Of the modules' states only the latest is told.
-                let passed_over = update["kind"] == "LAGGED" && self.kind.field != OPERATIONS.field;
+                // Of states only the latest is told.
+                let tells_states = [OPERATIONS.field, ACCOUNT.field].contains(&self.kind.field);
+                let passed_over = update["kind"] == "LAGGED" && !tells_states;
                 assert!(!passed_over, "nobody is that slow: {update}");
                 let aggregate = update.pointer(self.kind.aggregate).and_then(Value::as_str).expect("an id").to_owned();
                 let sequence = update["sequence"].as_u64().expect("a number");
@@ -170,6 +178,17 @@ impl Storm {
             .await;
     }
 
+    /// Another overdraft limit for Ada, arranged at one of the instances.
+    async fn arrange(&self, number: usize) {
+        let mut counter = connect(self.addresses[number % 2], &self.staff.operator).await;
+        let document =
+            "mutation($input: OverdraftArrangeInput!) { overdraftArrange(input: $input) { account { version } } }";
+        let limit = json!({"amount": format!("{}.00", number + 1), "currency": "EUR"});
+        let input = json!({"input": {"accountId": self.ada.account, "limit": limit}});
+        let arranged = counter.data(document, input).await.expect("an answer");
+        assert_eq!(arranged["overdraftArrange"]["account"]["version"], json!(number + 2), "{arranged}");
+    }
+
     /// One payment, after which connections are cut.
     async fn pay(&self, number: usize, amount: &str) {
         let payer = self.ada.at(self.addresses[number % 2]);
@@ -205,6 +224,13 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
             tokio::spawn(listening.listen(move |seen, _| seen.last().is_some_and(|(_, at, _)| *at == last_entry)))
         })
         .collect();
+    let last_version = 1 + u64::try_from(PAYMENTS).expect("few");
+    let accounts: Vec<JoinHandle<_>> = (0..6)
+        .map(|turn| {
+            let listening = subscriber(ACCOUNT, &storm.ada, turn);
+            tokio::spawn(listening.listen(move |seen, _| seen.last().is_some_and(|(_, at, _)| *at == last_version)))
+        })
+        .collect();
     let transactions: Vec<JoinHandle<_>> = (0..10)
         .map(|turn| {
             let listening = subscriber(TRANSACTIONS, &storm.ada, turn);
@@ -226,9 +252,10 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
             }))
         })
         .collect();
-    let everybody = balances.len() + transactions.len() + arrivals.len();
+    let everybody = balances.len() + accounts.len() + transactions.len() + arrivals.len();
     storm.everybody_has_begun(everybody).await;
     for number in 0..PAYMENTS {
+        storm.arrange(number).await;
         storm.pay(number, "1.00").await;
     }
 
@@ -237,6 +264,13 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
         let (seen, often) = finished(subscriber).await;
         let sequences: Vec<_> = seen.iter().map(|(_, sequence, _)| *sequence).collect();
         assert_eq!(sequences, (1..=last_entry).collect::<Vec<_>>(), "each once, in order");
+        connections += often;
+    }
+    for subscriber in accounts {
+        let (seen, often) = finished(subscriber).await;
+        each_once_and_in_order(&seen);
+        let marked = seen.windows(2).all(|pair| pair[1].2 == (pair[1].1 == pair[0].1 + 1));
+        assert!(marked, "what was passed over is said: {seen:?}");
         connections += often;
     }
     for subscriber in transactions {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::people::connect;
 use crate::support::{Person, Socket, Staff, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +93,40 @@ async fn who_listens_at_another_instance_than_the_one_that_books_hears_of_it_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_hears_at_each_instance_what_staff_decides_about_the_account_at_any() {
+    let world = World::create().await;
+    let first = world.spawn_bank(&[]).await;
+    let staff = Staff::hire(&world).await;
+    let ada = Person::join(&world, "ada").await;
+    let (second, elsewhere) = world.spawn_another().await;
+    let addresses = [world.config.http.address, elsewhere];
+    let updates = "subscription($id: ID!) { accountUpdated(accountId: $id) {
+        sequence kind account { status owner { displayName } } } }";
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let mut socket = Socket::open_at(address, &ada.token).await;
+        socket.subscribe("a", updates, json!({"id": ada.account})).await;
+        assert_eq!(socket.next("a").await["accountUpdated"]["kind"], "SNAPSHOT");
+        sockets.push(socket);
+    }
+    for (number, (command, status)) in [("Freeze", "FROZEN"), ("Unfreeze", "ACTIVE")].into_iter().enumerate() {
+        let decide = format!(
+            "mutation($id: ID!) {{ account{command}(input: {{accountId: $id, reason: \"why\"}}) {{ userErrors {{ code }} }} }}"
+        );
+        let mut counter = connect(addresses[number], &staff.operator).await;
+        let decided = counter.data(&decide, json!({"id": ada.account})).await.expect("an answer");
+        assert_eq!(decided[format!("account{command}")]["userErrors"], json!([]), "{decided}");
+        for socket in &mut sockets {
+            let told = socket.next("a").await["accountUpdated"].clone();
+            let account = json!({"status": status, "owner": {"displayName": "ada"}});
+            assert_eq!(told, json!({"sequence": 2 + number, "kind": "CHANGE", "account": account}));
+        }
+    }
+    assert!(second.terminate().await.success());
+    assert!(first.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_reconnects_at_another_instance_goes_on_behind_its_cursor() {
     let world = World::create().await;
     let first = world.spawn_bank(&[]).await;
@@ -144,11 +179,14 @@ async fn nobody_can_listen_to_somebody_elses_account() {
     let staff = Staff::hire(&world).await;
     let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
     let eve = Person::join(&world, "eve").await;
-    let mut socket = Socket::open(&world, &eve.token).await;
-    let query = "subscription($id: ID!) { balanceChanged(accountId: $id) { sequence } }";
-    socket.subscribe("1", query, json!({"id": ada.account})).await;
-    let answer = socket.receive().await;
-    let refused = answer["type"] == "error" || answer["type"] == "complete" || answer["payload"]["errors"].is_array();
-    assert!(refused, "{answer}");
-    assert!(!answer.to_string().contains("\"sequence\":1"), "{answer}");
+    for field in ["balanceChanged", "accountUpdated"] {
+        let mut socket = Socket::open(&world, &eve.token).await;
+        let query = format!("subscription($id: ID!) {{ {field}(accountId: $id) {{ sequence }} }}");
+        socket.subscribe("1", &query, json!({"id": ada.account})).await;
+        let answer = socket.receive().await;
+        let refused =
+            answer["type"] == "error" || answer["type"] == "complete" || answer["payload"]["errors"].is_array();
+        assert!(refused, "{answer}");
+        assert!(!answer.to_string().contains("\"sequence\":1"), "{answer}");
+    }
 }

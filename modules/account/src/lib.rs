@@ -21,8 +21,8 @@ mod store;
 pub use config::Config;
 pub use error::{AccountError, AccountErrorCode};
 pub use facade::{
-    AccountFilter, Accounts, BalanceChange, Divergence, Entry, EntryPage, GenerateStatement, LedgerProof, OpenAccount,
-    ProofProgress, ProofRule, StatementPage, StatementUpdate, TrialBalanceLine,
+    AccountFilter, AccountUpdate, Accounts, BalanceChange, Divergence, Entry, EntryPage, GenerateStatement,
+    LedgerProof, OpenAccount, ProofProgress, ProofRule, StatementPage, StatementUpdate, TrialBalanceLine,
 };
 pub use manifest::manifest;
 

@@ -1,8 +1,8 @@
-use async_graphql::{Context, ID, Result, SimpleObject};
+use async_graphql::{Context, Error, ID, Result, SimpleObject};
 use futures::{Stream, StreamExt as _};
 
 use super::statement::Statement;
-use super::types::Balance;
+use super::types::{Account, Balance};
 use super::{facade, failure};
 use crate::access::{Access, signed_in};
 use crate::faults::bad_user_input;
@@ -10,6 +10,19 @@ use crate::guards::{self, Authenticated};
 use crate::ids::{self, IdKind};
 use crate::live::{self, UpdateKind};
 use crate::scalars::DateTime;
+
+/// An account as it is from now on.
+#[derive(Debug, SimpleObject)]
+pub struct AccountUpdate {
+    account: Account,
+    /// The account's version: grows by one, but for updates of kind `LAGGED`.
+    sequence: i64,
+    occurred_at: DateTime,
+    /// `LAGGED` when versions between were passed over; the state contains what they did.
+    kind: UpdateKind,
+    /// Pass it as `after` to go on behind this update.
+    cursor: String,
+}
 
 /// A balance and what led to it.
 #[derive(Debug, SimpleObject)]
@@ -45,8 +58,36 @@ pub struct Subscription;
 
 #[async_graphql::Subscription(name = "Subscription")]
 impl Subscription {
-    /// The balance now, and then every change of it. With `after`, the cursor of an earlier update, every change since then
-    /// and no snapshot.
+    /// The account now, and then whenever its status or its overdraft limit has changed. With `after`, the cursor of an
+    /// earlier update, the account now if it has changed since then, and no snapshot. States are told: of changes that
+    /// follow each other while nobody listens, or within a moment at another instance, the last. `balanceChanged` tells
+    /// what is booked.
+    #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
+    async fn account_updated(
+        &self,
+        ctx: &Context<'_>,
+        account_id: ID,
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<AccountUpdate>> + use<>> {
+        let id = ids::decode(IdKind::Account, &account_id)?;
+        let stream = format!("accountUpdated:{id}");
+        let after = live::position(&stream, after.as_deref())?;
+        let updates = facade(ctx)?.account_updates(guards::context(ctx)?, id, after).await.map_err(failure)?;
+        let updates = updates.ok_or_else(no_such_account)?;
+        Ok(updates.map(move |update| {
+            let vostro_account::AccountUpdate { account, kind } = update.map_err(failure)?;
+            Ok(AccountUpdate {
+                sequence: account.version,
+                occurred_at: account.changed_at.into(),
+                kind: kind.into(),
+                cursor: live::cursor(&stream, &account.version),
+                account: Account(account),
+            })
+        }))
+    }
+
+    /// The balance now, and then after every entry. With `after`, the cursor of an earlier update, every entry since then
+    /// and no snapshot. An overdraft limit changes what is available without an entry: `accountUpdated` tells that.
     #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
     async fn balance_changed(
         &self,
@@ -59,7 +100,7 @@ impl Subscription {
         let stream = format!("balanceChanged:{id}");
         let after = live::sequence(&stream, after.as_deref(), after_sequence)?;
         let changes = facade(ctx)?.balance_changes(guards::context(ctx)?, id, after).await.map_err(failure)?;
-        let changes = changes.ok_or_else(|| bad_user_input("No account with this id, or not one of yours."))?;
+        let changes = changes.ok_or_else(no_such_account)?;
         Ok(changes.map(move |change| {
             let change = change.map_err(failure)?;
             Ok(BalanceChange {
@@ -113,6 +154,10 @@ impl Subscription {
         let updates = statement_updates(ctx, &statement_id, None).await?;
         Ok(updates.map(|update| update.map(|update| Statement(update.statement))))
     }
+}
+
+fn no_such_account() -> Error {
+    bad_user_input("No account with this id, or not one of yours.")
 }
 
 async fn statement_updates(

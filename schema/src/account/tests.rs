@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_graphql::{Request, Response, Value, Variables};
-use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use vostro_account::domain::InternalRole;
@@ -388,6 +389,99 @@ async fn a_subscription_begins_with_the_balance_and_goes_on_live() {
     assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()));
 }
 
+const UPDATES: &str = "subscription ($id: ID!, $after: String) { accountUpdated(accountId: $id, after: $after) {
+    account { id status version overdraftLimit { amount } balance { available { amount } } }
+    sequence occurredAt kind cursor } }";
+const FREEZE: &str = "mutation ($id: ID!) { accountFreeze(input: {accountId: $id, reason: \"why\"}) {
+    account { version } } }";
+
+async fn next_update(updates: &mut BoxStream<'static, Response>) -> Json {
+    let update = updates.next().await.expect("an update");
+    assert!(update.errors.is_empty(), "{:?}", update.errors);
+    update.data.into_json().expect("JSON")["accountUpdated"].take()
+}
+
+fn told(update: &Json) -> (&Json, &Json, &Json) {
+    (&update["sequence"], &update["kind"], &update["account"]["status"])
+}
+
+#[tokio::test]
+async fn a_subscription_begins_with_the_account_and_tells_its_owner_once_what_staff_decides() {
+    let bank = Bank::open().await;
+    let watch = |variables| bank.schema.execute_stream(bank.request(Some(bank.me), UPDATES, variables)).boxed();
+    let mut updates = watch(bank.my_account());
+    let snapshot = next_update(&mut updates).await;
+    assert_eq!(told(&snapshot), (&json!(1), &json!("SNAPSHOT"), &json!("ACTIVE")));
+    assert_eq!(snapshot["account"]["id"], json!(acc(bank.account)));
+
+    bank.answer(operator(), FREEZE, bank.my_account()).await;
+    let lift = "mutation ($id: ID!) { accountUnfreeze(input: {accountId: $id, reason: \"why\"}) { account { id } } }";
+    bank.answer(operator(), lift, bank.my_account()).await;
+    let arrange = "mutation ($id: ID!, $limit: MoneyInput!) {
+        overdraftArrange(input: {accountId: $id, limit: $limit}) { account { id } } }";
+    bank.answer(operator(), arrange, json!({"id": acc(bank.account), "limit": euro("50")})).await;
+    let mut last = snapshot;
+    for (sequence, status, limit, available) in
+        [(2, "FROZEN", "0.00", "100.00"), (3, "ACTIVE", "0.00", "100.00"), (4, "ACTIVE", "50.00", "150.00")]
+    {
+        let update = next_update(&mut updates).await;
+        assert_eq!(told(&update), (&json!(sequence), &json!("CHANGE"), &json!(status)));
+        let account = &update["account"];
+        assert_eq!(account["version"], update["sequence"]);
+        assert_eq!(account["overdraftLimit"]["amount"], json!(limit));
+        assert_eq!(account["balance"]["available"]["amount"], json!(available));
+        assert!(last["occurredAt"].as_str() < update["occurredAt"].as_str(), "{last} before {update}");
+        last = update;
+    }
+    // What is booked is other news.
+    bank.pay(bank.account, cash(), 1).await;
+    assert!(updates.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_told_how_the_account_is_if_it_is_different_from_then() {
+    let bank = Bank::open().await;
+    let watch = |variables| bank.schema.execute_stream(bank.request(Some(bank.me), UPDATES, variables)).boxed();
+    let behind = |update: &Json| json!({"id": acc(bank.account), "after": update["cursor"]});
+    let first = next_update(&mut watch(bank.my_account())).await;
+    let mut idle = watch(behind(&first));
+    assert!(idle.next().now_or_never().is_none(), "no snapshot");
+    bank.answer(operator(), FREEZE, bank.my_account()).await;
+    let frozen = next_update(&mut watch(behind(&first))).await;
+    assert_eq!(told(&frozen), (&json!(2), &json!("CHANGE"), &json!("FROZEN")));
+    bank.database.tamper("update account.account set version = 4 where kind = 'CUSTOMER'").await;
+    let passed_over = next_update(&mut watch(behind(&frozen))).await;
+    assert_eq!(told(&passed_over), (&json!(4), &json!("LAGGED"), &json!("FROZEN")));
+}
+
+#[tokio::test]
+async fn nobody_subscribes_to_a_foreign_account_or_behind_a_cursor_of_something_else() {
+    const BALANCE: &str = "subscription ($id: ID!) { balanceChanged(accountId: $id) { cursor } }";
+    let bank = Bank::open().await;
+    let theirs = bank.register(Uuid::now_v7()).await;
+    let ask = |person, document, variables| {
+        let mut answers = bank.schema.execute_stream(bank.request(person, document, variables)).boxed();
+        async move { answers.next().await.expect("an answer") }
+    };
+    let of_balance = ask(Some(bank.me), BALANCE, bank.my_account()).await.data.into_json().expect("JSON");
+    let of_theirs = ask(Some(operator()), UPDATES, json!({"id": acc(theirs)})).await.data.into_json().expect("JSON");
+    let cursors = [
+        "4",
+        of_balance["balanceChanged"]["cursor"].as_str().expect("a cursor"),
+        of_theirs["accountUpdated"]["cursor"].as_str().expect("a cursor"),
+    ];
+    let wrong = cursors.map(|cursor| json!({"id": acc(bank.account), "after": cursor}));
+    for variables in wrong.into_iter().chain([json!({"id": acc(theirs)}), json!({"id": acc(Uuid::now_v7())})]) {
+        let refused = ask(Some(bank.me), UPDATES, variables.clone()).await;
+        assert_eq!(code(&refused), Some("BAD_USER_INPUT".into()), "{variables}");
+    }
+    let foreign = ask(Some(bank.me), UPDATES, json!({"id": acc(theirs)})).await;
+    let absent = ask(Some(bank.me), UPDATES, json!({"id": acc(Uuid::now_v7())})).await;
+    assert_eq!(foreign.errors[0].message, absent.errors[0].message, "it is not said which of them exists");
+    let refused = ask(None, UPDATES, bank.my_account()).await;
+    assert_eq!(code(&refused), Some("UNAUTHENTICATED".into()));
+}
+
 #[tokio::test]
 async fn nobody_gets_anything_without_logging_in() {
     let bank = Bank::open().await;
@@ -415,6 +509,7 @@ fn the_subgraph_owns_accounts_and_knows_users_by_key_only() {
         "type User @key(fields: \"id\", resolvable: false)",
         "type AccountConnection @shareable",
         "type EntryConnection @shareable",
+        "accountUpdated(accountId: ID!, after: String): AccountUpdate! @authenticated",
         "balanceChanged(accountId: ID!, after: String, afterSequence: Int @deprecated(",
         "trialBalance: [TrialBalanceLine!] @authenticated",
     ] {

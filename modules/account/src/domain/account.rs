@@ -30,6 +30,8 @@ pub struct Account {
     pub created_at: DateTime<Utc>,
     /// The number of the latest account event: 1 after opening.
     pub version: i64,
+    /// When it became that.
+    pub changed_at: DateTime<Utc>,
 }
 
 /// What can be done to an account's status.
@@ -150,6 +152,7 @@ mod tests {
             balance_at: DateTime::UNIX_EPOCH,
             created_at: DateTime::UNIX_EPOCH,
             version: 1,
+            changed_at: DateTime::UNIX_EPOCH,
         }
     }
 

@@ -6,6 +6,7 @@ use vostro_events::Cause;
 use vostro_events::account::{AccountStatus, AccountTerm};
 use vostro_kernel::{ActorKind, Currency, Money, Refusal, RequestContext, Role};
 
+use super::account_updates::Telling;
 use super::{Accounts, viewer};
 use crate::domain::{self, Account, Balance, Lifecycle, Product};
 use crate::error::{AccountError, AccountErrorCode};
@@ -188,12 +189,16 @@ impl Accounts {
                 (vec![AccountTerm::OverdraftLimit], None)
             }
         };
+        let publisher = self.inner.publisher();
+        account.changed_at = publisher.now;
         let _changing = self.inner.seen.changing(vec![id]);
         store::accounts::update_in_tx(&mut transaction, &account).await?;
         let cause = Cause::command(context, command);
-        let event = self.inner.publisher().account_updated(cause, &account, changed, reason);
+        let event = publisher.account_updated(cause, &account, changed, reason);
         self.inner.foundation.outbox.append_in_tx(&mut transaction, vec![event]).await?;
+        let telling = Telling::of(&self.inner.account_news, id);
         transaction.commit().await?;
+        telling.committed(&account);
         self.inner.foundation.outbox.committed();
         Ok(account)
     }
@@ -229,6 +234,7 @@ impl super::Inner {
                 balance_at: publisher.now,
                 created_at: publisher.now,
                 version: 1,
+                changed_at: publisher.now,
             });
         }
         store::accounts::insert_in_tx(connection, &accounts).await?;

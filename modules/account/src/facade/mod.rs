@@ -1,5 +1,6 @@
 //! The facade: one method per use case, for the GraphQL sub-schema and for the application.
 
+mod account_updates;
 mod balance_changes;
 mod commands;
 mod module;
@@ -15,6 +16,8 @@ use uuid::Uuid;
 use vostro_kernel::RequestContext;
 use vostro_messaging::{EntityCache, Foundation, LiveFeed, StartError};
 
+pub use account_updates::AccountUpdate;
+pub(crate) use account_updates::ChangedElsewhere;
 pub use balance_changes::BalanceChange;
 pub(crate) use balance_changes::BookedElsewhere;
 pub use commands::OpenAccount;
@@ -44,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) scheme: IbanScheme,
     /// The changes of balances right after their commit, by account.
     pub(crate) changes: LiveFeed<Uuid, BalanceChange>,
+    /// Accounts whose terms have changed, as they are right after the commit.
+    pub(crate) account_news: LiveFeed<Uuid, Arc<Account>>,
     /// Statements that have got further.
     pub(crate) statement_news: LiveFeed<Uuid, ()>,
     /// Accounts for those who look at them.
@@ -59,9 +64,10 @@ impl Accounts {
         config.validate().map_err(|reason| StartError { module: "account", reason })?;
         let scheme = config.scheme().map_err(|reason| StartError { module: "account", reason })?;
         let changes = LiveFeed::new(foundation.company.clone());
+        let account_news = LiveFeed::new(foundation.company.clone());
         let statement_news = LiveFeed::new(foundation.company.clone());
         let (seen, statement_due) = (EntityCache::new(&foundation.caching), Notify::new());
-        let inner = Inner { foundation, config, scheme, changes, statement_news, seen, statement_due };
+        let inner = Inner { foundation, config, scheme, changes, account_news, statement_news, seen, statement_due };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -9,7 +9,7 @@ use vostro_kernel::RequestContext;
 use vostro_messaging::rpc::Responder;
 use vostro_messaging::{BoundHandler, Manifest, Module, StartError};
 
-use super::{Accounts, BookedElsewhere, Inner, WrittenElsewhere};
+use super::{Accounts, BookedElsewhere, ChangedElsewhere, Inner, WrittenElsewhere};
 use crate::consume::{Postings, Registrations, StatementTerms};
 use crate::domain::{Account, Balance, InternalRole, Product};
 use crate::manifest::{self, manifest};
@@ -44,12 +44,14 @@ impl Module for Accounts {
     }
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
-        let Inner { changes, statement_news, seen, foundation, .. } = &*self.inner;
+        let Inner { changes, account_news, statement_news, seen, foundation, .. } = &*self.inner;
         let booked = BookedElsewhere::new(Arc::clone(&self.inner));
+        let changed = ChangedElsewhere::new(Arc::clone(&self.inner));
         let written = WrittenElsewhere::new(Arc::clone(&self.inner));
         vec![
             Box::pin(StatementWriter::new(Arc::clone(&self.inner)).run(stop.clone())),
             Box::pin(changes.clone().look_around(booked, stop.clone())),
+            Box::pin(account_news.clone().look_around(changed, stop.clone())),
             Box::pin(statement_news.clone().look_around(written, stop.clone())),
             Box::pin(seen.clone().hear(foundation.pool.clone(), stop)),
         ]
@@ -84,6 +86,7 @@ impl Inner {
                 balance_at: publisher.now,
                 created_at: publisher.now,
                 version: 1,
+                changed_at: publisher.now,
             })
         });
         let wanted: Vec<Account> = wanted.collect();

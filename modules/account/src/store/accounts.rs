@@ -27,6 +27,7 @@ struct Row {
     changed_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     version: i64,
+    terms_changed_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for Account {
@@ -54,6 +55,7 @@ impl TryFrom<Row> for Account {
             balance_at: row.changed_at,
             created_at: row.created_at,
             version: row.version,
+            changed_at: row.terms_changed_at.unwrap_or(row.created_at),
         })
     }
 }
@@ -65,7 +67,7 @@ macro_rules! select_accounts {
             Row,
             "select a.id, a.number, a.name, a.kind, a.product, a.product_version, a.owner_id, a.currency, b.status,
                     b.posted, b.pending_in, b.pending_out, b.locked, b.overdraft_limit, b.sequence, b.changed_at,
-                    a.created_at, a.version
+                    a.created_at, a.version, a.changed_at as terms_changed_at
              from account.account a join account.balance b on b.account_id = a.id " $(+ $tail)+
             $(, $argument)*
         )
@@ -120,6 +122,18 @@ pub(crate) async fn find(pool: &PgPool, viewer: Viewer, ids: &[Uuid]) -> sqlx::R
     let rows = select_accounts!("where a.id = any($1) and ($2::uuid is null or a.owner_id = $2)", ids, viewer.owner())
         .fetch_all(pool)
         .await?;
+    accounts(rows)
+}
+
+/// Those of the accounts whose version is beyond the one that is known, in no particular order.
+pub(crate) async fn changed_since(pool: &PgPool, ids: &[Uuid], known: &[i64]) -> sqlx::Result<Vec<Account>> {
+    let rows = select_accounts!(
+        "join unnest($1::uuid[], $2::bigint[]) as asked (id, known) on a.id = asked.id and a.version > asked.known",
+        ids,
+        known
+    )
+    .fetch_all(pool)
+    .await?;
     accounts(rows)
 }
 
@@ -202,15 +216,16 @@ pub(crate) async fn lock_in_tx(
     .transpose()
 }
 
-/// Writes what a command can change: version, status and overdraft limit. Never what was posted.
+/// Writes what a command can change: version and its time, status and overdraft limit. Never what was posted.
 pub(crate) async fn update_in_tx(connection: &mut PgConnection, account: &Account) -> sqlx::Result<()> {
     sqlx::query!(
-        "with versioned as (update account.account set version = $2 where id = $1)
+        "with versioned as (update account.account set version = $2, changed_at = $5 where id = $1)
          update account.balance set status = $3, overdraft_limit = $4 where account_id = $1",
         account.id,
         account.version,
         account.status.as_str(),
-        account.balance.overdraft_limit
+        account.balance.overdraft_limit,
+        account.changed_at
     )
     .execute(connection)
     .await?;

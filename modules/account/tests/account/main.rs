@@ -1,5 +1,6 @@
 //! The module on a database of its own.
 
+mod account_updates;
 mod balance_changes;
 mod cache;
 mod decisions;
