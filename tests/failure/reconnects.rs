@@ -281,6 +281,7 @@ async fn who_is_cut_off_again_and_again_sees_each_change_once_and_in_order() {
     for subscriber in arrivals {
         let (seen, often) = finished(subscriber).await;
         each_once_and_in_order(&seen);
+        assert!(seen.is_sorted_by_key(|(_, sequence, _)| sequence), "all of a person in one order: {seen:?}");
         connections += often;
     }
     assert!(connections > everybody * 5, "everybody was cut off often: {connections} connections");

@@ -21,7 +21,7 @@ mod templates;
 
 pub use config::{Config, EmailConfig, SmtpConfig, TlsMode};
 pub use error::{NotificationError, NotificationErrorCode};
-pub use facade::{Arrival, Filter, Notifications, Preference};
+pub use facade::{Arrival, Filter, Notifications, Preference, Start};
 pub use manifest::manifest;
 pub use templates::TemplateError;
 

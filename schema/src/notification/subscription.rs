@@ -1,5 +1,6 @@
 use async_graphql::{Context, Result, SimpleObject};
 use futures::{Stream, StreamExt as _};
+use vostro_notification::Start;
 
 use super::types::Notification;
 use super::{facade, failure};
@@ -12,7 +13,7 @@ use crate::scalars::DateTime;
 #[derive(SimpleObject)]
 pub struct NotificationArrival {
     notification: Notification,
-    /// The notification's own. One that was committed late comes after higher ones.
+    /// The notification's own. It grows from update to update, with gaps.
     sequence: i64,
     occurred_at: DateTime,
     /// Never `LAGGED`: a client that is slow gets everything later.
@@ -29,22 +30,22 @@ pub struct Subscription;
 #[async_graphql::Subscription(name = "Subscription")]
 impl Subscription {
     /// Your notifications in the app as they come. Begins with what none of your clients has received yet; with `after`, the
-    /// cursor of an earlier update, also with everything since then. What is sent counts as delivered.
+    /// cursor of an earlier update, with everything since then. What is sent counts as delivered.
     #[graphql(guard = "Authenticated", directive = Access::apply(signed_in().cost(5)))]
     async fn notification_arrived(
         &self,
         ctx: &Context<'_>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationArrival>> + use<>> {
-        let after = live::position(ARRIVED, after.as_deref())?;
-        let received = facade(ctx)?.received(guards::context(ctx)?, after).map_err(failure)?;
+        let start = live::position(ARRIVED, after.as_deref())?.map_or(Start::Unreceived, Start::After);
+        let received = facade(ctx)?.received(guards::context(ctx)?, start).map_err(failure)?;
         Ok(received.map(|arrival| {
             let arrival = arrival.map_err(failure)?;
             Ok(NotificationArrival {
                 sequence: arrival.notification.sequence,
                 occurred_at: arrival.notification.created_at.into(),
                 kind: arrival.kind.into(),
-                cursor: live::cursor(ARRIVED, &arrival.resume_after),
+                cursor: live::cursor(ARRIVED, &arrival.notification.sequence),
                 notification: Notification(arrival.notification),
             })
         }))
@@ -63,7 +64,8 @@ impl Subscription {
         ctx: &Context<'_>,
         after_sequence: Option<i64>,
     ) -> Result<impl Stream<Item = Result<Notification>> + use<>> {
-        let received = facade(ctx)?.received(guards::context(ctx)?, after_sequence).map_err(failure)?;
+        let start = after_sequence.map_or(Start::Unreceived, Start::UnreceivedAndAfter);
+        let received = facade(ctx)?.received(guards::context(ctx)?, start).map_err(failure)?;
         Ok(received.map(|arrival| arrival.map(|arrival| Notification(arrival.notification)).map_err(failure)))
     }
 }

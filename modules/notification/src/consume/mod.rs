@@ -11,7 +11,7 @@ mod on_user_registered;
 mod on_user_updated;
 mod work;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -32,14 +32,15 @@ use crate::publish;
 use crate::store::{Table, accounts, emails, notifications, recipients};
 use work::Work;
 
-/// New in a person's inbox in the app, in order. One piece of news per batch, so that a listener wakes once for it.
-pub(crate) type Arrivals = Arc<[Uuid]>;
+/// News for a person: up to which number there are notifications in the app. Who hears of it reads what there is behind the
+/// last one it knows. One piece of news per batch, so that a listener wakes once for it.
+pub(crate) type Arrived = i64;
 
 /// The handler of the subscription `business-events`.
 pub(crate) struct BusinessEvents {
     pub foundation: Foundation,
     pub default_locale: Locale,
-    pub arrivals: LiveFeed<Uuid, Arrivals>,
+    pub arrivals: LiveFeed<Uuid, Arrived>,
     /// Wakes the sender of e-mails.
     pub queued: Arc<Notify>,
 }
@@ -72,16 +73,17 @@ impl BusinessEvents {
         connection: &mut PgConnection,
         batch: &[Incoming],
         decisions: &[NewNotification<'_>],
-        new: &HashSet<Uuid>,
+        new: &HashMap<Uuid, i64>,
     ) -> Result<AfterCommit, HandlerError> {
         let mut events = Vec::with_capacity(decisions.len());
         let mut arrived = Vec::with_capacity(decisions.len());
         let (mut mails, mut suppressed) = (Vec::new(), 0);
-        for decision in decisions.iter().filter(|decision| new.contains(&decision.id)) {
+        for decision in decisions {
+            let Some(sequence) = new.get(&decision.id) else { continue };
             let cause = Cause::event(&batch[decision.occasion.source_index].envelope);
             match decision.decision {
                 Decision::Store => {
-                    arrived.push((decision.occasion.user_id, decision.id));
+                    arrived.push((decision.occasion.user_id, *sequence));
                     events.push(publish::stored(self.foundation.ids.as_ref(), decision, cause));
                 }
                 Decision::Queue => mails.push((decision, cause)),
@@ -98,11 +100,8 @@ impl BusinessEvents {
             count(Channel::Email, "queued", mailed);
             counter!("vostro_notifications_suppressed_total").increment(suppressed);
             if feed.has_listeners() && !arrived.is_empty() {
-                let mut news: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-                for (user, notification) in arrived {
-                    news.entry(user).or_default().push(notification);
-                }
-                feed.tell_all(news.into_iter().map(|(user, ids)| (user, ids.into())));
+                // In order: of several of a person the last is the highest.
+                feed.tell_all(arrived.into_iter().collect::<HashMap<Uuid, Arrived>>());
             }
             if let Some(queued) = queued {
                 queued.notify_one();

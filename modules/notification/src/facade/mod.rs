@@ -15,7 +15,7 @@ use vostro_kernel::{Refusal, RequestContext};
 use vostro_messaging::{BoundHandler, ContactKey, Foundation, LiveFeed, Manifest, Module, Projection, StartError};
 
 use crate::adapters::{self, MailTransport};
-use crate::consume::{Arrivals, BusinessEvents};
+use crate::consume::{Arrived, BusinessEvents};
 use crate::domain::{Backoff, Locale};
 use crate::manifest::{BUSINESS_EVENTS, MODULE};
 use crate::projection::{AccountProjection, RecipientProjection};
@@ -27,8 +27,8 @@ use crate::{Config, NotificationError, NotificationErrorCode};
 pub use inbox::Filter;
 pub use preferences::Preference;
 use receipts::Receipts;
-pub use received::Arrival;
 use received::ArrivedElsewhere;
+pub use received::{Arrival, Start};
 
 /// The notification module. Cheap to clone.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub struct Notifications(Arc<Inner>);
 struct Inner {
     foundation: Foundation,
     templates: Arc<Templates>,
-    arrivals: LiveFeed<Uuid, Arrivals>,
+    arrivals: LiveFeed<Uuid, Arrived>,
     receipts: Receipts,
     handler: Arc<BusinessEvents>,
     transport: Arc<dyn MailTransport>,
@@ -140,7 +140,7 @@ impl Module for Notifications {
 
     fn background(&self, stop: CancellationToken) -> Vec<BoxFuture<'static, ()>> {
         let feed = self.0.arrivals.clone();
-        let elsewhere = ArrivedElsewhere::new(self.0.foundation.pool.clone(), feed.clone());
+        let elsewhere = ArrivedElsewhere::new(self.0.foundation.pool.clone());
         vec![Box::pin(Arc::clone(&self.0.sender).run(stop.clone())), Box::pin(feed.look_around(elsewhere, stop))]
     }
 }

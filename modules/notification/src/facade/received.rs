@@ -1,58 +1,64 @@
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use async_trait::async_trait;
 use futures::{Stream, TryStreamExt as _, stream};
 use sqlx::PgPool;
 use uuid::Uuid;
 use vostro_kernel::RequestContext;
-use vostro_messaging::{Listener, LiveFeed, Look, Missed, UpdateKind};
+use vostro_messaging::{Listener, Look, Missed, UpdateKind};
 
 use super::{Notifications, person};
 use crate::NotificationError;
-use crate::consume::Arrivals;
+use crate::consume::Arrived;
 use crate::domain::Notification;
 use crate::store::{Stored, notifications};
 
-/// A notification that comes to a client.
+/// A notification that comes to a client. Its sequence is from where to go on behind it.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     pub notification: Notification,
     /// Whether it was there when the stream began.
     pub kind: UpdateKind,
-    /// From where to go on behind it. Not always its own sequence: one that was committed late comes after higher ones.
-    pub resume_after: i64,
+}
+
+/// With what a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// What no client of the person has received yet.
+    Unreceived,
+    /// Everything behind the last one that an earlier stream told.
+    After(i64),
+    /// Everything behind a number wherever it is from, and before that what no client has received up to there.
+    UnreceivedAndAfter(i64),
 }
 
 impl Notifications {
-    /// The caller's in-app notifications as they come, each once per stream.
-    ///
-    /// It begins with what no client has received yet and, when the caller says how far it had come, with everything
-    /// after that. The two together leave no gap: a notification whose number is below `after` although it was committed
-    /// later is still undelivered. A listener that is too slow goes on from where it is, so nothing is ever passed over.
-    /// What the stream yields counts as delivered.
+    /// The caller's in-app notifications as they come, each once and in the order of their sequences. Whoever comes back
+    /// with the last one it saw gets everything behind it: a person's numbers become visible in their order, so none can
+    /// come before it later. A listener that is too slow goes on from where it is, so nothing is ever passed over. What
+    /// the stream yields counts as delivered.
     ///
     /// # Errors
     /// The stream ends with a database fault; the caller resumes with the last sequence it saw.
     pub fn received(
         &self,
         context: &RequestContext,
-        after: Option<i64>,
+        start: Start,
     ) -> Result<impl Stream<Item = Result<Arrival, NotificationError>> + Send + use<>, NotificationError> {
         let user = person(context)?;
+        let (stage, position) = match start {
+            Start::Unreceived => (Stage::New, 0),
+            Start::After(position) => (Stage::CatchingUp, position),
+            Start::UnreceivedAndAfter(through) => (Stage::Unreceived { through }, 0),
+        };
         let inbox = Inbox {
             module: self.clone(),
             context: context.clone(),
             user,
             // Listening begins before the first look into the database, so nothing falls in between.
             live: self.0.arrivals.listen(user),
-            phase: Phase::Undelivered { after: 0 },
-            resume_after: after,
-            newest: after,
-            has_begun: false,
-            snapshot_through: None,
-            seen: HashSet::new(),
-            overlap: 0,
-            recent: Recent::default(),
+            stage,
+            position,
             ready: VecDeque::new(),
         };
         Ok(stream::try_unfold(inbox, Inbox::next).into_stream())
@@ -64,168 +70,76 @@ struct Inbox {
     module: Notifications,
     context: RequestContext,
     user: Uuid,
-    live: Listener<Uuid, Arrivals>,
-    phase: Phase,
-    /// Where to catch up from after the undelivered ones; `None` when there is nothing to catch up with.
-    resume_after: Option<i64>,
-    /// The highest sequence the client has; before the first look of a client that has none, `None`.
-    newest: Option<i64>,
-    has_begun: bool,
-    /// Up to which sequence a new client is told how things were when it came; everything else is a change.
-    snapshot_through: Option<i64>,
-    /// What was yielded while catching up, and may also be among the live news of that time.
-    seen: HashSet<Uuid>,
-    /// How many live news of that time are still to come.
-    overlap: usize,
-    /// What was yielded last, here or before the client came back: a look of the whole process may find it once more.
-    recent: Recent,
-    ready: VecDeque<Notification>,
-}
-
-/// The last few ids.
-#[derive(Default)]
-struct Recent {
-    known: HashSet<Uuid>,
-    in_order: VecDeque<Uuid>,
-}
-
-impl Recent {
-    /// More than a mailbox of news and a page of the database.
-    const MOST: usize = 1_024;
-
-    /// Whether it was not among them.
-    fn add(&mut self, id: Uuid) -> bool {
-        let is_new = self.known.insert(id);
-        if is_new {
-            self.in_order.push_back(id);
-            if self.in_order.len() > Self::MOST
-                && let Some(oldest) = self.in_order.pop_front()
-            {
-                self.known.remove(&oldest);
-            }
-        }
-        is_new
-    }
+    live: Listener<Uuid, Arrived>,
+    stage: Stage,
+    /// What has a number up to this one was made ready, or is not to be told.
+    position: i64,
+    ready: VecDeque<Arrival>,
 }
 
 #[derive(Clone, Copy)]
-enum Phase {
-    Undelivered { after: i64 },
-    Since { after: i64 },
+enum Stage {
+    /// Nothing has been looked at.
+    New,
+    /// What no client has received is told, up to this number.
+    Unreceived { through: i64 },
+    /// There may be something behind the position.
+    CatchingUp,
+    /// There is nothing behind the position that is not going to be heard of.
     Live,
 }
 
 impl Inbox {
-    /// Notifications read at once while catching up.
+    /// Notifications read at once.
     const PAGE: i64 = 100;
 
     async fn next(mut self) -> Result<Option<(Arrival, Self)>, NotificationError> {
-        if !self.has_begun {
-            self.begin().await?;
-        }
         loop {
-            if let Some(notification) = self.ready.pop_front() {
-                let resume_after = self.newest.unwrap_or(0).max(notification.sequence);
-                self.newest = Some(resume_after);
-                let kind = match self.snapshot_through {
-                    Some(through) if notification.sequence <= through => UpdateKind::Snapshot,
-                    _ => UpdateKind::Change,
-                };
-                return Ok(Some((Arrival { notification, kind, resume_after }, self)));
+            if let Some(arrival) = self.ready.pop_front() {
+                return Ok(Some((arrival, self)));
             }
-            let found = match self.phase {
-                Phase::Undelivered { after } => self.undelivered(after).await?,
-                Phase::Since { after } => self.since(after).await?,
-                Phase::Live => match self.live.recv().await {
-                    Ok(news) => self.arrived(&news).await?,
-                    Err(Missed) => {
-                        // Too much happened to be told one by one: look again, from where the stream is.
-                        self.resume_after = self.newest;
-                        self.snapshot_through = None;
-                        self.phase = Phase::Undelivered { after: 0 };
-                        continue;
-                    }
+            match self.stage {
+                Stage::New => {
+                    let latest = notifications::latest(self.pool(), &[self.user]).await?.pop();
+                    self.stage = Stage::Unreceived { through: latest.map_or(0, |(_, sequence)| sequence) };
+                }
+                Stage::Unreceived { through } => self.unreceived(through).await?,
+                Stage::CatchingUp => self.catch_up().await?,
+                Stage::Live => match self.live.recv().await {
+                    // Seen already, when the database was read for what was heard before.
+                    Ok(latest) if latest <= self.position => {}
+                    Ok(_) | Err(Missed) => self.stage = Stage::CatchingUp,
                 },
-            };
-            self.take(found).await;
+            }
         }
     }
 
-    /// Notes what is behind the stream: what the client has or, when it is new, what others of the person's clients
-    /// have received. A look that was under way when it came may be about to tell that.
-    async fn begin(&mut self) -> sqlx::Result<()> {
-        let newest = match self.newest {
-            Some(newest) => newest,
-            None => {
-                let latest = notifications::latest(self.pool(), &[self.user]).await?.pop();
-                let latest = latest.map_or(0, |(_, sequence)| sequence);
-                self.snapshot_through = Some(latest);
-                latest
-            }
-        };
-        for id in notifications::received(self.pool(), self.user, newest, ArrivedElsewhere::MOST).await? {
-            self.recent.add(id);
+    async fn unreceived(&mut self, through: i64) -> sqlx::Result<()> {
+        let found = notifications::undelivered(self.pool(), self.user, self.position, through, Self::PAGE).await?;
+        if found.is_empty() {
+            (self.stage, self.position) = (Stage::CatchingUp, through);
         }
-        (self.newest, self.has_begun) = (Some(newest), true);
+        self.make_ready(found, UpdateKind::Snapshot).await;
         Ok(())
     }
 
-    async fn undelivered(&mut self, after: i64) -> sqlx::Result<Vec<Stored>> {
-        let found = notifications::undelivered(self.pool(), self.user, after, Self::PAGE).await?;
-        self.phase = match (found.last(), self.resume_after) {
-            (Some(last), _) => Phase::Undelivered { after: last.sequence },
-            (None, Some(after)) => Phase::Since { after },
-            (None, None) => self.caught_up(),
-        };
-        Ok(found)
+    async fn catch_up(&mut self) -> sqlx::Result<()> {
+        let found = notifications::since(self.pool(), self.user, self.position, Self::PAGE).await?;
+        if i64::try_from(found.len()).is_ok_and(|found| found < Self::PAGE) {
+            self.stage = Stage::Live;
+        }
+        self.make_ready(found, UpdateKind::Change).await;
+        Ok(())
     }
 
-    async fn since(&mut self, after: i64) -> sqlx::Result<Vec<Stored>> {
-        let found = notifications::since(self.pool(), self.user, after, Self::PAGE).await?;
-        self.phase = match found.last() {
-            Some(last) => Phase::Since { after: last.sequence },
-            None => self.caught_up(),
-        };
-        Ok(found)
+    async fn make_ready(&mut self, found: Vec<Stored>, kind: UpdateKind) {
+        let Some(last) = found.last() else { return };
+        self.position = last.sequence;
+        let handed_out = self.module.hand_out(&self.context, self.user, found).await;
+        self.ready.extend(handed_out.into_iter().map(|notification| Arrival { notification, kind }));
     }
 
-    /// What was told live until now may have been read from the database as well; what comes later cannot.
-    fn caught_up(&mut self) -> Phase {
-        self.overlap = self.live.len();
-        if self.overlap == 0 {
-            self.seen.clear();
-        }
-        Phase::Live
-    }
-
-    async fn arrived(&mut self, news: &Arrivals) -> sqlx::Result<Vec<Stored>> {
-        self.snapshot_through = None;
-        let is_new = |id: &Uuid| !self.seen.contains(id) && !self.recent.known.contains(id);
-        let new = news.iter().copied().filter(is_new).collect::<Vec<_>>();
-        if self.overlap > 0 {
-            self.overlap -= 1;
-            if self.overlap == 0 {
-                self.seen.clear();
-            }
-        }
-        if new.is_empty() {
-            return Ok(Vec::new());
-        }
-        notifications::by_ids(self.pool(), self.user, &new).await
-    }
-
-    /// Makes ready what was found. While catching up, the same may be found twice: as undelivered and as later than.
-    async fn take(&mut self, mut found: Vec<Stored>) {
-        if !matches!(self.phase, Phase::Live) {
-            found.retain(|stored| self.seen.insert(stored.id));
-        }
-        found.retain(|stored| self.recent.add(stored.id));
-        if !found.is_empty() {
-            self.ready.extend(self.module.hand_out(&self.context, self.user, found).await);
-        }
-    }
-
-    fn pool(&self) -> &sqlx::PgPool {
+    fn pool(&self) -> &PgPool {
         &self.module.0.foundation.pool
     }
 }
@@ -233,39 +147,22 @@ impl Inbox {
 /// What arrives by way of other instances for people who listen here.
 pub(crate) struct ArrivedElsewhere {
     pool: PgPool,
-    feed: LiveFeed<Uuid, Arrivals>,
-    /// Up to which notification was looked, by person.
-    seen: HashMap<Uuid, i64>,
+    /// What was told last, by person.
+    told: HashMap<Uuid, Arrived>,
 }
 
 impl ArrivedElsewhere {
-    /// Notifications of one person that one look tells at most; the next one goes on behind them.
-    const MOST: i64 = 256;
-
-    pub(crate) fn new(pool: PgPool, feed: LiveFeed<Uuid, Arrivals>) -> Self {
-        Self { pool, feed, seen: HashMap::new() }
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool, told: HashMap::new() }
     }
 }
 
 #[async_trait]
-impl Look<Uuid, Arrivals> for ArrivedElsewhere {
-    /// Between the first look of a listener and the first one for it here, another client of the person may have received
-    /// something at another instance. So whoever is new looks once more for itself.
-    async fn look(&mut self, people: Vec<Uuid>) -> sqlx::Result<Vec<(Uuid, Arrivals)>> {
-        let new: Vec<Uuid> = people.iter().copied().filter(|person| !self.seen.contains_key(person)).collect();
-        let latest: HashMap<Uuid, i64> = notifications::latest(&self.pool, &new).await?.into_iter().collect();
-        let known: Vec<i64> =
-            people.iter().map(|id| self.seen.get(id).or_else(|| latest.get(id)).copied().unwrap_or(0)).collect();
-        let arrived = notifications::arrived(&self.pool, &people, &known, Self::MOST).await?;
-
-        new.iter().for_each(|person| self.feed.miss(person));
-        self.seen = people.into_iter().zip(known).collect();
-        let mut news: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        for (person, sequence, id) in arrived {
-            news.entry(person).or_default().push(id);
-            self.seen.entry(person).and_modify(|seen| *seen = sequence.max(*seen));
-        }
-        Ok(news.into_iter().map(|(person, ids)| (person, ids.into())).collect())
+impl Look<Uuid, Arrived> for ArrivedElsewhere {
+    async fn look(&mut self, people: Vec<Uuid>) -> sqlx::Result<Vec<(Uuid, Arrived)>> {
+        let latest = notifications::latest(&self.pool, &people).await?;
+        let before = std::mem::replace(&mut self.told, latest.iter().copied().collect());
+        Ok(latest.into_iter().filter(|(person, latest)| before.get(person) != Some(latest)).collect())
     }
 }
 
@@ -273,6 +170,7 @@ impl Look<Uuid, Arrivals> for ArrivedElsewhere {
 mod tests {
     use std::pin::pin;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use futures::{FutureExt as _, StreamExt as _};
     use tokio_util::sync::CancellationToken;
@@ -300,7 +198,7 @@ mod tests {
         let handler = module.handlers().remove(0).handler;
         let user = Uuid::now_v7();
         let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
-        let mut stream = pin!(module.received(&context, None).expect("a stream"));
+        let mut stream = pin!(module.received(&context, Start::Unreceived).expect("a stream"));
 
         let first = login(user);
         deliver(database.pool(), &handler, std::slice::from_ref(&first)).await.expect("handled");
@@ -311,12 +209,12 @@ mod tests {
         for login in later.chunks(1) {
             deliver(database.pool(), &handler, login).await.expect("handled");
         }
-        let mut resume_after = received.resume_after;
+        let mut before = received.notification.sequence;
         for expected in &later {
             let received = stream.next().await.expect("open").expect("a notification");
             assert_eq!(received.notification.source_event_id, expected.envelope.id);
-            assert!(received.resume_after > resume_after);
-            resume_after = received.resume_after;
+            assert!(received.notification.sequence > before);
+            before = received.notification.sequence;
         }
         assert!(stream.next().now_or_never().is_none(), "nothing twice");
     }
@@ -329,7 +227,7 @@ mod tests {
         let user = Uuid::now_v7();
         let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
         deliver(database.pool(), &handler, &[login(user)]).await.expect("handled");
-        let mut stream = pin!(module.received(&context, None).expect("a stream"));
+        let mut stream = pin!(module.received(&context, Start::Unreceived).expect("a stream"));
         let first = stream.next().await.expect("open").expect("a notification");
         // It looks once more before it knows that it has told everything, and finds this one.
         deliver(database.pool(), &handler, &[login(user)]).await.expect("handled");
@@ -346,15 +244,16 @@ mod tests {
         let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
         let old = login(user);
         deliver(database.pool(), &handler, std::slice::from_ref(&old)).await.expect("handled");
-        let mut at_there = pin!(there.received(&context, None).expect("a stream"));
+        let mut at_there = pin!(there.received(&context, Start::Unreceived).expect("a stream"));
         let received = at_there.next().await.expect("open").expect("a notification");
         assert_eq!((received.notification.source_event_id, received.kind), (old.envelope.id, UpdateKind::Snapshot));
 
-        let mut at_here = pin!(here.received(&context, Some(received.resume_after)).expect("a stream"));
+        let after = Start::After(received.notification.sequence);
+        let mut at_here = pin!(here.received(&context, after).expect("a stream"));
         here.0.foundation.company.set(1);
         let stop = CancellationToken::new();
         let feed = here.0.arrivals.clone();
-        let look = ArrivedElsewhere::new(database.pool().clone(), feed.clone());
+        let look = ArrivedElsewhere::new(database.pool().clone());
         let looking = tokio::spawn(feed.look_around(look, stop.clone()));
         for _ in 0..5 {
             let new = login(user);
@@ -379,20 +278,18 @@ mod tests {
         let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
         let logins = [login(user), login(user), login(user)];
         let [first, second, third] = &logins;
-        let mut after = None;
         let mut known = Vec::new();
         for login in [first, second] {
             deliver(database.pool(), &handler, std::slice::from_ref(login)).await.expect("handled");
+            let after = known.last().map_or(Start::Unreceived, |last| Start::After(*last));
             let mut stream = pin!(module.received(&context, after).expect("a stream"));
-            let received = stream.next().await.expect("open").expect("a notification");
-            after = Some(received.resume_after);
-            known.push(received.notification.id);
+            known.push(stream.next().await.expect("open").expect("a notification").notification.sequence);
         }
 
-        let mut stream = pin!(module.received(&context, after).expect("a stream"));
+        let mut stream = pin!(module.received(&context, Start::After(known[1])).expect("a stream"));
         assert!(stream.next().now_or_never().is_none(), "it begins");
         // What the look had found before the client came back.
-        module.0.arrivals.tell(&user, known.into());
+        known.iter().for_each(|sequence| module.0.arrivals.tell(&user, *sequence));
         deliver(database.pool(), &handler, std::slice::from_ref(third)).await.expect("handled");
         let received = stream.next().await.expect("open").expect("a notification");
         assert_eq!(received.notification.source_event_id, third.envelope.id);
@@ -409,17 +306,117 @@ mod tests {
         let logins = [login(user), login(user), login(user)];
         let [old, new, newer] = &logins;
         deliver(database.pool(), &handler, std::slice::from_ref(old)).await.expect("handled");
-        let mut earlier = pin!(module.received(&context, None).expect("a stream"));
+        let mut earlier = pin!(module.received(&context, Start::Unreceived).expect("a stream"));
         earlier.next().await.expect("open").expect("a notification");
 
-        let mut stream = pin!(module.received(&context, None).expect("a stream"));
+        let mut stream = pin!(module.received(&context, Start::Unreceived).expect("a stream"));
         for expected in [new, newer] {
             let news = deliver(database.pool(), &handler, std::slice::from_ref(expected));
             let (received, handled) = tokio::join!(stream.next(), news);
             handled.expect("handled");
             let received = received.expect("open").expect("a notification");
             assert_eq!(received.notification.source_event_id, expected.envelope.id);
-            module.0.arrivals.miss(&user);
+            // More than is kept for one listener.
+            (0..300).for_each(|_| module.0.arrivals.tell(&user, 0));
+        }
+    }
+
+    /// Numbers without a pattern, the same ones each time.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+    }
+
+    /// Transactions that tell the person and others something, each batch in an order of its own, and that commit sooner or
+    /// later.
+    async fn write(database: PgPool, module: Notifications, people: Vec<Uuid>, batches: usize, mut dice: Dice) {
+        let handler = module.handlers().remove(0).handler;
+        for _ in 0..batches {
+            let mut batch = people.clone();
+            for place in 1..batch.len() {
+                let other = dice.below(u64::try_from(place).expect("few") + 1);
+                batch.swap(place, usize::try_from(other).expect("few"));
+            }
+            let batch: Vec<_> = batch.into_iter().map(login).collect();
+            let mut transaction = vostro_messaging::begin(&database).await.expect("begun");
+            let news = handler.handle_in_tx(&mut transaction, &batch).await.expect("nobody waits in a circle");
+            tokio::time::sleep(Duration::from_millis(dice.below(8))).await;
+            transaction.commit().await.expect("committed");
+            news.expect("there is news")();
+        }
+    }
+
+    /// Listens by turns at the instances until so many notifications have come, and loses what is on its way each time.
+    async fn listen(instances: [Notifications; 2], user: Uuid, enough: usize, mut dice: Dice) -> (Vec<i64>, usize) {
+        let context = RequestContext::of(Actor::person(user, Roles::NONE, None), &SystemIds);
+        let (mut seen, mut connections) = (Vec::new(), 0);
+        while seen.len() < enough {
+            let instance = &instances[connections % 2];
+            connections += 1;
+            let after = Start::After(seen.last().copied().unwrap_or(0));
+            let mut stream = pin!(instance.received(&context, after).expect("a stream"));
+            for _ in 0..=dice.below(5) {
+                if seen.len() < enough {
+                    seen.push(stream.next().await.expect("open").expect("a notification").notification.sequence);
+                }
+            }
+            let until_it_breaks = Duration::from_millis(dice.below(4));
+            let _lost = tokio::time::timeout(until_it_breaks, stream.next()).await;
+        }
+        (seen, connections)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_cut_off_at_any_moment_is_told_everything_once_and_in_order_while_many_write() {
+        const WRITERS: u64 = 6;
+        const BATCHES: usize = 15;
+        let enough = usize::try_from(WRITERS).expect("few") * BATCHES;
+        let database = Database::create("notification", &MIGRATIONS).await;
+        let instances = [module(&database), module(&database)];
+        let stop = CancellationToken::new();
+        let looking: Vec<_> = instances
+            .each_ref()
+            .map(|instance| {
+                instance.0.foundation.company.set(1);
+                let look = ArrivedElsewhere::new(database.pool().clone());
+                tokio::spawn(instance.0.arrivals.clone().look_around(look, stop.clone()))
+            })
+            .into();
+        let people: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
+        let clients: Vec<_> =
+            (1..=4).map(|number| tokio::spawn(listen(instances.clone(), people[0], enough, Dice(number)))).collect();
+        let writers: Vec<_> = (1..=WRITERS)
+            .map(|number| {
+                let module = instances[usize::from(number % 2 == 0)].clone();
+                tokio::spawn(write(database.pool().clone(), module, people.clone(), BATCHES, Dice(number << 32)))
+            })
+            .collect();
+        for writer in writers {
+            writer.await.expect("everything is written");
+        }
+        let all: Vec<i64> = notifications::since(database.pool(), people[0], 0, i64::MAX)
+            .await
+            .expect("readable")
+            .into_iter()
+            .map(|stored| stored.sequence)
+            .collect();
+        assert_eq!(all.len(), enough);
+        let within = Duration::from_secs(60);
+        for client in clients {
+            let finished = tokio::time::timeout(within, client).await.expect("everything comes, or nothing was lost");
+            let (seen, connections) = finished.expect("not panicked");
+            assert_eq!(seen, all, "each once, in order");
+            assert!(connections > 10, "cut off often");
+        }
+        stop.cancel();
+        for looking in looking {
+            looking.await.expect("stopped");
         }
     }
 }

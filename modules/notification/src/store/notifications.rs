@@ -1,6 +1,6 @@
 //! Decisions, and what people see of them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -81,14 +81,16 @@ fn stored(rows: Vec<Row>) -> sqlx::Result<Vec<Stored>> {
     rows.into_iter().map(Stored::try_from).collect()
 }
 
-/// Stores decisions in order and returns the ids of those that had not been made before.
+/// Stores decisions in order and returns the ids and numbers of those that had not been made before. The numbers of a
+/// person's notifications in the app become visible in their order, whichever transactions store them.
 pub(crate) async fn insert_in_tx(
     connection: &mut PgConnection,
     decisions: &[NewNotification<'_>],
-) -> sqlx::Result<HashSet<Uuid>> {
+) -> sqlx::Result<HashMap<Uuid, i64>> {
     let Some(created_at) = decisions.first().map(|decision| decision.created_at) else {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     };
+    wait_for_turn_in_tx(connection, decisions).await?;
     let count = decisions.len();
     let (mut ids, mut users) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut sources, mut accounts) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -111,7 +113,7 @@ pub(crate) async fn insert_in_tx(
         locales.push(decision.locale.as_str());
         messages.push(serde_json::to_string(&occasion.message).expect("a message is plain data"));
     }
-    let new = sqlx::query_scalar!(
+    let new = sqlx::query!(
         "insert into notification.notification
              (id, user_id, source_event_id, account_id, topic, channel, status, suppressed, locale, message, created_at)
          select id, user_id, source_event_id, account_id, topic, channel, status, suppressed, locale, message::json, $11
@@ -119,7 +121,7 @@ pub(crate) async fn insert_in_tx(
                      $9::text[], $10::text[])
               as new (id, user_id, source_event_id, account_id, topic, channel, status, suppressed, locale, message)
          on conflict (id) do nothing
-         returning id",
+         returning id, sequence",
         &ids,
         &users,
         &sources,
@@ -134,7 +136,29 @@ pub(crate) async fn insert_in_tx(
     )
     .fetch_all(connection)
     .await?;
-    Ok(new.into_iter().collect())
+    Ok(new.into_iter().map(|row| (row.id, row.sequence)).collect())
+}
+
+/// Makes transactions that number notifications of one person in the app commit one after the other. Has to come before the
+/// numbers are drawn, in a statement of its own.
+async fn wait_for_turn_in_tx(connection: &mut PgConnection, decisions: &[NewNotification<'_>]) -> sqlx::Result<()> {
+    let in_app = decisions.iter().filter(|decision| decision.decision == Decision::Store);
+    let mut people = in_app.map(|decision| decision.occasion.user_id).collect::<Vec<_>>();
+    if people.is_empty() {
+        return Ok(());
+    }
+    // The same order in every transaction, or two of them would wait for each other in a circle.
+    people.sort_unstable();
+    people.dedup();
+    // A row that is there is locked, although the condition lets nothing be written.
+    sqlx::query!(
+        "insert into notification.numbering (user_id) select * from unnest($1::uuid[])
+         on conflict (user_id) do update set user_id = excluded.user_id where false",
+        &people
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Which notifications a list shows.
@@ -216,18 +240,26 @@ pub(crate) async fn by_ids(pool: &PgPool, user: Uuid, ids: &[Uuid]) -> sqlx::Res
     stored(rows)
 }
 
-/// In-app notifications of a person that no client has received, oldest first, after `after` in the person's sequence.
-pub(crate) async fn undelivered(pool: &PgPool, user: Uuid, after: i64, limit: i64) -> sqlx::Result<Vec<Stored>> {
+/// In-app notifications of a person that no client has received, oldest first, after `after` in the person's sequence and up
+/// to `through`.
+pub(crate) async fn undelivered(
+    pool: &PgPool,
+    user: Uuid,
+    after: i64,
+    through: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Stored>> {
     let rows = sqlx::query_as!(
         Row,
         r#"select n.id, n.sequence, n.user_id, n.topic, n.channel, n.status, n.locale, n.message::text as "message!",
                   a.tail as "account?", n.source_event_id, n.created_at, n.delivered_at, n.read_at
            from notification.notification n left join notification.account a using (account_id)
-           where n.user_id = $1 and n.sequence > $2 and n.delivered_at is null
+           where n.user_id = $1 and n.sequence > $2 and n.sequence <= $3 and n.delivered_at is null
              and n.read_at is null and n.suppressed is null and n.channel = 'IN_APP'
-           order by n.sequence limit $3"#,
+           order by n.sequence limit $4"#,
         user,
         after,
+        through,
         limit
     )
     .fetch_all(pool)
@@ -253,21 +285,6 @@ pub(crate) async fn since(pool: &PgPool, user: Uuid, after: i64, limit: i64) -> 
     stored(rows)
 }
 
-/// The ids of in-app notifications that a client of the person has received, up to one of the person's sequence: the
-/// last `limit`.
-pub(crate) async fn received(pool: &PgPool, user: Uuid, until: i64, limit: i64) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        "select id from notification.notification
-         where user_id = $1 and sequence <= $2 and delivered_at is not null and suppressed is null and channel = 'IN_APP'
-         order by sequence desc limit $3",
-        user,
-        until,
-        limit
-    )
-    .fetch_all(pool)
-    .await
-}
-
 /// The sequence of the latest in-app notification of each of these people who has one.
 pub(crate) async fn latest(pool: &PgPool, users: &[Uuid]) -> sqlx::Result<Vec<(Uuid, i64)>> {
     let rows = sqlx::query!(
@@ -282,36 +299,6 @@ pub(crate) async fn latest(pool: &PgPool, users: &[Uuid]) -> sqlx::Result<Vec<(U
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.sequence)).collect())
-}
-
-/// The person, the sequence and the id of in-app notifications that are new: behind what is known of each person, and
-/// those that nobody has received, which may have been committed late with an earlier number. At most `limit` of each.
-pub(crate) async fn arrived(
-    pool: &PgPool,
-    users: &[Uuid],
-    known: &[i64],
-    limit: i64,
-) -> sqlx::Result<Vec<(Uuid, i64, Uuid)>> {
-    let rows = sqlx::query!(
-        r#"select person.id as "user!", n.sequence as "sequence!", n.id as "id!"
-           from unnest($1::uuid[], $2::bigint[]) as person (id, known) cross join lateral (
-               (select id, sequence from notification.notification
-                where user_id = person.id and sequence > person.known and suppressed is null and channel = 'IN_APP'
-                order by sequence limit $3)
-               union
-               (select id, sequence from notification.notification
-                where user_id = person.id and delivered_at is null and read_at is null and suppressed is null
-                  and channel = 'IN_APP'
-                order by sequence limit $3)
-           ) n
-           order by n.sequence"#,
-        users,
-        known,
-        limit
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.user, row.sequence, row.id)).collect())
 }
 
 /// How many in-app notifications a person has not read, up to `most`.

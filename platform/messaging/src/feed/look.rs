@@ -53,6 +53,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::{Company, Listener};
 
@@ -89,8 +91,8 @@ mod tests {
         }
         company.set(0);
         tokio::time::sleep(AFTERWARDS + LOOK * 2).await;
-        while first.len() > 0 {
-            first.recv().await.expect("what was told last");
+        while let Some(last) = first.recv().now_or_never() {
+            last.expect("what was told last");
         }
         assert!(hears_nothing(&mut first).await, "nobody is left to do anything");
         stop.cancel();

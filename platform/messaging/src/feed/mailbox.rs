@@ -44,11 +44,6 @@ impl<T> Mailbox<T> {
         self.told.notify_one();
     }
 
-    pub fn miss(&self) {
-        *self.lock() = Waiting { news: VecDeque::new(), missed: true };
-        self.told.notify_one();
-    }
-
     pub async fn take(&self) -> Result<T, Missed> {
         loop {
             if let Some(next) = self.next() {
@@ -65,10 +60,6 @@ impl<T> Mailbox<T> {
             return Some(Err(Missed));
         }
         waiting.news.pop_front().map(Ok)
-    }
-
-    pub fn len(&self) -> usize {
-        self.lock().news.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {

@@ -95,11 +95,6 @@ impl<K: Clone + Eq + Hash, T: Clone> LiveFeed<K, T> {
         }
     }
 
-    /// Has those who listen to the topic look for themselves.
-    pub fn miss(&self, topic: &K) {
-        self.topics.lock().get(topic).into_iter().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.miss());
-    }
-
     /// Whether anybody listens; lets the teller skip preparing what nobody would hear.
     pub fn has_listeners(&self) -> bool {
         self.topics.count.load(Ordering::Acquire) > 0
@@ -138,12 +133,6 @@ impl<K: Eq + Hash, T> Listener<K, T> {
     /// [`Missed`].
     pub async fn recv(&mut self) -> Result<T, Missed> {
         self.mailbox.take().await
-    }
-
-    /// How many news have been told and not heard yet.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether there are none")]
-    pub fn len(&self) -> usize {
-        self.mailbox.len()
     }
 }
 
@@ -202,10 +191,6 @@ mod tests {
         assert!(slow.recv().now_or_never().is_none(), "what it missed is not told any more");
         feed.tell(&(), 7);
         assert_eq!(slow.recv().await, Ok(7));
-        feed.tell(&(), 8);
-        feed.miss(&());
-        feed.miss(&());
-        assert_eq!((slow.recv().await, slow.recv().now_or_never()), (Err(Missed), None));
     }
 
     #[tokio::test]
