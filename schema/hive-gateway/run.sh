@@ -8,7 +8,7 @@ VOSTRO_TEST_HIVE_GATEWAY=$PWD/gateway.mjs
 export VOSTRO_TEST_HIVE_GATEWAY
 cd ../..
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --locked -p vostro --test proofs --cargo-profile "${PROFILE:-dev}" --ignore-default-filter -E 'test(/^federation::hive::/)'
+  cargo nextest run --locked -p vostro --test proofs --cargo-profile "${PROFILE:-dev}" --run-ignored only -E 'test(/^federation::hive::/)'
 else
-  cargo test --locked -p vostro --test proofs --profile "${PROFILE:-dev}" federation::hive::
+  cargo test --locked -p vostro --test proofs --profile "${PROFILE:-dev}" federation::hive:: -- --ignored
 fi

@@ -9,8 +9,11 @@ use super::generate::{Generator, KEY, Operation};
 use super::parts::Parts;
 use crate::support::{Person, Staff, World};
 
-/// Queries for each root field and each person who asks.
-const ROUNDS: u64 = 1;
+/// Queries for each root field and each person who asks, each round with a seed of its own.
+pub const ROUNDS: u64 = 3;
+
+/// Whoever asks so much so fast would have to wait, and at each door for as long as it thinks.
+pub const UNHURRIED: [(&str, &str); 1] = [("VOSTRO__GRAPHQL__BUDGET_POINTS", "0")];
 
 /// Somebody, at two doors of the same bank.
 pub struct Asking {
@@ -103,7 +106,7 @@ async fn answer(connection: &mut Connection, operation: &Operation) -> Value {
 
 /// Without what differs between two requests to the same bank, and with errors in an order of their own: what is asked side
 /// by side fails in any.
-fn comparable(mut answer: Value) -> Value {
+pub fn comparable(mut answer: Value) -> Value {
     if let Some(cost) = answer["extensions"]["cost"].as_object_mut() {
         cost.remove("throttleStatus");
     }
@@ -119,7 +122,7 @@ fn comparable(mut answer: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_processes_behind_a_gateway_answer_as_one_does() {
     let world = World::create().await;
-    let (_bank, parts) = tokio::join!(world.spawn_bank(&[]), Parts::start(&world));
+    let (_bank, parts) = tokio::join!(world.spawn_bank(&UNHURRIED), Parts::start_with(&world, &UNHURRIED));
     let mut everybody = Everybody::at(&world, parts.gateway).await;
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
     let schema = engine.planner().api_schema();

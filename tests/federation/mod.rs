@@ -2,7 +2,9 @@
 
 mod alike;
 mod cancellation;
+mod commands;
 mod generate;
 mod hive;
+mod live;
 mod partial;
 pub mod parts;
