@@ -44,6 +44,11 @@ impl<T> Mailbox<T> {
         self.told.notify_one();
     }
 
+    pub fn miss(&self) {
+        *self.lock() = Waiting { news: VecDeque::new(), missed: true };
+        self.told.notify_one();
+    }
+
     pub async fn take(&self) -> Result<T, Missed> {
         loop {
             if let Some(next) = self.next() {

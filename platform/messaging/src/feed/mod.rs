@@ -95,6 +95,11 @@ impl<K: Clone + Eq + Hash, T: Clone> LiveFeed<K, T> {
         }
     }
 
+    /// Has those who listen to the topic look for themselves.
+    pub fn miss(&self, topic: &K) {
+        self.topics.lock().get(topic).into_iter().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.miss());
+    }
+
     /// Whether anybody listens; lets the teller skip preparing what nobody would hear.
     pub fn has_listeners(&self) -> bool {
         self.topics.count.load(Ordering::Acquire) > 0
@@ -191,6 +196,10 @@ mod tests {
         assert!(slow.recv().now_or_never().is_none(), "what it missed is not told any more");
         feed.tell(&(), 7);
         assert_eq!(slow.recv().await, Ok(7));
+        feed.tell(&(), 8);
+        feed.miss(&());
+        feed.miss(&());
+        assert_eq!((slow.recv().await, slow.recv().now_or_never()), (Err(Missed), None));
     }
 
     #[tokio::test]
