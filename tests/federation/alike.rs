@@ -77,8 +77,9 @@ impl Everybody {
     }
 }
 
-/// The answer both doors give, or the two of them. What changes by itself is asked again.
+/// The answer both doors give, or the two of them. What changes by itself is asked again when nothing is on its way.
 pub async fn alike(
+    world: &World,
     asking: &mut Asking,
     operation: &Operation,
     form: impl Fn(Value) -> Value,
@@ -96,6 +97,7 @@ pub async fn alike(
         if stands_still {
             return Err((before, there));
         }
+        world.leaves_nothing_behind().await;
     }
     panic!("the answer never stands still: {operation:?}");
 }
@@ -132,7 +134,7 @@ async fn many_processes_behind_a_gateway_answer_as_one_does() {
         for root in generator.roots(OperationKind::Query) {
             for asking in &mut everybody.asking {
                 let operation = generator.query(&root);
-                let answer = alike(asking, &operation, comparable).await.unwrap_or_else(|(here, there)| {
+                let answer = alike(&world, asking, &operation, comparable).await.unwrap_or_else(|(here, there)| {
                     panic!("{operation:?} as {}:\nin one process {here}\nbehind a gateway {there}", asking.name)
                 });
                 asked += 1;

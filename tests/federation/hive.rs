@@ -107,7 +107,7 @@ async fn hive_gateway_answers_over_our_subgraphs_as_the_bank_does() {
         for root in generator.roots(OperationKind::Query) {
             for asking in &mut everybody.asking {
                 let operation = generator.query(&root);
-                let Err((bank, hive)) = alike(asking, &operation, comparable).await else {
+                let Err((bank, hive)) = alike(&world, asking, &operation, comparable).await else {
                     asked += 1;
                     continue;
                 };
