@@ -111,7 +111,8 @@ async fn an_owner_hears_at_each_instance_what_staff_decides_about_the_account_at
     }
     for (number, (command, status)) in [("Freeze", "FROZEN"), ("Unfreeze", "ACTIVE")].into_iter().enumerate() {
         let decide = format!(
-            "mutation($id: ID!) {{ account{command}(input: {{accountId: $id, reason: \"why\"}}) {{ userErrors {{ code }} }} }}"
+            "mutation($id: ID!) {{
+                account{command}(input: {{accountId: $id, reason: \"why\"}}) {{ userErrors {{ code }} }} }}"
         );
         let mut counter = connect(addresses[number], &staff.operator).await;
         let decided = counter.data(&decide, json!({"id": ada.account})).await.expect("an answer");

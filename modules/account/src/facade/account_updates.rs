@@ -96,8 +96,8 @@ impl Watching {
     }
 }
 
-/// A change of an account from before its commit on. When nobody learns how the commit ended, because the connection broke or
-/// the caller has gone, listeners are to look for themselves.
+/// A change of an account from before its commit on. When nobody learns how the commit ended, because the connection broke
+/// or the caller has gone, listeners are to look for themselves.
 pub(super) struct Telling<'a> {
     news: &'a LiveFeed<Uuid, Arc<Account>>,
     id: Uuid,
