@@ -104,7 +104,7 @@ impl Inside {
 /// A module's schema, executed by async-graphql alone.
 pub struct Plain<'a> {
     inside: &'a Inside,
-    schema: async_graphql::Schema<account::Query, account::Mutation, account::Subscription>,
+    schema: vostro_schema::stitch::subgraph::Subgraph<account::Query, account::Mutation, account::Subscription>,
 }
 
 impl Plain<'_> {
