@@ -80,7 +80,7 @@ impl Command {
                 }
                 return;
             }
-            Outcome::Refused(code) => (payloads.values().last().map(|last| &last["userErrors"][0]["code"]), code),
+            Outcome::Refused(code) => (payloads.values().next_back().map(|last| &last["userErrors"][0]["code"]), code),
             Outcome::Forbidden(code) => {
                 assert!(payloads.values().any(Value::is_null), "{self:?}: {answer}");
                 (Some(&answer["errors"][0]["extensions"]["code"]), code)
