@@ -83,7 +83,7 @@ with_bank() { PROFILE=$PROFILE scripts/with-bank.sh "$@"; }
 # What people meet: the schemas, the client, the page.
 people_tests() {
   say '== GraphQL for people'
-  check_with_node 'GraphQL over HTTP: the audit has no error and no warning' schema/http-audit/run.sh
+  check_with_node 'GraphQL over HTTP: the audit has no error and no warning' with_bank schema/http-audit/run.sh
   check_with_node 'Relay, ESLint, Inspector and graphql-ws take the API, and no released program breaks' schema/conformance/run.sh
   check_with_node 'Hive Gateway answers over the subgraphs as the bank does' schema/hive-gateway/run.sh
   check_with_node 'both composers take the subgraphs and refuse broken ones' npm_tests schema/compose

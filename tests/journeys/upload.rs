@@ -63,9 +63,11 @@ fn operation(query: &str, violation: Option<&str>) -> Value {
     json!({"query": query, "variables": {"input": {"violationId": violation, "file": null}}})
 }
 
-/// A violation the rules found: somebody was paid a large sum.
-async fn violation(world: &World, staff: &Staff) -> String {
-    Person::with_money(world, staff, "ada", "50000.00").await;
+/// What is paid to somebody of whom the rules find a violation.
+pub const LARGE_SUM: &str = "50000.00";
+
+/// A violation the rules find after somebody was paid a large sum.
+pub async fn violation(staff: &Staff) -> String {
     eventually("a violation is found", || async {
         let mut officer = staff.officer_connection().await;
         let found = officer.data("{ violations(first: 1) { nodes { id } } }", json!({})).await.ok()?;
@@ -74,14 +76,20 @@ async fn violation(world: &World, staff: &Staff) -> String {
     .await
 }
 
+/// Keeps a document with a violation, and returns what the mutation answered.
+pub async fn attach_letter(world: &World, staff: &Staff, violation: &str) -> Value {
+    let form = Form::attaching_to(violation).part("0", Some("letter.pdf"), PDF);
+    let mut answer: Value = form.send(world, &staff.officer).await.json().await.expect("JSON");
+    answer["data"]["complianceEvidenceAttach"].take()
+}
+
 async fn is_kept_and_read_back(world: &World, staff: &Staff) {
-    let violation = violation(world, staff).await;
+    Person::with_money(world, staff, "ada", LARGE_SUM).await;
+    let violation = violation(staff).await;
     for replayed in [false, true] {
-        let form = Form::attaching_to(&violation).part("0", Some("letter.pdf"), PDF);
-        let answer: Value = form.send(world, &staff.officer).await.json().await.expect("JSON");
-        let attached = &answer["data"]["complianceEvidenceAttach"];
-        assert_eq!((&attached["replayed"], &attached["userErrors"]), (&json!(replayed), &json!([])), "{answer}");
-        assert_eq!(attached["evidence"]["mediaType"], "application/pdf", "{answer}");
+        let attached = attach_letter(world, staff, &violation).await;
+        assert_eq!((&attached["replayed"], &attached["userErrors"]), (&json!(replayed), &json!([])), "{attached}");
+        assert_eq!(attached["evidence"]["mediaType"], "application/pdf", "{attached}");
     }
     let mut officer = staff.officer_connection().await;
     let listed = "query($id: ID!) { violationEvidence(violationId: $id) { nodes { id fileName size } } }";

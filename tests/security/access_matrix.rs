@@ -12,7 +12,8 @@ use vostro_schema::stitch::{ApiSchema, Engine, OperationKind};
 use super::arguments::{Arguments, Ids};
 use super::everybody;
 use super::ways::refusal;
-use crate::support::{EventStream, Person, Staff, World, eventually, listen};
+use crate::journeys::upload::{LARGE_SUM, violation};
+use crate::support::{EventStream, Person, Staff, World, listen};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_root_field_is_open_to_whom_it_declares_and_to_nobody_else() {
@@ -118,8 +119,7 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
     let world = World::create().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
-    // Enough to be looked at.
-    let ada = Person::with_money(&world, &staff, "ada", "50000.00").await;
+    let ada = Person::with_money(&world, &staff, "ada", LARGE_SUM).await;
     let eve = Person::join(&world, "eve").await;
     let violation = violation(&staff).await;
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
@@ -155,16 +155,6 @@ async fn the_examples_of_the_start_page_work_for_those_they_are_for() {
             .any(|field| field["userErrors"].as_array().is_some_and(|refusals| !refusals.is_empty()));
         assert!(!refusals, "{}: {answer}", example["title"]);
     }
-}
-
-/// The one the rules found.
-async fn violation(staff: &Staff) -> String {
-    eventually("a violation is found", || async {
-        let mut officer = staff.officer_connection().await;
-        let found = officer.data("{ violations(first: 1) { nodes { id } } }", json!({})).await.ok()?;
-        found["violations"]["nodes"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,22 +7,32 @@ use vostro_schema::stitch::Engine;
 use super::everybody::generous_world;
 use super::field_matrix::{found, objects_of};
 use super::ways::by_id;
+use crate::journeys::upload::{LARGE_SUM, attach_letter, violation};
 use crate::support::{Person, Staff, World};
+
+/// Nodes that nobody but officers of compliance has.
+const OF_OFFICERS: [&str; 2] = ["Evidence", "Violation"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_objects_do_not_exist() {
     let world = generous_world().await;
     let _bank = world.open_bank().await;
     let staff = Staff::hire(&world).await;
-    let ada = Person::with_money(&world, &staff, "ada", "10.00").await;
+    let ada = Person::with_money(&world, &staff, "ada", LARGE_SUM).await;
     let bob = Person::join(&world, "bob").await;
     let eve = Person::join(&world, "eve").await;
-    let ids = objects_of(&ada, &bob).await;
+    let mut ids = objects_of(&ada, &bob).await;
+    let violation = violation(&staff).await;
+    let attached = attach_letter(&world, &staff, &violation).await;
+    ids.insert("evd", attached["evidence"]["id"].as_str().expect("an id").to_owned());
+    ids.insert("vio", violation);
     let engine = Engine::over(SUPERGRAPH).expect("a supergraph").build().expect("an engine");
     let schema = engine.planner().api_schema();
-    let (mut owner, mut stranger) = (ada.connection().await, eve.connection().await);
+    let (mut customer, mut stranger) = (ada.connection().await, eve.connection().await);
+    let mut officer = staff.officer_connection().await;
     let mut payee = bob.connection().await;
     for of in schema.possible("Node").expect("an interface").iter() {
+        let owner = if OF_OFFICERS.contains(&of.as_str()) { &mut officer } else { &mut customer };
         let by_id = by_id(schema, of);
         assert!(!by_id.is_empty(), "{of} cannot be asked for");
         for way in by_id {
@@ -37,7 +47,7 @@ async fn other_peoples_objects_do_not_exist() {
     }
     // Whoever shares a payment sees their own end of it.
     let ends = "query($id: ID!) { transaction(id: $id) { source { name } destination { name } } }";
-    for (connection, own, other) in [(&mut owner, "source", "destination"), (&mut payee, "destination", "source")] {
+    for (connection, own, other) in [(&mut customer, "source", "destination"), (&mut payee, "destination", "source")] {
         let answer = connection.answer(ends, json!({"id": ids["txn"]})).await.expect("an answer");
         let transaction = &answer["data"]["transaction"];
         assert!(transaction[own]["name"].is_string() && transaction[other].is_null(), "{answer}");
