@@ -102,7 +102,11 @@ async fn the_graphql_door_is_measured_and_every_subscriber_is_told_everything() 
     assert!(hostile.len() > 10, "{report}");
     for class in hostile {
         assert!(class["bytes"].as_u64() <= Some(1024), "{class}");
-        assert_eq!((&class["engineMicros"]["count"], &class["doorMicros"]["count"]), (&json!(2), &json!(2)), "{class}");
+        assert_eq!(
+            (&class["engineMicros"]["count"], &class["doorMicros"]["count"]),
+            (&json!(10), &json!(10)),
+            "{class}"
+        );
     }
     assert_eq!(report["reads"]["micros"]["count"], json!(16), "{report}");
     assert!(report["reads"]["plans"]["hits"].as_u64() > Some(0), "the same documents come again: {report}");

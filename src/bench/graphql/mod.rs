@@ -41,7 +41,7 @@ pub struct GraphqlBenchOptions {
     /// Payments that all of them are told.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub events: u32,
-    /// Executions of each query, and documents planned; of each hostile document a fifth as many are refused.
+    /// Executions of each query, documents planned, and refusals of each hostile document.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub rounds: u32,
     /// Reads of the read mix.
@@ -53,13 +53,6 @@ pub struct GraphqlBenchOptions {
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-impl GraphqlBenchOptions {
-    /// Of each class of hostile documents.
-    const fn refusals(&self) -> u32 {
-        self.rounds.div_ceil(5)
-    }
 }
 
 /// Ten thousand tills of one merchant are one caller, who may not have so many and not be told so much unless the bank says so.
@@ -114,7 +107,7 @@ async fn measure(
     let overhead = stitching::overhead(&inside, options.rounds).await?;
     let single = stitching::single(&inside, &accounts[0], options.rounds).await?;
     let cold = planning::cold_plans(options.rounds)?;
-    let refused = hostile::refusals(config, options.refusals()).await?;
+    let refused = hostile::refusals(config, options.rounds).await?;
     let reads = reads::reads(config, town, options.reads).await?;
     let fan_out = subscribers::fan_out(config, town, processes, options.subscribers, options.events).await?;
     let connections = files::pairs()?.min(options.subscribers);

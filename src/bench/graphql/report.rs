@@ -114,7 +114,7 @@ impl Report {
         format!(
             "{} of each query, {} refusals of each class, {} subscribers\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
             options.rounds,
-            options.refusals(),
+            options.rounds,
             self.fan_out.subscribers,
             self.executing(),
             self.refusing(),
