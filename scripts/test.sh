@@ -4,8 +4,9 @@
 # Usage: scripts/test.sh [OPTION...]      options of `cargo nextest run`, for example -p vostro-account
 #
 # Runs the Rust tests (with cargo-nextest if it is there), the documentation's examples, and the tests of schemas,
-# clients and pages (with Node and Chromium), scripts, alert rules and compose file; what cannot be run because a tool is missing is named. With options, only the Rust
-# tests they select. The servers live in .local/test with ports from PORT_BASE+2000 and are stopped at the end.
+# clients and pages (with Node and Chromium), scripts, alert rules and compose file; what cannot be run because a tool is
+# missing is named. With options, only the Rust tests they select. The servers live in .local/test with ports from
+# PORT_BASE+2000 and are stopped at the end.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
